@@ -1,0 +1,1 @@
+//! Makes one server match its assignment and reports what is true.

@@ -1,0 +1,1 @@
+//! The control plane: store, observe, plan, execute, and the API.

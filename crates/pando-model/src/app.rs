@@ -1,0 +1,255 @@
+//! What an app is, after its file was read, checked and lowered for one target.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{AppName, ProcessName, RoleName, ServiceName};
+use crate::resources::Resources;
+use crate::time::Millis;
+
+/// One app, as one target runs it. Every name it mentions exists in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AppSpec {
+    pub name: AppName,
+    pub run: RunSource,
+    /// Runs once per release in its unpacked directory, before it is started anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare: Option<String>,
+    /// Starts at most once per deployment, on one server, before any traffic moves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_command: Option<String>,
+    pub strategy: Strategy,
+    /// How long a replica must have been ready without a break before it counts.
+    pub min_ready: Millis,
+    /// At least one.
+    pub processes: BTreeMap<ProcessName, ProcessSpec>,
+    #[serde(default)]
+    pub domains: Vec<DomainSpec>,
+    #[serde(default)]
+    pub routes: Vec<RouteSpec>,
+    #[serde(default)]
+    pub balancing: Algorithm,
+    #[serde(default)]
+    pub env: BTreeMap<String, EnvValue>,
+    #[serde(default)]
+    pub volumes: Vec<VolumeSpec>,
+}
+
+impl AppSpec {
+    /// The processes that get requests: `web`, and whatever a route names.
+    #[must_use]
+    pub fn routed(&self) -> BTreeSet<&ProcessName> {
+        let web = self.processes.keys().filter(|name| name.as_str() == "web");
+        let named = self.routes.iter().map(|route| &route.process);
+        web.chain(named).collect()
+    }
+}
+
+/// What the replicas run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunSource {
+    /// A directory, packed where the file is and unpacked on each server; plain processes.
+    Directory { path: String },
+    /// A container image by its full reference.
+    Image { reference: String, pull_policy: PullPolicy },
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PullPolicy {
+    #[default]
+    Always,
+    IfMissing,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    Rolling {
+        /// How far below the wanted count the ready replicas may go.
+        max_unavailable: Amount,
+        /// How far above the wanted count the running replicas may go. Not both zero.
+        max_surge: Amount,
+    },
+    /// Stop all, then start all: a short interruption, never two releases at once.
+    Replace,
+}
+
+impl Default for Strategy {
+    fn default() -> Self {
+        Self::Rolling { max_unavailable: Amount::Count(0), max_surge: Amount::Count(1) }
+    }
+}
+
+/// A count, or a share of the wanted count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Amount {
+    Count(u32),
+    /// 0 to 100.
+    Percent(u32),
+}
+
+impl Amount {
+    /// Of `wanted`; percents round down here, as Kubernetes does for `maxUnavailable`.
+    #[must_use]
+    pub fn floor_of(self, wanted: u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => share(wanted, percent, 0),
+        }
+    }
+
+    /// Of `wanted`; percents round up here, as Kubernetes does for `maxSurge`.
+    #[must_use]
+    pub fn ceil_of(self, wanted: u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => share(wanted, percent, 99),
+        }
+    }
+}
+
+fn share(wanted: u32, percent: u32, round: u64) -> u32 {
+    u32::try_from((u64::from(wanted) * u64::from(percent) + round) / 100).unwrap_or(u32::MAX)
+}
+
+/// A kind of thing that the app runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessSpec {
+    /// A shell command line, run by `/bin/sh -c`. `None`: the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    pub role: RoleName,
+    pub count: ReplicaCount,
+    /// The port that a container listens on. Plain processes listen on the `PORT` that they are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_port: Option<u16>,
+    pub health: HealthCheck,
+    /// How long requests in flight may take to end before SIGTERM, and the process to end before SIGKILL.
+    pub stop_timeout: Millis,
+    #[serde(default)]
+    pub resources: Resources,
+    /// Never two at once, not even for a moment.
+    #[serde(default)]
+    pub singleton: bool,
+    /// Beyond the app's; these win.
+    #[serde(default)]
+    pub env: BTreeMap<String, EnvValue>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReplicaCount {
+    /// In all, spread over the servers with the role.
+    Total(u32),
+    /// On each server with the role.
+    PerServer(u32),
+}
+
+/// How the agent finds out whether a replica can serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HealthCheck {
+    pub kind: HealthKind,
+    /// From one check's start to the next, once the first has passed. Until then: every 100 ms.
+    pub interval: Millis,
+    pub timeout: Millis,
+    /// Passes in a row that bring an unhealthy replica back; the first ever needs one.
+    pub healthy: u32,
+    /// Failures in a row that make a ready replica unhealthy.
+    pub unhealthy: u32,
+    /// How long a new replica may take to pass for the first time.
+    pub start_timeout: Millis,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum HealthKind {
+    /// GET `path` on the replica's port must answer 200 to 399.
+    Http { path: String },
+    /// The replica's port must accept a connection.
+    Tcp,
+    /// The command, run as the replica's user with its environment, must exit 0.
+    Command { command: String },
+    /// Running is ready.
+    None,
+}
+
+/// A domain that the app answers to; its aliases are redirected to it or served alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DomainSpec {
+    /// A host name in lower case, perhaps `*.example.com`.
+    pub domain: String,
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+/// Requests whose path starts with `path` go to `process`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// `None`: every domain of the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Starts with `/`. `/api` means `/api` and what lies below it, not `/apiary`.
+    pub path: String,
+    pub process: ProcessName,
+    #[serde(default)]
+    pub strip_prefix: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    #[default]
+    RoundRobin,
+    LeastConnections,
+}
+
+/// Where the value of an environment variable comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvValue {
+    Value(String),
+    /// The name of a secret in the cluster's store.
+    Secret(String),
+    /// The URL of a service, by its private address.
+    Service(ServiceName),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeSpec {
+    /// A volume's name or an absolute path on the server.
+    pub source: String,
+    /// An absolute path in the container.
+    pub target: String,
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percents_round_like_kubernetes() {
+        for (percent, wanted, floor, ceil) in
+            [(25, 4, 1, 1), (25, 5, 1, 2), (0, 9, 0, 0), (100, 3, 3, 3), (1, 3, 0, 1)]
+        {
+            let amount = Amount::Percent(percent);
+            assert_eq!(
+                (amount.floor_of(wanted), amount.ceil_of(wanted)),
+                (floor, ceil),
+                "{percent} of {wanted}"
+            );
+        }
+    }
+}

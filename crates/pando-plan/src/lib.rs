@@ -1,0 +1,1 @@
+//! The whole judgement of the system: one pure function from what is wanted and what is seen to what to do.

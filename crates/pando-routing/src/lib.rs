@@ -1,0 +1,18 @@
+//! The contract between the planes: a validated, versioned routing table, pure
+//! matching, and what a proxy reports back.
+//!
+//! A table says everything that a proxy needs and nothing of apps, deploys or
+//! servers. It is a value: how it travels and is put to use is left to others.
+
+pub mod matcher;
+pub mod stats;
+pub mod table;
+mod validate;
+
+pub use matcher::{Match, Matcher};
+pub use stats::{Acknowledgement, Latency, PoolStats, ProxyStats};
+pub use table::{
+    Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Rule, Table,
+    TableVersion, Timeouts,
+};
+pub use validate::TableError;

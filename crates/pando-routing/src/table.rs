@@ -1,0 +1,274 @@
+//! The routing table: which requests go to which endpoints.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// `(epoch, revision)`: a proxy keeps the highest that it has seen and refuses lower ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TableVersion {
+    pub epoch: u64,
+    pub revision: u64,
+}
+
+impl fmt::Display for TableVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.revision)
+    }
+}
+
+/// A whole routing table. [`Table::validate`] says whether a proxy may use it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// The shape of this document; 1.
+    #[serde(default = "schema_one")]
+    pub schema: u32,
+    pub version: TableVersion,
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+    #[serde(default)]
+    pub pools: BTreeMap<PoolId, Pool>,
+}
+
+fn schema_one() -> u32 {
+    1
+}
+
+impl Table {
+    /// Equal but for the version.
+    #[must_use]
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.rules == other.rules && self.pools == other.pools
+    }
+
+    /// Every endpoint of every pool.
+    pub fn endpoints(&self) -> impl Iterator<Item = (&PoolId, &Endpoint)> {
+        self.pools.iter().flat_map(|(id, pool)| pool.endpoints.iter().map(move |endpoint| (id, endpoint)))
+    }
+}
+
+/// Requests for `host` whose path starts with `path` go to `pool`. Order in the table doesn't matter: the most exact host
+/// wins, then the longest path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub host: Host,
+    /// Starts with `/`; `/api` means `/api` and whatever is below `/api/`.
+    #[serde(default = "root")]
+    pub path: String,
+    pub pool: PoolId,
+    /// The replica sees the path without `path`.
+    #[serde(default)]
+    pub strip_prefix: bool,
+}
+
+fn root() -> String {
+    "/".to_owned()
+}
+
+/// Which `Host` a rule is for. Written `example.com`, `*.example.com` (one or more labels) or `*` (any).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Host {
+    Exact(String),
+    /// Holds what follows `*.`.
+    Wildcard(String),
+    Any,
+}
+
+impl FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Any);
+        }
+        let (wildcard, name) = match text.strip_prefix("*.") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        check_host(name).map_err(|why| format!("`{text}` is not a host: {why}"))?;
+        let name = name.to_ascii_lowercase();
+        Ok(if wildcard { Self::Wildcard(name) } else { Self::Exact(name) })
+    }
+}
+
+/// Host names as they occur in `Host` headers: labels of letters, digits, `-` and `_`; or an IP address.
+fn check_host(name: &str) -> Result<(), &'static str> {
+    if name.is_empty() || name.len() > 253 {
+        return Err("it must have 1 to 253 characters");
+    }
+    if name.starts_with('[') && name.ends_with(']') {
+        let inner = &name[1..name.len() - 1];
+        return inner.parse::<std::net::Ipv6Addr>().map(|_| ()).map_err(|_| "not an IPv6 address");
+    }
+    for label in name.split('.') {
+        if label.is_empty() || label.len() > 63 {
+            return Err("each label must have 1 to 63 characters");
+        }
+        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+            return Err("only letters, digits, `-` and `.`");
+        }
+    }
+    Ok(())
+}
+
+impl TryFrom<String> for Host {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Host> for String {
+    fn from(host: Host) -> Self {
+        host.to_string()
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => f.write_str(name),
+            Self::Wildcard(name) => write!(f, "*.{name}"),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// The name of a pool, such as `hits/web`; shown in metrics and logs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PoolId(pub String);
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Endpoints that serve alike.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    #[serde(default)]
+    pub algorithm: Algorithm,
+    #[serde(default)]
+    pub endpoints: Vec<Endpoint>,
+    #[serde(default)]
+    pub probe: Probe,
+    #[serde(default)]
+    pub timeouts: Timeouts,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    #[default]
+    RoundRobin,
+    LeastConnections,
+}
+
+/// An address that serves. Its counters live on from table to table while the id is the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub address: SocketAddr,
+    /// A name for people, such as `web-2`.
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub state: EndpointState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EndpointId(pub Uuid);
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndpointState {
+    /// Gets requests, once the proxy's own probe has passed.
+    #[default]
+    Active,
+    /// Gets no new request; those in flight go on until the deadline (Unix milliseconds). Open WebSockets get a close frame
+    /// (1001) then.
+    Draining { deadline_millis: i64 },
+}
+
+/// The proxy's own look at each active endpoint: at once when it is new, then at `interval_millis`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    pub kind: ProbeKind,
+    pub interval_millis: u64,
+    pub timeout_millis: u64,
+    /// Passes in a row that put an endpoint back into rotation; the first ever needs one.
+    pub rise: u32,
+    /// Failures in a row that take an endpoint out.
+    pub fall: u32,
+}
+
+impl Default for Probe {
+    /// TCP, every 500 ms, time-out 500 ms, out after two, back after one.
+    fn default() -> Self {
+        Self { kind: ProbeKind::Tcp, interval_millis: 500, timeout_millis: 500, rise: 1, fall: 2 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ProbeKind {
+    /// The address accepts a connection.
+    Tcp,
+    /// GET `path` answers 200 to 399.
+    Http {
+        path: String,
+        #[serde(default)]
+        host: Option<String>,
+    },
+    /// In rotation without a look; only traffic tells.
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Timeouts {
+    /// To open a connection to an endpoint. Default 2 s.
+    pub connect_millis: u64,
+    /// From the whole request sent to the head of the answer. Default 60 s.
+    pub response_millis: u64,
+    /// Without a byte either way while a body or an upgraded connection goes on. Default 5 min.
+    pub idle_millis: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect_millis: 2_000, response_millis: 60_000, idle_millis: 300_000 }
+    }
+}

@@ -1,0 +1,133 @@
+//! What must hold of a table before a proxy uses it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::table::{Host, ProbeKind, Rule, Table};
+
+/// What is wrong with a table; each names the place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    #[error("schema {0} is not known here; this program reads schema 1")]
+    Schema(u32),
+    #[error("rule `{host}{path}` names the pool `{pool}`, which the table doesn't have")]
+    UnknownPool { host: String, path: String, pool: String },
+    #[error("rule `{host}{path}`: a path starts with `/` and has no `?`, `#` or white space")]
+    Path { host: String, path: String },
+    #[error("two rules for `{host}{path}`")]
+    TwiceTheSame { host: String, path: String },
+    #[error("endpoint {id} is in the pools `{first}` and `{second}`; an id stands for one endpoint")]
+    EndpointTwice { id: String, first: String, second: String },
+    #[error("pool `{pool}`: {what} must be at least 1")]
+    Zero { pool: String, what: &'static str },
+    #[error("pool `{pool}`: the probe's path `{path}` doesn't start with `/`")]
+    ProbePath { pool: String, path: String },
+    #[error("pool `{pool}`: endpoint {address} has no port")]
+    NoPort { pool: String, address: String },
+}
+
+impl Table {
+    /// # Errors
+    /// Everything that is wrong with it, at once.
+    pub fn validate(&self) -> Result<(), Vec<TableError>> {
+        let mut errors = Vec::new();
+        if self.schema != 1 {
+            errors.push(TableError::Schema(self.schema));
+        }
+        self.check_rules(&mut errors);
+        self.check_endpoints(&mut errors);
+        self.check_numbers(&mut errors);
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    fn check_rules(&self, errors: &mut Vec<TableError>) {
+        let mut seen: BTreeSet<(&Host, &str)> = BTreeSet::new();
+        for rule in &self.rules {
+            let (host, path) = (rule.host.to_string(), rule.path.clone());
+            if !self.pools.contains_key(&rule.pool) {
+                let pool = rule.pool.to_string();
+                errors.push(TableError::UnknownPool { host: host.clone(), path: path.clone(), pool });
+            }
+            if !is_path(rule) {
+                errors.push(TableError::Path { host: host.clone(), path: path.clone() });
+            }
+            if !seen.insert((&rule.host, rule.path.trim_end_matches('/'))) {
+                errors.push(TableError::TwiceTheSame { host, path });
+            }
+        }
+    }
+
+    fn check_endpoints(&self, errors: &mut Vec<TableError>) {
+        let mut seen = BTreeMap::new();
+        for (pool, endpoint) in self.endpoints() {
+            if let Some(first) = seen.insert(endpoint.id, pool) {
+                let (first, second) = (first.to_string(), pool.to_string());
+                errors.push(TableError::EndpointTwice { id: endpoint.id.to_string(), first, second });
+            }
+            if endpoint.address.port() == 0 {
+                let address = endpoint.address.to_string();
+                errors.push(TableError::NoPort { pool: pool.to_string(), address });
+            }
+        }
+    }
+
+    fn check_numbers(&self, errors: &mut Vec<TableError>) {
+        for (id, pool) in &self.pools {
+            let numbers = [
+                ("probe.interval_millis", pool.probe.interval_millis),
+                ("probe.timeout_millis", pool.probe.timeout_millis),
+                ("probe.rise", u64::from(pool.probe.rise)),
+                ("probe.fall", u64::from(pool.probe.fall)),
+                ("timeouts.connect_millis", pool.timeouts.connect_millis),
+                ("timeouts.response_millis", pool.timeouts.response_millis),
+                ("timeouts.idle_millis", pool.timeouts.idle_millis),
+            ];
+            for (what, _) in numbers.into_iter().filter(|(_, number)| *number == 0) {
+                errors.push(TableError::Zero { pool: id.to_string(), what });
+            }
+            if let ProbeKind::Http { path, .. } = &pool.probe.kind
+                && !path.starts_with('/')
+            {
+                errors.push(TableError::ProbePath { pool: id.to_string(), path: path.clone() });
+            }
+        }
+    }
+}
+
+fn is_path(rule: &Rule) -> bool {
+    let odd = |c: char| c == '?' || c == '#' || c.is_whitespace() || c.is_control();
+    rule.path.starts_with('/') && !rule.path.contains(odd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let bad = table(
+            r#"{"schema": 2, "version": {"epoch": 1, "revision": 1},
+                "rules": [{"host": "a.example", "path": "api", "pool": "gone"}, {"host": "*", "path": "/x", "pool": "p"},
+                          {"host": "*", "path": "/x/", "pool": "p"}],
+                "pools": {"p": {"endpoints": [
+                    {"id": "01890a5d-ac96-774b-bcce-b302099a8057", "address": "127.0.0.1:0"},
+                    {"id": "01890a5d-ac96-774b-bcce-b302099a8057", "address": "127.0.0.1:81"}],
+                    "timeouts": {"idle_millis": 0}}}}"#,
+        );
+        let errors = bad.validate().unwrap_err();
+        assert_eq!(errors.len(), 7, "{errors:#?}");
+    }
+
+    #[test]
+    fn hosts_are_checked_when_read() {
+        for bad in ["", "a b", "a..b", "*.", "ex*mple.com", "[::g]"] {
+            assert!(bad.parse::<Host>().is_err(), "{bad}");
+        }
+        for good in ["*", "localhost", "A.Example", "*.example.com", "10.0.0.1", "[::1]"] {
+            assert!(good.parse::<Host>().is_ok(), "{good}");
+        }
+    }
+}

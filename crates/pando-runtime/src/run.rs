@@ -1,0 +1,99 @@
+//! The promise of every runtime.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+
+use pando_model::name::AppName;
+use pando_model::observed::ExitReport;
+use pando_model::resources::Resources;
+use pando_model::time::Millis;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// One run: an instance or a task, and which start of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunKey {
+    /// The instance's or the task's id.
+    pub id: Uuid,
+    /// 0 for the first start, rising with each.
+    pub attempt: u32,
+}
+
+/// Everything that a start needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    pub key: RunKey,
+    pub app: AppName,
+    /// Whose output it is, such as `web-2` or `release`; the log's name.
+    pub name: String,
+    /// Run by `/bin/sh -c` in `directory`.
+    pub command: String,
+    pub directory: PathBuf,
+    /// The whole environment, but for `PATH`, `HOME`, `USER`, `LANG` and `TZ`, which the runtime adds where missing.
+    pub env: BTreeMap<String, String>,
+    /// The system user to run as, made when missing. `None`: as the caller.
+    pub user: Option<String>,
+    pub resources: Resources,
+    /// Nothing else may listen on it when the run starts.
+    pub port: Option<std::net::SocketAddr>,
+}
+
+/// A run that the runtime holds: running, or ended and not yet forgotten.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    pub spec: RunSpec,
+    pub pid: Option<u32>,
+    /// `None` while it runs.
+    pub exit: Option<ExitReport>,
+}
+
+/// What a runtime tells without being asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RunEvent {
+    /// Nothing of it is left: the whole process group is gone. Told once a run.
+    Ended { key: RunKey, exit: ExitReport },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("port {0} is taken by another program")]
+    PortTaken(std::net::SocketAddr),
+    #[error("can't start `{command}`: {why}")]
+    Refused { command: String, why: String },
+    #[error("can't start `{command}`")]
+    Io { command: String, source: std::io::Error },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    #[error("can't {what}")]
+    Io { what: String, source: std::io::Error },
+}
+
+/// Starts, stops and finds runs. Every implementation passes the same contract tests.
+///
+/// A run outlives the program that started it. Starting a key twice starts it once: the second call answers with the run
+/// that exists. Keys that were forgotten may not be started again.
+pub trait Runtime: Send + Sync + 'static {
+    /// Starts a run and answers once it has a process. Its end, however soon, is told as an event.
+    fn start(&self, spec: RunSpec) -> impl Future<Output = Result<Held, StartError>> + Send;
+
+    /// SIGTERM to the whole group now, SIGKILL after `timeout`; goes on when this program ends. Returns at once; the end is
+    /// told as an event. A run that has ended, or isn't known, is left as it is.
+    fn stop(&self, key: RunKey, timeout: Millis) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Everything held, found on the machine itself: also what an earlier run of this program started. The ends of those
+    /// that run are told as events from now on.
+    fn adopt(&self) -> impl Future<Output = Result<Vec<Held>, RuntimeError>> + Send;
+
+    /// Removes what is kept of an ended run, its log aside.
+    fn forget(&self, key: RunKey) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Where the ends of runs are told. The first call gets the receiver, later ones `None`.
+    fn events(&self) -> Option<mpsc::Receiver<RunEvent>>;
+
+    /// What this machine can't do for its runs, such as "no cgroups: memory limits are not enforced".
+    fn warnings(&self) -> Vec<String>;
+}
