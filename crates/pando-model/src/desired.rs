@@ -87,6 +87,9 @@ pub struct Instance {
     pub port: u16,
     pub created_at: Timestamp,
     pub phase: Phase,
+    /// Since when a serving instance has not been ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unready_since: Option<Timestamp>,
 }
 
 /// Where an instance is on its way through life. It only moves down this list.

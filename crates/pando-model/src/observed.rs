@@ -25,6 +25,9 @@ pub struct ServerObserved {
     pub heard_at: Timestamp,
     /// When `report` came, by the control plane's clock.
     pub reported_at: Timestamp,
+    /// When a report last said that the server's load balancer was alive, by the control plane's clock.
+    #[serde(default)]
+    pub proxy_heard_at: Option<Timestamp>,
     pub report: AgentReport,
 }
 
