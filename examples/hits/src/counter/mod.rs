@@ -15,7 +15,7 @@ use crate::settings::Store;
 
 pub enum Counter {
     Sqlite(Sqlite),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 impl Counter {
@@ -24,7 +24,9 @@ impl Counter {
     pub async fn open(store: &Store) -> anyhow::Result<Counter> {
         Ok(match store {
             Store::Sqlite { path } => Counter::Sqlite(Sqlite::open(path.clone()).await?),
-            Store::Postgres { url, redis } => Counter::Postgres(Postgres::open(url, redis.as_deref())?),
+            Store::Postgres { url, redis } => {
+                Counter::Postgres(Box::new(Postgres::open(url, redis.as_deref())?))
+            }
         })
     }
 

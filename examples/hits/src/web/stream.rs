@@ -1,7 +1,10 @@
 //! Answers that take their time: what a load balancer must not cut, buffer or
 //! shorten.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::fmt::Display;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +23,10 @@ const LONGEST_WAIT_MS: u64 = 60_000;
 const MOST_BYTES: usize = 1 << 30;
 const CHUNK: usize = 16 * 1024;
 
-type Words = Query<std::collections::HashMap<String, String>>;
+type Words = Query<HashMap<String, String>>;
 
 /// `GET /slow?ms=`: answers after so many milliseconds (default 1000).
-pub async fn slow(State(app): State<Arc<App>>, Query(words): Words) -> Result<String, Response> {
+pub async fn slow(State(app): State<Arc<App>>, Query(words): Words) -> Result<String, Refused> {
     let milliseconds = number(&words, "ms", LONGEST_WAIT_MS)?.unwrap_or(1000);
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     Ok(format!("{} answered after {milliseconds} ms\n", app.who.replica))
@@ -34,7 +37,7 @@ pub async fn slow(State(app): State<Arc<App>>, Query(words): Words) -> Result<St
 pub async fn ticks(
     State(app): State<Arc<App>>,
     Query(words): Words,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Response> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Refused> {
     let last = number(&words, "n", u64::MAX)?;
     Ok(Sse::new(stream::unfold(1u64, move |number| {
         let app = app.clone();
@@ -56,7 +59,7 @@ async fn next_tick(app: &App, number: u64, last: Option<u64>) -> Option<Event> {
 
 /// `GET /bytes?n=`: so many bytes with a `content-length`; byte *i* is *i* modulo 251, so that a
 /// client can tell that what it got is whole and in order.
-pub async fn bytes(Query(words): Words) -> Result<Response, Response> {
+pub async fn bytes(Query(words): Words) -> Result<Response, Refused> {
     let length = number(&words, "n", MOST_BYTES)?.unwrap_or(1024);
     let chunks = stream::unfold(0, move |sent| async move {
         let chunk: Vec<u8> = (sent..length.min(sent + CHUNK)).map(pattern).collect();
@@ -83,21 +86,17 @@ pub async fn echo(request: Request) -> Response {
     (headers, request.into_body()).into_response()
 }
 
+/// A mistake in the query, and what to write instead.
+type Refused = (StatusCode, String);
+
 /// The number named `key` in the query; more than `most`, or no number, is the caller's mistake.
-fn number<T>(
-    words: &std::collections::HashMap<String, String>,
-    key: &str,
-    most: T,
-) -> Result<Option<T>, Response>
+fn number<T>(words: &HashMap<String, String>, key: &str, most: T) -> Result<Option<T>, Refused>
 where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+    T: FromStr + PartialOrd + Display,
 {
     let Some(text) = words.get(key) else { return Ok(None) };
     match text.parse() {
         Ok(value) if value <= most => Ok(Some(value)),
-        _ => {
-            let message = format!("`{key}` must be a number from 0 to {most}\n");
-            Err((StatusCode::BAD_REQUEST, message).into_response())
-        }
+        _ => Err((StatusCode::BAD_REQUEST, format!("`{key}` must be a number from 0 to {most}\n"))),
     }
 }
