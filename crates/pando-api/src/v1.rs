@@ -1,3 +1,16 @@
 //! Version 1 of the wire types.
+//!
+//! A module per subject. Additions (a new optional field, a new endpoint) stay in
+//! version 1; a change of meaning needs version 2 beside it.
 
 pub mod agents;
+pub mod apps;
+pub mod artifacts;
+pub mod deployments;
+pub mod events;
+pub mod exec;
+pub mod logs;
+pub mod status;
+pub mod tokens;
+pub mod traffic;
+pub mod version;

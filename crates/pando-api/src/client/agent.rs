@@ -1,0 +1,40 @@
+//! The control plane's side of an agent's own API.
+
+use std::net::SocketAddr;
+
+use super::exec::{self, ExecStream};
+use super::transport::{Call, Transport, query};
+use super::{ClientError, LogLines};
+use crate::auth::Bearer;
+use crate::v1::agents::{ExecStart, LogQuery};
+
+/// Speaks to one agent. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AgentClient {
+    transport: Transport,
+}
+
+impl AgentClient {
+    /// # Errors
+    /// [`ClientError::Address`]; for an address as such, never.
+    pub fn new(address: SocketAddr, token: Option<Bearer>) -> Result<Self, ClientError> {
+        Ok(Self { transport: Transport::new(&format!("http://{address}"), token)? })
+    }
+
+    /// Log lines of this server, oldest first.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. The deadline is for the stream's beginning.
+    pub async fn logs(&self, wanted: &LogQuery) -> Result<LogLines, ClientError> {
+        let answer = self.transport.send(Call::get(&format!("/v1/logs{}", query(wanted)?))).await?;
+        Ok(LogLines::new(answer))
+    }
+
+    /// Starts a command on this server.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn exec(&self, start: &ExecStart) -> Result<ExecStream, ClientError> {
+        exec::open(&self.transport, "/v1/exec", start).await
+    }
+}

@@ -1,0 +1,58 @@
+//! How a call can fail, from the caller's point of view.
+
+use std::time::Duration;
+
+use crate::error::{ErrorBody, ErrorCode};
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("`{url}` is not a control plane's address: {why}")]
+    Address { url: String, why: String },
+    /// Nothing was sent.
+    #[error("can't reach the control plane at {url}")]
+    Unreachable { url: String, source: Cause },
+    /// Whether the request took effect is not known.
+    #[error("{url} did not answer within {} s", .after.as_secs())]
+    TimedOut { url: String, after: Duration },
+    /// Whether the request took effect is not known.
+    #[error("the connection to {url} broke")]
+    Broken { url: String, source: Cause },
+    /// It answered, and said no.
+    #[error("{0}")]
+    Refused(ErrorBody),
+    /// It answered what this client does not understand.
+    #[error("{url} answered something else than expected: {what}")]
+    Protocol { url: String, what: String },
+    #[error("can't read `{path}`")]
+    File { path: String, source: std::io::Error },
+}
+
+impl ClientError {
+    /// What the command line exits with; see [`ErrorCode::exit_code`].
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Address { .. } => 2,
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } => 3,
+            Self::Refused(body) => body.code.exit_code(),
+            Self::Protocol { .. } | Self::File { .. } => 1,
+        }
+    }
+
+    /// The code of a refusal.
+    #[must_use]
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Refused(body) => Some(body.code),
+            _ => None,
+        }
+    }
+
+    /// The control plane was not there, or went away: trying again may help.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. })
+    }
+}

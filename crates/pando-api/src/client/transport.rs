@@ -1,0 +1,265 @@
+//! One HTTP request and its answer, with a deadline.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
+
+use super::{ClientError, DEADLINE};
+use crate::auth::Bearer;
+use crate::error::{ErrorBody, ErrorCode};
+
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// The longest answer that is taken whole. The largest in practice is a target with its table.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// The control port when a URL names none.
+const CONTROL_PORT: u16 = 7420;
+
+#[derive(Clone)]
+pub(crate) struct Transport {
+    http: HttpClient<HttpConnector, Body>,
+    base: String,
+    token: Option<Bearer>,
+}
+
+impl std::fmt::Debug for Transport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transport").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+/// A request before it is sent.
+#[derive(Debug)]
+pub(crate) struct Call {
+    method: Method,
+    path: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Body,
+    deadline: Duration,
+}
+
+impl Call {
+    pub(crate) fn new(method: Method, path: &str) -> Self {
+        Self {
+            method,
+            path: path.to_owned(),
+            headers: Vec::new(),
+            body: whole(Bytes::new()),
+            deadline: DEADLINE,
+        }
+    }
+
+    pub(crate) fn get(path: &str) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    /// Until the head of the answer; and again for a body that is read whole.
+    pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(crate) fn body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    pub(crate) fn json(self, body: &impl Serialize) -> Result<Self, ClientError> {
+        let bytes = serde_json::to_vec(body)
+            .map_err(|error| ClientError::Protocol { url: self.path.clone(), what: error.to_string() })?;
+        Ok(self
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .body(whole(Bytes::from(bytes))))
+    }
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// `?a=b&c=d`, or nothing.
+pub(crate) fn query(values: &impl Serialize) -> Result<String, ClientError> {
+    let text = serde_urlencoded::to_string(values)
+        .map_err(|error| ClientError::Protocol { url: "?".to_owned(), what: error.to_string() })?;
+    Ok(if text.is_empty() { text } else { format!("?{text}") })
+}
+
+impl Transport {
+    pub(crate) fn new(url: &str, token: Option<Bearer>) -> Result<Self, ClientError> {
+        let base =
+            base_of(url).map_err(|why| ClientError::Address { url: url.to_owned(), why: why.to_owned() })?;
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(5)));
+        connector.set_nodelay(true);
+        // A peer that vanished without a word is noticed by this alone in a stream that may be quiet for hours.
+        connector.set_keepalive(Some(Duration::from_secs(15)));
+        connector.set_keepalive_interval(Some(Duration::from_secs(5)));
+        connector.set_keepalive_retries(Some(3));
+        let http = HttpClient::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            // Below the time after which the control plane closes a quiet connection.
+            .pool_idle_timeout(Duration::from_secs(20))
+            .pool_max_idle_per_host(4)
+            .build(connector);
+        Ok(Self { http, base, token })
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Sends it and waits for the head of a good answer; others become [`ClientError::Refused`].
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer, ClientError> {
+        let (after, request) = (call.deadline, self.request(call)?);
+        let sent = tokio::time::timeout(after, self.http.request(request)).await;
+        let response = sent
+            .map_err(|_| ClientError::TimedOut { url: self.base.clone(), after })?
+            .map_err(|error| self.failed(error))?;
+        let answer = Answer { response, base: self.base.clone(), deadline: after };
+        if answer.response.status().as_u16() >= 400 { Err(answer.refusal().await) } else { Ok(answer) }
+    }
+
+    fn request(&self, call: Call) -> Result<Request<Body>, ClientError> {
+        let url = format!("{}{}", self.base, call.path);
+        let protocol = |what: String| ClientError::Protocol { url: url.clone(), what };
+        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| protocol(error.to_string()))?;
+        let mut request = Request::new(call.body);
+        *request.method_mut() = call.method;
+        *request.uri_mut() = uri;
+        request.headers_mut().extend(call.headers);
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.header());
+        }
+        Ok(request)
+    }
+
+    fn failed(&self, error: hyper_util::client::legacy::Error) -> ClientError {
+        let url = self.base.clone();
+        let connecting = error.is_connect();
+        let source: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
+        if connecting {
+            ClientError::Unreachable { url, source }
+        } else {
+            ClientError::Broken { url, source }
+        }
+    }
+}
+
+/// `http://host:port` without a path.
+fn base_of(url: &str) -> Result<String, &'static str> {
+    let uri: Uri = url.parse().map_err(|_| "it is no URL")?;
+    match uri.scheme_str() {
+        Some("http") => {}
+        Some("https") => {
+            return Err("https is not spoken yet; use http, on a private network or this machine");
+        }
+        _ => return Err("it must begin with http://"),
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err("it must end after the port");
+    }
+    let authority = uri.authority().ok_or("it has no host")?;
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err("it must be a host and a port");
+    }
+    Ok(format!("http://{}:{}", authority.host(), authority.port_u16().unwrap_or(CONTROL_PORT)))
+}
+
+/// An answer whose status is below 400, before its body is read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) base: String,
+    deadline: Duration,
+}
+
+impl Answer {
+    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+        let base = self.base.clone();
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| ClientError::Protocol { url: base, what: error.to_string() })
+    }
+
+    /// Reads the body to its end, so that the connection can be used again.
+    pub(crate) async fn nothing(self) -> Result<(), ClientError> {
+        self.bytes().await.map(|_| ())
+    }
+
+    async fn bytes(self) -> Result<Bytes, ClientError> {
+        let until = Instant::now() + self.deadline.max(DEADLINE);
+        let url = self.base;
+        match timeout_at(until, Limited::new(self.response.into_body(), MAX_ANSWER).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(source)) => Err(ClientError::Broken { url, source }),
+            Err(_) => Err(ClientError::TimedOut { url, after: self.deadline }),
+        }
+    }
+
+    async fn refusal(self) -> ClientError {
+        let (status, base) = (self.response.status(), self.base.clone());
+        let bytes = match self.bytes().await {
+            Ok(bytes) => bytes,
+            Err(error) => return error,
+        };
+        ClientError::Refused(serde_json::from_slice(&bytes).unwrap_or_else(|_| foreign(&base, status)))
+    }
+}
+
+/// An error answer that no control plane wrote, such as a gateway's, or one without a body.
+fn foreign(base: &str, status: StatusCode) -> ErrorBody {
+    let code = ErrorCode::ALL.into_iter().find(|code| code.status() == status.as_u16());
+    ErrorBody::new(code.unwrap_or(ErrorCode::Unknown), format!("{base} answered {status}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        for (url, base) in [
+            ("http://10.0.0.1", "http://10.0.0.1:7420"),
+            ("http://control:80/", "http://control:80"),
+            ("http://[::1]:9", "http://[::1]:9"),
+        ] {
+            assert_eq!(base_of(url).as_deref(), Ok(base));
+        }
+        for bad in [
+            "",
+            "control:7420",
+            "https://a",
+            "http://a/b",
+            "http://a?b",
+            "http://u:p@a",
+            "ftp://a",
+            "http://",
+        ] {
+            assert!(base_of(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn queries_leave_out_what_is_not_given() {
+        let wanted = crate::v1::events::EventQuery { limit: Some(5), ..Default::default() };
+        assert_eq!(query(&wanted).unwrap(), "?limit=5");
+        assert_eq!(query(&crate::v1::events::EventQuery::default()).unwrap(), "");
+    }
+}
