@@ -81,8 +81,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // PostgreSQL's own children need to be told by it; killing it outright would leave them.
-        signal(&self.child, Signal::QUIT);
+        // Asked rather than killed: PostgreSQL has children of its own to end.
+        signal(&self.child, Signal::INT);
         // The directory goes next; nobody may be writing in it any more.
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.child.try_wait().is_ok_and(|status| status.is_none()) && Instant::now() < deadline {
