@@ -4,7 +4,7 @@
 say() { printf '==> %s\n' "$*" >&2; }
 
 fail() {
-    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    printf 'script/%s: %s\n' "${0##*/}" "$*" >&2
     exit 1
 }
 
