@@ -1,1 +1,7 @@
 //! The control plane: store, observe, plan, execute, and the API.
+//!
+//! What must last is in the [`store`]; everything else is derived from it and
+//! from what agents report. Deciding is the planner's; this crate remembers,
+//! asks, carries out and answers.
+
+pub mod store;

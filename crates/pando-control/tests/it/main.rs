@@ -1,0 +1,3 @@
+//! The control plane with real files, sockets and processes.
+
+mod store;
