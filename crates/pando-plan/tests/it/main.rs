@@ -1,0 +1,10 @@
+//! Stories and properties of planning, told in a small world of agents and balancers.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod admission;
+mod properties;
+mod scenarios;
+mod script;
+mod spec;
+mod world;

@@ -1,0 +1,4 @@
+deploy web=3 worker=1
+settle
+deploy web=3 worker=1 crash
+settle

@@ -1,0 +1,4 @@
+deploy web=2
+settle
+deploy web=2 full
+settle

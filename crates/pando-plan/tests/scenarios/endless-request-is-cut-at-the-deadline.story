@@ -1,0 +1,5 @@
+deploy web=1
+settle
+hold 600
+deploy web=1
+settle

@@ -1,0 +1,2 @@
+deploy web=2 crash
+settle

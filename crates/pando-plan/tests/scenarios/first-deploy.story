@@ -1,0 +1,2 @@
+deploy web=3
+settle

@@ -1,0 +1,5 @@
+deploy web=2
+settle
+kill
+wait 3
+settle

@@ -1,0 +1,5 @@
+deploy web=2
+settle
+hold 4
+deploy web=2
+settle

@@ -1,0 +1,5 @@
+deploy web=2
+settle
+command fails
+deploy web=2 release
+settle

@@ -1,0 +1,5 @@
+deploy web=2
+settle
+command vanishes
+deploy web=2 release
+settle

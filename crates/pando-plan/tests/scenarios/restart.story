@@ -1,0 +1,4 @@
+deploy web=2
+settle
+restart
+settle

@@ -1,0 +1,6 @@
+deploy web=2
+settle
+stop
+settle
+start
+settle
