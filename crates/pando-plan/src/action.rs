@@ -2,6 +2,7 @@
 
 use pando_model::Assignment;
 use pando_model::desired::{Assigned, Deployment, PortKey, PortLease};
+use pando_model::id::DeploymentId;
 use pando_model::name::AppName;
 use pando_model::release::ReleaseNumber;
 use pando_model::time::Timestamp;
@@ -46,5 +47,17 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     pub app: AppName,
+    /// The deployment that it belongs to.
+    pub deployment: Option<DeploymentId>,
+    pub severity: Severity,
     pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    Info,
+    /// Something went wrong and is dealt with.
+    Warning,
+    /// Something failed.
+    Error,
 }

@@ -9,7 +9,7 @@ use pando_model::name::AppName;
 use pando_model::release::{Release, ReleaseNumber};
 use pando_model::time::{Millis, Timestamp};
 
-use crate::action::{Action, Note, Plan};
+use crate::action::{Action, Note, Plan, Severity};
 use crate::input::Context;
 use crate::report::{self, AppReport};
 
@@ -126,6 +126,19 @@ impl<'a> AppPlan<'a> {
     }
 
     pub(crate) fn note(&mut self, text: impl Into<String>) {
-        self.notes.push(Note { app: self.name.clone(), text: text.into() });
+        self.say(Severity::Info, text.into());
+    }
+
+    pub(crate) fn warn(&mut self, text: impl Into<String>) {
+        self.say(Severity::Warning, text.into());
+    }
+
+    pub(crate) fn fail(&mut self, text: impl Into<String>) {
+        self.say(Severity::Error, text.into());
+    }
+
+    fn say(&mut self, severity: Severity, text: String) {
+        let deployment = self.current().map(|(deployment, _)| deployment.id);
+        self.notes.push(Note { app: self.name.clone(), deployment, severity, text });
     }
 }

@@ -103,7 +103,7 @@ impl AppPlan<'_> {
         };
         match outcome {
             Err(failure) => {
-                self.note(format!("{} failed: {}", target.release, failure.message));
+                self.fail(format!("{} failed: {}", target.release, failure.message));
                 self.end(context, DeploymentPhase::Failed { failure });
             }
             Ok(true) => self.change(|deployment| deployment.phase = DeploymentPhase::Rolling),
@@ -219,14 +219,14 @@ impl AppPlan<'_> {
             .or_else(|| self.failed_replica(input, target))
             .or_else(|| self.unconfirmed(input));
         let Some(failure) = found else { return };
-        self.note(format!("{} failed: {}", target.release, failure.message));
+        self.fail(format!("{} failed: {}", target.release, failure.message));
         if self.desired.wish.stopped {
             self.end(context, DeploymentPhase::Failed { failure });
             return;
         }
         match self.assigned.committed {
-            Some(old) => self.note(format!("going back to {}", old.release)),
-            None => self.note("taking it off again: there is nothing to go back to"),
+            Some(old) => self.warn(format!("going back to {}", old.release)),
+            None => self.warn("taking it off again: there is nothing to go back to"),
         }
         let since = input.now;
         self.change(|deployment| deployment.phase = DeploymentPhase::GoingBack { failure, since });

@@ -23,7 +23,7 @@ mod rollout;
 mod routes;
 mod words;
 
-pub use action::{Action, Plan};
+pub use action::{Action, Note, Plan, Severity};
 pub use admit::{Refusal, admit, admit_scale};
 pub use check::{Violation, check};
 

@@ -219,7 +219,7 @@ impl<'a> AppPlan<'a> {
         let now = context.input.now;
         let id = InstanceId::new(now, &mut context.entropy);
         let Some(port) = ports::take(context, slot.server, &self.name, id) else {
-            self.note(format!("{} waits: every port of its server is taken", slot.replica));
+            self.warn(format!("{} waits: every port of its server is taken", slot.replica));
             return false;
         };
         let instance = Instance {

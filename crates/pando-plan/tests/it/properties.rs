@@ -32,7 +32,7 @@ fn one_history() {
 fn history(seed: u64) -> Result<(), String> {
     let servers = u8::try_from(1 + seed % 3).unwrap();
     let mut world = World::new(servers, seed);
-    let stormy = seed % 2 == 0;
+    let stormy = seed.is_multiple_of(2);
     if stormy {
         world.weather =
             Weather { most_delay: 50 + world.roll(2000), loss: world.roll(20), repeats: world.roll(20) };
@@ -126,7 +126,7 @@ fn deploy(world: &mut World) {
         spec.release_command = Some("bin/migrate".to_owned());
     }
     if let Some(worker) = spec.processes.get_mut(&ProcessName::new("worker").unwrap()) {
-        worker.singleton = world.entropy.next_u64() % 3 == 0;
+        worker.singleton = world.entropy.next_u64().is_multiple_of(3);
     }
     let length = world.roll(2000);
     let behaviour = match world.roll(10) {

@@ -71,6 +71,9 @@ struct Machine {
     proxy_down_until: u64,
 }
 
+/// Replicas (down, stopping, restarts), tasks and endpoints with requests.
+type Visible = (Vec<(InstanceId, bool, bool, u32)>, usize, Vec<InstanceId>);
+
 #[derive(Debug, Clone)]
 enum Message {
     Target(ServerId, Option<Assignment>, Option<Table>),
@@ -201,7 +204,7 @@ impl World {
         let ids: Vec<ServerId> = self.machines.keys().copied().collect();
         for id in ids {
             self.live(id);
-            if self.now % 2000 == 0 {
+            if self.now.is_multiple_of(2000) {
                 self.report(id);
             }
         }
@@ -342,7 +345,7 @@ impl World {
     fn live(&mut self, id: ServerId) {
         let now = self.now;
         // Agents ask again and again: what was lost arrives in the end.
-        if now % 1000 == 0 {
+        if now.is_multiple_of(1000) {
             let (assignment, table) =
                 (self.desired.assignments.get(&id).cloned(), self.desired.table.clone());
             self.send(Message::Target(id, assignment, table));
@@ -566,10 +569,11 @@ impl World {
             return;
         }
         let nth = usize::try_from(draw % count).unwrap();
-        if let Some(replica) = machine.replicas.values_mut().nth(nth) {
-            if replica.down_until.is_none() && replica.stopping_since.is_none() {
-                replica.end(now, 137);
-            }
+        if let Some(replica) = machine.replicas.values_mut().nth(nth)
+            && replica.down_until.is_none()
+            && replica.stopping_since.is_none()
+        {
+            replica.end(now, 137);
         }
     }
 
@@ -678,7 +682,7 @@ impl Machine {
     }
 
     /// What a report would show, but for times.
-    fn visible(&self) -> (Vec<(InstanceId, bool, bool, u32)>, usize, Vec<InstanceId>) {
+    fn visible(&self) -> Visible {
         let replicas = self.replicas.iter().map(|(id, replica)| {
             (*id, replica.down_until.is_some(), replica.stopping_since.is_some(), replica.restarts)
         });
