@@ -4,6 +4,16 @@
 //! earlier run of the program started. What should run, and what to do when it
 //! ends, is decided elsewhere.
 
+mod cgroup;
+mod command;
+pub mod contract;
+mod control;
+mod dir;
+pub mod logs;
+pub mod memory;
+mod proc;
+pub mod process;
 pub mod run;
+pub mod shim;
 
 pub use run::{Held, RunEvent, RunKey, RunSpec, Runtime, RuntimeError, StartError};

@@ -1,0 +1,175 @@
+//! Starts a run: checks what can be checked, puts it on record, and hands it to a shim.
+
+use std::io;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::account;
+use super::registry::Registry;
+use super::{blocking, environment, find, port, watch};
+use crate::control::{Answer, LONGEST_LINE};
+use crate::dir::{Launch, RunDir};
+use crate::run::{Held, RunKey, RunSpec, StartError};
+
+/// Some milliseconds on an idle machine; a machine out of memory or disk time takes longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) async fn start(registry: &Arc<Registry>, spec: RunSpec) -> Result<Held, StartError> {
+    check(&spec)?;
+    let key = spec.key;
+    let slot = registry.slot(key);
+    let mut known = slot.lock().await;
+    if known.is_none() {
+        let started = find_or_start(registry, spec).await;
+        if started.is_err() {
+            registry.drop_slot(key, &slot);
+        }
+        *known = Some(started?);
+    }
+    known.clone().ok_or_else(|| StartError::Refused { command: String::new(), why: "it is gone".to_owned() })
+}
+
+async fn find_or_start(registry: &Arc<Registry>, spec: RunSpec) -> Result<Held, StartError> {
+    let failed = failed(&spec);
+    if let Some(held) = find::look(registry, spec.key).await.map_err(failed)? {
+        return Ok(held);
+    }
+    if let Some(why) = registry.used_up(spec.key) {
+        return Err(refused(&spec, why));
+    }
+    if let Some(address) = spec.port.filter(|address| port::is_taken(*address)) {
+        return Err(StartError::PortTaken(address));
+    }
+    let launch = prepare(registry, spec).await?;
+    let dir = registry.dir(launch.spec.key);
+    let started = launch_shim(registry, &dir, &launch).await;
+    if started.is_err() {
+        clean_up(dir, &launch).await;
+    }
+    let pid = started?;
+    watch::watch(registry, launch.spec.key);
+    Ok(Held { spec: launch.spec, pid: Some(pid), exit: None })
+}
+
+fn failed(spec: &RunSpec) -> impl FnOnce(io::Error) -> StartError + use<> {
+    let command = spec.command.clone();
+    move |source| StartError::Io { command, source }
+}
+
+fn refused(spec: &RunSpec, why: impl Into<String>) -> StartError {
+    StartError::Refused { command: spec.command.clone(), why: why.into() }
+}
+
+fn check(spec: &RunSpec) -> Result<(), StartError> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if spec.name.is_empty() || spec.name.len() > 128 || spec.name.starts_with('.') || !spec.name.bytes().all(good) {
+        return Err(refused(spec, format!("`{}` can't be the name of a log", spec.name)));
+    }
+    if spec.command.trim().is_empty() {
+        return Err(refused(spec, "there is no command"));
+    }
+    if !spec.directory.is_absolute() {
+        return Err(refused(spec, format!("its directory `{}` is not absolute", spec.directory.display())));
+    }
+    Ok(())
+}
+
+async fn prepare(registry: &Arc<Registry>, spec: RunSpec) -> Result<Launch, StartError> {
+    let account = match &spec.user {
+        Some(name) => Some(registry.accounts.of(name).await.map_err(|why| refused(&spec, why))?),
+        None => None,
+    };
+    let own = account::own();
+    let other = account.filter(|account| account.uid != rustix::process::geteuid().as_raw());
+    if let Some(other) = other.as_ref().filter(|_| !account::is_root()) {
+        return Err(refused(&spec, format!("only root can run it as `{}`", other.name)));
+    }
+    let user = other.as_ref().or(own.as_ref());
+    let env = environment::complete(&spec.env, &registry.settings.default_env, user, other.is_some());
+    let groups = limit(registry, &spec);
+    let logs = registry.logs();
+    Ok(Launch {
+        env,
+        account: other,
+        groups,
+        log_root: logs.root,
+        log_settings: logs.settings,
+        boot: registry.boot.clone(),
+        spec,
+    })
+}
+
+/// Without permission it runs unlimited, and the warnings say so.
+fn limit(registry: &Registry, spec: &RunSpec) -> Vec<crate::cgroup::RunGroup> {
+    if let Some(warning) = registry.cgroups.warning(&spec.resources) {
+        registry.warn(warning);
+    }
+    let RunKey { id, attempt } = spec.key;
+    registry.cgroups.make(&format!("{id}.{attempt}"), &spec.resources).unwrap_or_else(|error| {
+        registry.warn(format!("some limits are not enforced: the kernel refused one: {error}"));
+        Vec::new()
+    })
+}
+
+/// The pid of the run's main process.
+async fn launch_shim(registry: &Arc<Registry>, dir: &RunDir, launch: &Launch) -> Result<u32, StartError> {
+    let spec = &launch.spec;
+    let (dir_there, launch_there) = (dir.clone(), launch.clone());
+    blocking(move || dir_there.create(&launch_there)).await.map_err(failed(spec))?;
+    let mut shim = spawn(registry, dir).map_err(|source| {
+        let program = registry.settings.shim_program.display();
+        refused(spec, format!("its shim `{program}` can't be started: {source}"))
+    })?;
+    let answer = tokio::time::timeout(PATIENCE, read_answer(&mut shim)).await;
+    // Waited for, so that it leaves no zombie; it outlives this program all the same.
+    registry.tasks.spawn_until_shutdown(async move { drop(shim.wait().await) });
+    match answer.map_err(io::Error::from).flatten() {
+        Ok(Answer::Started { child }) => Ok(child.pid),
+        Ok(Answer::Refused { why }) => Err(refused(spec, why)),
+        Err(source) => Err(failed(spec)(source)),
+    }
+}
+
+/// The shim needs nothing of this program's environment, and must not hold its working directory.
+fn spawn(registry: &Registry, dir: &RunDir) -> io::Result<Child> {
+    let settings = &registry.settings;
+    let mut command = Command::new(&settings.shim_program);
+    command.args(&settings.shim_args).args(["run", "--dir"]).arg(dir.path());
+    command.env_clear().current_dir("/");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+}
+
+async fn read_answer(shim: &mut Child) -> io::Result<Answer> {
+    let stdout = shim.stdout.take().ok_or_else(|| io::Error::other("the shim has no stdout"))?;
+    let mut line = Vec::new();
+    BufReader::new(stdout).take(LONGEST_LINE).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "its shim ended without a word"));
+    }
+    serde_json::from_slice(&line).map_err(io::Error::other)
+}
+
+/// A start that failed leaves nothing, so that it may be tried again. If the shim did start the run and could not say so, it
+/// holds the lock, and stays to be found.
+async fn clean_up(dir: RunDir, launch: &Launch) {
+    let groups = launch.groups.clone();
+    let cleaned = blocking(move || {
+        // A shim that refused has answered before it let go of its lock.
+        let lock = dir.lock(Duration::from_secs(1))?;
+        if dir.status()?.is_some_and(|status| status.child.is_some()) {
+            return Ok(());
+        }
+        for group in &groups {
+            let _ = group.remove();
+        }
+        drop(lock);
+        dir.remove()
+    });
+    if let Err(error) = cleaned.await {
+        tracing::warn!(target: "pando", "a failed start left something behind: {error}");
+    }
+}

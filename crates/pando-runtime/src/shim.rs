@@ -1,0 +1,17 @@
+//! The small processes that stand between the daemon and what it starts.
+//!
+//! [`run_shim`] is the parent of one run: it holds the run's output and its exit status, stops it when asked, and lives on
+//! when the daemon is killed. [`keep`] is the parent of a program that must always listen, such as the load balancer: it
+//! holds the sockets and starts the program again whenever it ends. Both are small on purpose, without an async runtime:
+//! there is one for every replica.
+
+mod child;
+mod ending;
+
+mod output;
+mod reaper;
+mod run;
+mod served;
+
+
+pub use run::run_shim;

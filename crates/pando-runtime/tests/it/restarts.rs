@@ -1,0 +1,1 @@
+//! Nothing of a run is lost when somebody is killed.
