@@ -23,6 +23,9 @@ pub struct Desired<Table> {
     pub apps: BTreeMap<AppName, AppDesired>,
     /// The routing table as last published.
     pub table: Option<Table>,
+    /// When it was.
+    #[serde(default)]
+    pub published_at: Timestamp,
     /// The assignments as last published.
     pub assignments: BTreeMap<ServerId, Assignment>,
     pub ports: BTreeMap<PortKey, PortLease>,
