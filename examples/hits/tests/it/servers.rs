@@ -19,7 +19,13 @@ pub struct Server {
     pub port: u16,
     directory: Arc<TempDir>,
     child: Child,
-    start: fn(&Path, u16) -> Command,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Postgres,
+    Redis,
 }
 
 impl Server {
@@ -34,19 +40,19 @@ impl Server {
         initdb.arg(directory.path().join("data"));
         let output = initdb.output().await.unwrap();
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
-        Server::start(directory.into(), start_postgres).await
+        Server::start(directory.into(), Kind::Postgres).await
     }
 
     pub async fn redis() -> Server {
-        Server::start(tempfile::tempdir().unwrap().into(), start_redis).await
+        Server::start(tempfile::tempdir().unwrap().into(), Kind::Redis).await
     }
 
     /// A port that was free a moment ago may have been taken since: then another is tried.
-    async fn start(directory: Arc<TempDir>, start: fn(&Path, u16) -> Command) -> Server {
+    async fn start(directory: Arc<TempDir>, kind: Kind) -> Server {
         for _ in 0..10 {
             let port = free_port();
-            let child = spawn(start(directory.path(), port));
-            let mut server = Server { port, directory: directory.clone(), child, start };
+            let child = spawn(kind.command(directory.path(), port));
+            let mut server = Server { port, directory: directory.clone(), child, kind };
             if server.answers().await {
                 return server;
             }
@@ -61,20 +67,41 @@ impl Server {
 
     /// Starts the server again, with the data and the port it had.
     pub async fn start_again(&mut self) {
-        self.child = spawn((self.start)(self.directory.path(), self.port));
+        self.child = spawn(self.kind.command(self.directory.path(), self.port));
         assert!(self.answers().await, "the server starts again");
     }
 
-    /// Waits until it accepts connections; false when it ended instead.
+    /// Waits until it answers; false when it ended instead.
     async fn answers(&mut self) -> bool {
-        let port = self.port;
-        let answers = until("the server accepts", || async move {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
-        });
+        let (kind, port) = (self.kind, self.port);
+        let answers = until("the server answers", || kind.answers(port));
         tokio::select! {
             biased;
             _ = self.child.wait() => false,
             () = answers => true,
+        }
+    }
+}
+
+impl Kind {
+    fn command(self, directory: &Path, port: u16) -> Command {
+        match self {
+            Kind::Postgres => start_postgres(directory, port),
+            Kind::Redis => start_redis(directory, port),
+        }
+    }
+
+    /// Whether a session can be had: while PostgreSQL starts up it accepts connections and refuses them.
+    async fn answers(self, port: u16) -> bool {
+        match self {
+            Kind::Postgres => {
+                let address = format!("postgres://hits@127.0.0.1:{port}/postgres");
+                tokio_postgres::connect(&address, tokio_postgres::NoTls).await.is_ok()
+            }
+            Kind::Redis => {
+                let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
+                client.get_multiplexed_async_connection().await.is_ok()
+            }
         }
     }
 }
