@@ -1,0 +1,75 @@
+//! From the file as typed to the specification that the rest of Pando knows:
+//! targets merged, defaults filled in, values checked against each other.
+//!
+//! What is right but can't be run by this version yet is told apart: a file
+//! stays valid, and a deploy consults [`unsupported`](Lowered::unsupported).
+
+mod counts;
+mod env;
+mod health;
+mod normal;
+mod process;
+mod release;
+mod run;
+mod surroundings;
+mod traffic;
+mod unsupported;
+
+use std::path::PathBuf;
+
+use pando_model::AppSpec;
+use pando_model::app::RunSource;
+
+use crate::diagnostic::{Problems, Sink};
+use crate::raw::Settings;
+
+pub(crate) use normal::normalise;
+pub(crate) use process::Draft;
+pub(crate) use surroundings::Surroundings;
+
+/// One target's specification, with what is to be said about it.
+#[derive(Debug)]
+pub(crate) struct Lowered {
+    pub(crate) spec: AppSpec,
+    pub(crate) source_dir: Option<PathBuf>,
+    pub(crate) unsupported: Problems,
+}
+
+/// `settings` with the target's keys over the root's, after [`normalise`]. `None`: `sink` has at least one error, of
+/// here or of before.
+pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut Sink) -> Option<Lowered> {
+    let run = run::run_source(settings, around, sink);
+    let drafts = process::drafts(settings, around, sink);
+    let routes = traffic::routes(settings, &drafts, sink);
+    let domains = traffic::domains(settings, &drafts, sink);
+    let plain = matches!(run, Some(RunSource::Directory { .. }));
+    let processes = process::processes(settings, &drafts, plain, sink);
+    let env = env::variables(&settings.env, settings, sink);
+    let strategy = release::strategy(settings, sink);
+    let volumes = run::volumes(settings, sink);
+    release::check_schedules(settings, sink);
+    release::check_services(settings, sink);
+    release::check_autoscale(settings, &drafts, sink);
+    let balancing = traffic::algorithm(settings);
+    let name = settings.name.value()?.clone();
+    if sink.has_errors() || processes.is_empty() {
+        return None;
+    }
+    let spec = AppSpec {
+        name,
+        run: run?,
+        prepare: settings.prepare.value().map(|command| command.0.clone()),
+        release_command: release::command(settings, around, sink),
+        strategy,
+        min_ready: settings.min_ready_seconds.value().map(|length| length.0).unwrap_or_default(),
+        processes,
+        domains,
+        routes,
+        balancing,
+        env,
+        volumes,
+    };
+    let source_dir = run::source_dir(settings, around);
+    let unsupported = unsupported::find(settings, sink.sibling());
+    Some(Lowered { spec, source_dir, unsupported })
+}

@@ -1,0 +1,146 @@
+//! The processes: named by the file, by its Procfile, or the one that the root describes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pando_model::{ProcessName, ProcessSpec, Resources, RoleName};
+
+use super::{Surroundings, counts, env, health};
+use crate::decode::{At, Field};
+use crate::diagnostic::Sink;
+use crate::raw::{self, Settings};
+use crate::source::Span;
+use crate::value::Command;
+
+/// A process of the file, before its values are put together.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) name: ProcessName,
+    /// Where it is named.
+    pub(crate) span: Span,
+    pub(crate) process: raw::Process,
+    /// Whether it gets requests: `web`, and what a route names.
+    pub(crate) routed: bool,
+    /// Whether the root's keys that are for processes with requests are for it.
+    pub(crate) described_by_root: bool,
+}
+
+/// Whether `drafts` are all the processes that the file means, so that a name which is not theirs is wrong.
+pub(super) fn all_known(settings: &Settings, drafts: &[Draft]) -> bool {
+    !drafts.is_empty() && settings.processes.value().is_none_or(|processes| !processes.incomplete)
+}
+
+/// Empty when there is nothing to run or it can't be known, which is reported.
+pub(super) fn drafts(settings: &Settings, around: &Surroundings<'_>, sink: &mut Sink) -> Vec<Draft> {
+    let named = named(settings, around, sink);
+    let in_routes = routed_names(settings);
+    let only_one = named.len() == 1;
+    let draft = |(name, span, process): (ProcessName, Span, raw::Process)| {
+        let routed = name.as_str() == "web" || in_routes.contains(&name);
+        Draft { name, span, process, routed, described_by_root: routed || only_one }
+    };
+    named.into_iter().map(draft).collect()
+}
+
+fn named(
+    settings: &Settings,
+    around: &Surroundings<'_>,
+    sink: &mut Sink,
+) -> Vec<(ProcessName, Span, raw::Process)> {
+    match &settings.processes {
+        Field::Wrong(_) => Vec::new(),
+        Field::Given(given) => {
+            if given.value.entries.is_empty() && !given.value.incomplete {
+                sink.error_hint(given.span, "there is no process here", "name one: `web: {command: …}`");
+            }
+            let processes = given.value.entries.iter();
+            processes.map(|(name, at)| (name.value.clone(), name.span, at.value.clone())).collect()
+        }
+        Field::Absent => match settings.source.get() {
+            Some(source) => from_procfile(source.span, source.key, around, sink),
+            None => vec![(ProcessName::web(), Span::default(), raw::Process::default())],
+        },
+    }
+}
+
+fn from_procfile(
+    span: Span,
+    key: Span,
+    around: &Surroundings<'_>,
+    sink: &mut Sink,
+) -> Vec<(ProcessName, Span, raw::Process)> {
+    let Some(procfile) = &around.procfile else {
+        let hint = "add `processes: {web: {command: …}}`, or a Procfile beside this file";
+        sink.error_hint(key, "the file does not say how to start it", hint);
+        return Vec::new();
+    };
+    sink.absorb(around.procfile_problems());
+    let process = |command: &String| raw::Process {
+        command: Field::Given(At::new(span, Command(command.clone()))),
+        ..raw::Process::default()
+    };
+    procfile.processes.iter().map(|(name, command)| (name.clone(), span, process(command))).collect()
+}
+
+fn routed_names(settings: &Settings) -> BTreeSet<ProcessName> {
+    let routes = settings.routes.value().map(|list| list.0.as_slice()).unwrap_or_default();
+    routes.iter().filter_map(|route| route.value.process.value().cloned()).collect()
+}
+
+/// `plain`: they run as plain processes, so each needs a command and none has a port of its own.
+pub(super) fn processes(
+    settings: &Settings,
+    drafts: &[Draft],
+    plain: bool,
+    sink: &mut Sink,
+) -> BTreeMap<ProcessName, ProcessSpec> {
+    counts::check_root(settings, drafts, plain, sink);
+    drafts.iter().map(|draft| (draft.name.clone(), process(settings, draft, plain, sink))).collect()
+}
+
+fn process(settings: &Settings, draft: &Draft, plain: bool, sink: &mut Sink) -> ProcessSpec {
+    let own = &draft.process;
+    if plain && own.command.is_absent() {
+        let hint = "give it one: `command: bin/server`; each replica is told its port in `PORT`";
+        sink.error_hint(draft.span, format!("the process `{}` has no command", draft.name), hint);
+    }
+    let stop_timeout = own.stop_timeout.value().or(settings.stop_timeout.value());
+    ProcessSpec {
+        command: own.command.value().map(|command| command.0.clone()),
+        role: own.role.value().cloned().unwrap_or_else(|| default_role(draft)),
+        count: counts::count(settings, draft, sink),
+        container_port: if plain { None } else { container_port(settings, draft) },
+        health: health::check(settings, draft, sink),
+        stop_timeout: stop_timeout.map_or(DEFAULT_STOP_TIMEOUT, |length| length.0),
+        resources: resources(settings, own),
+        singleton: own.singleton.value().is_some_and(|flag| flag.0),
+        env: env::variables(&own.env, settings, sink),
+    }
+}
+
+const DEFAULT_STOP_TIMEOUT: pando_model::Millis = pando_model::Millis::from_secs(30);
+const DEFAULT_PORT: u16 = 8080;
+
+fn default_role(draft: &Draft) -> RoleName {
+    if draft.routed {
+        return RoleName::web();
+    }
+    // "worker" is a DNS label, so this never falls back.
+    RoleName::new("worker").unwrap_or_else(|_| RoleName::web())
+}
+
+fn container_port(settings: &Settings, draft: &Draft) -> Option<u16> {
+    let root = draft.described_by_root.then(|| settings.port.value()).flatten();
+    let default = draft.routed.then_some(DEFAULT_PORT);
+    draft.process.port.value().or(root).map(|port| port.0).or(default)
+}
+
+/// A process's own keys win one by one.
+fn resources(settings: &Settings, own: &raw::Process) -> Resources {
+    let both = [own.resources.value(), settings.resources.value()];
+    let first = |find: fn(&raw::Resources) -> Option<u64>| both.into_iter().flatten().find_map(find);
+    let cpu = first(|resources| resources.cpu.value().map(|cpu| u64::from(cpu.0)));
+    Resources {
+        cpu_millis: cpu.and_then(|cpu| u32::try_from(cpu).ok()),
+        memory_bytes: first(|resources| resources.memory.value().map(|memory| memory.0)),
+    }
+}

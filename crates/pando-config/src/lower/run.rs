@@ -1,0 +1,98 @@
+//! What the replicas run: a directory or an image; and the volumes of containers.
+
+use std::path::PathBuf;
+
+use pando_model::app::{PullPolicy, RunSource, VolumeSpec};
+
+use super::Surroundings;
+use crate::diagnostic::{Sink, quoted};
+use crate::raw::{self, Settings};
+use crate::value::ServerAddress;
+
+/// `None` when it is missing or wrong, which is reported.
+pub(super) fn run_source(
+    settings: &Settings,
+    around: &Surroundings<'_>,
+    sink: &mut Sink,
+) -> Option<RunSource> {
+    if let Some(source) = settings.source.get() {
+        check_directory(settings, around, sink);
+        return Some(RunSource::Directory { path: source.value.0.clone() });
+    }
+    if let Some(prepare) = settings.prepare.key() {
+        let hint = "it prepares a `source`; an image is prepared by its Dockerfile";
+        sink.error_hint(prepare, "`prepare` means nothing without `source`", hint);
+    }
+    if let Some(image) = settings.image.get() {
+        return image_source(&image.value.0, sink);
+    }
+    if !settings.build.is_absent() {
+        // The reference of what is built here is known only after building; until then, this stands for it.
+        let name = settings.name.value()?;
+        return Some(RunSource::Image { reference: format!("{name}:build"), pull_policy: PullPolicy::Never });
+    }
+    let absent = settings.source.is_absent() && settings.image.is_absent();
+    if let Some(name) = settings.name.key().filter(|_| absent) {
+        let hint = "give one of `source: .` (this directory), `image: …` and `build: …`";
+        sink.error_hint(name, "the file does not say what to run", hint);
+    }
+    None
+}
+
+/// Where `source` is, seen from where the file's path was given.
+pub(super) fn source_dir(settings: &Settings, around: &Surroundings<'_>) -> Option<PathBuf> {
+    let source = settings.source.value()?;
+    Some(around.directory.join(&source.0))
+}
+
+fn check_directory(settings: &Settings, around: &Surroundings<'_>, sink: &mut Sink) {
+    let (Some(source), Some(path)) = (settings.source.get(), source_dir(settings, around)) else { return };
+    if !around.is_dir(&path) {
+        let reason = format!("there is no directory {}", quoted(&source.value.0));
+        sink.error_hint(source.span, reason, "it is relative to the directory that this file is in");
+    }
+}
+
+fn image_source(image: &raw::Image, sink: &mut Sink) -> Option<RunSource> {
+    let repository = image.repository.get()?;
+    let mut reference = repository.value.0.clone();
+    match image.tag.get() {
+        Some(tag) if repository.value.has_tag_or_digest() => {
+            sink.error(tag.key, "the repository has a tag already");
+        }
+        Some(tag) => reference = format!("{reference}:{}", tag.value.0),
+        None if repository.value.has_tag_or_digest() => {}
+        None => reference.push_str(":latest"),
+    }
+    if let Some(server) = image.registry.value().and_then(|registry| registry.0.server.value()) {
+        reference = with_registry(reference, server);
+    }
+    Some(RunSource::Image { reference, pull_policy: pull_policy(image) })
+}
+
+fn with_registry(reference: String, ServerAddress(server): &ServerAddress) -> String {
+    let there = reference.strip_prefix(server.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    if there { reference } else { format!("{server}/{reference}") }
+}
+
+fn pull_policy(image: &raw::Image) -> PullPolicy {
+    match image.pull_policy.value() {
+        Some(raw::PullPolicy::Always) | None => PullPolicy::Always,
+        Some(raw::PullPolicy::IfMissing) => PullPolicy::IfMissing,
+        Some(raw::PullPolicy::Never) => PullPolicy::Never,
+    }
+}
+
+pub(super) fn volumes(settings: &Settings, sink: &mut Sink) -> Vec<VolumeSpec> {
+    let mut volumes: Vec<VolumeSpec> = Vec::new();
+    for volume in settings.volumes.value().map(|list| list.0.as_slice()).unwrap_or_default() {
+        if volumes.iter().any(|given| given.target == volume.value.0.target) {
+            sink.error(
+                volume.span,
+                format!("another volume is mounted at {} already", quoted(&volume.value.0.target)),
+            );
+        }
+        volumes.push(volume.value.0.clone());
+    }
+    volumes
+}

@@ -1,0 +1,90 @@
+//! What a valid file may ask for and this version does not run yet.
+//!
+//! An error means that a deploy would silently do something else than asked; a
+//! warning, that something is merely not used.
+
+use crate::decode::Field;
+use crate::diagnostic::{Problems, Sink};
+use crate::raw::{self, EnvList, Settings};
+use crate::source::Span;
+
+pub(super) fn find(settings: &Settings, mut sink: Sink) -> Problems {
+    runs(settings, &mut sink);
+    rollout(settings, &mut sink);
+    surroundings(settings, &mut sink);
+    let lists = settings.processes.value().map(|processes| processes.entries.as_slice()).unwrap_or_default();
+    let own = lists.iter().map(|(_, process)| &process.value.env);
+    for list in std::iter::once(&settings.env).chain(own) {
+        variables(list, &mut sink);
+    }
+    sink.into_problems()
+}
+
+fn runs(settings: &Settings, sink: &mut Sink) {
+    let containers = "use `source`, which runs plain processes";
+    if let Some(key) = settings.image.key() {
+        not_yet(key, "run container images", containers, sink);
+    }
+    if let Some(key) = settings.build.key() {
+        not_yet(key, "build container images", containers, sink);
+    }
+    let any = settings.volumes.value().is_some_and(|list| !list.0.is_empty());
+    if let Some(key) = settings.volumes.key().filter(|_| any) {
+        let hint = "a plain process can write to an absolute path of its server, which only that server has";
+        not_yet(key, "mount volumes", hint, sink);
+    }
+}
+
+fn rollout(settings: &Settings, sink: &mut Sink) {
+    use raw::{Algorithm, Strategy};
+    if let Some(at) = settings.deployment_strategy.get()
+        && matches!(at.value, Strategy::BlueGreen | Strategy::Canary)
+    {
+        not_yet(at.span, &format!("deploy by `{}`", at.value.word()), "use `rolling` or `replace`", sink);
+    }
+    let Some(balancing) = settings.load_balancing.value() else { return };
+    if let Some(at) = balancing.algorithm.get()
+        && !matches!(at.value, Algorithm::RoundRobin | Algorithm::LeastConnections)
+    {
+        let hint = "use `round_robin` or `least_connections`";
+        not_yet(at.span, &format!("balance by `{}`", at.value.word()), hint, sink);
+    }
+    if let Some(key) = balancing.sticky.key() {
+        not_yet(key, "keep visitors on one replica", "keep sessions where every replica finds them", sink);
+    }
+}
+
+fn surroundings(settings: &Settings, sink: &mut Sink) {
+    for (name, service) in
+        settings.services.value().map(|services| services.entries.as_slice()).unwrap_or_default()
+    {
+        if service.value.managed.value().is_none_or(|flag| flag.0) {
+            let hint = "run it yourself, and give its URL in `env`";
+            not_yet(name.span, "run services", hint, sink);
+        } else {
+            let reason = "this version does not use services that you run yet";
+            sink.warn(name.span, reason, "give the URL in `env` where the app needs it");
+        }
+    }
+    let any = settings.schedules.value().is_some_and(|list| !list.0.is_empty());
+    if let Some(key) = settings.schedules.key().filter(|_| any) {
+        not_yet(key, "run schedules", "until then, cron on one server can call `pando run`", sink);
+    }
+    let any = settings.autoscale.value().is_some_and(|rules| !rules.entries.is_empty());
+    if let Some(key) = settings.autoscale.key().filter(|_| any) {
+        not_yet(key, "scale by itself", "use `pando scale`", sink);
+    }
+}
+
+fn variables(list: &Field<EnvList>, sink: &mut Sink) {
+    for entry in list.value().map(EnvList::entries).unwrap_or_default() {
+        if let Some(key) = entry.value.from.key() {
+            let hint = "give it a `value`, or let the app read it from a file on its server";
+            not_yet(key, "take values from secrets and services", hint, sink);
+        }
+    }
+}
+
+fn not_yet(span: Span, what: &str, hint: &str, sink: &mut Sink) {
+    sink.error_hint(span, format!("this version of Pando does not {what} yet"), hint);
+}

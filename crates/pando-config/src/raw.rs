@@ -1,0 +1,16 @@
+//! The file as typed: every key that it may have, with its meaning and default.
+//!
+//! The doc comments here are the descriptions in the JSON Schema and in the
+//! reference. Whether values fit together, and what they come to, is left to `lower`.
+
+mod app;
+mod env;
+mod operations;
+mod process;
+mod root;
+
+pub(crate) use app::{Image, PullPolicy, Route, Settings, Strategy};
+pub(crate) use env::{EnvEntry, EnvList, From};
+pub(crate) use operations::{Algorithm, Url};
+pub(crate) use process::{Health, HealthType, Process, Resources};
+pub(crate) use root::Root;

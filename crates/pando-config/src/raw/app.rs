@@ -1,0 +1,220 @@
+//! The keys of an app: at the root of the file, and in each target.
+
+use pando_model::{AppName, ProcessName, ServiceName};
+
+use super::env::{EnvList, From};
+use super::operations::{Autoscale, LoadBalancing, Schedule, Service};
+use super::process::{Health, Process, Resources};
+use crate::decode::{At, Field, List, Named, OrRecord, Shorthand, choice, record};
+use crate::value::{
+    Amount, Command, Count, Duration, EnvName, EnvText, Flag, Host, ImageReference, Label, Port,
+    ServerAddress, Text, UrlPath, Volume,
+};
+
+choice! {
+    /// How a new release takes the place of the old one.
+    Strategy {
+        Rolling = "rolling",
+        Replace = "replace",
+        BlueGreen = "blue_green",
+        Canary = "canary",
+    }
+}
+
+choice! {
+    /// When an image is pulled.
+    PullPolicy {
+        Always = "always",
+        IfMissing = "if_missing",
+        Never = "never",
+    }
+}
+
+record! {
+    /// An app, as one target runs it.
+    Settings = "the file" {
+        /// The name of the app.
+        name: AppName;
+        /// What to run: a directory, relative to the file, packed and run as plain processes.
+        /// Exactly one of `source`, `image` and `build` is given.
+        source: Text;
+        /// What to run: a container image, as text or with the keys below.
+        image: OrRecord<Image>;
+        /// What to run: a container image built here; its missing layers are sent to the cluster.
+        build: Build;
+        /// With `source`: runs once per release on one server of each platform, before it is shipped on.
+        prepare: Command;
+        /// Starts at most once per deployment, on one server, before any traffic moves.
+        release: Command;
+        /// The port that the processes that get requests listen on in their container.
+        /// Plain processes listen on the `PORT` that they are given.
+        port: Port [default "8080"];
+        /// How many replicas the processes that get requests have in all, spread over the servers with their role.
+        /// Not together with `per_server`.
+        replicas: Count<0, 1000>;
+        /// How many replicas they have on each server with their role. Without `replicas`: 1.
+        per_server: Count<0, 100> [default "1"];
+        /// How a new release takes the place of the old one.
+        deployment_strategy: Strategy [default "rolling"];
+        /// With `rolling`: how far below the wanted count the ready replicas may go, as a count or a percentage.
+        max_unavailable: Amount [default "0"];
+        /// With `rolling`: how far above the wanted count the replicas may go, as a count or a percentage.
+        max_surge: Amount [default "1"];
+        /// Shorthand for `health: {type: http, path: …}`.
+        health_check_path: UrlPath;
+        /// How to find out whether a replica of the processes that get requests can serve.
+        /// Without it: `GET /` must answer 200 to 399.
+        health: Health;
+        /// How long a replica must be ready without a break before it counts.
+        min_ready_seconds: Duration<0, 3_600_000> [default "0"];
+        /// How long a process may take to end its requests and, after SIGTERM, itself, before SIGKILL.
+        stop_timeout: Duration<0, 86_400_000> [default "30s"];
+        /// What each replica may use.
+        resources: Resources;
+        /// The domains that the app answers to. Without any, it has no public route.
+        domains: List<OrRecord<Domain>>;
+        /// Paths that go to another process than `web`.
+        routes: List<Route>;
+        /// `NAME:/path` or `/path/on/server:/path`, perhaps with `:ro`. Containers only.
+        volumes: List<Volume>;
+        /// Environment variables of every process.
+        env: EnvList;
+        /// The processes by name. Without it, a `Procfile` beside the file says them;
+        /// with neither, the keys above describe one process, `web`.
+        processes: Named<ProcessName, Process>;
+        /// Databases and caches that the app uses, by name.
+        services: Named<ServiceName, Service>;
+        /// Commands that run at given times.
+        schedules: List<Schedule>;
+        /// How requests are spread over the replicas.
+        load_balancing: LoadBalancing;
+        /// By process: between which counts, and by which load, its replicas are scaled.
+        autoscale: Named<ProcessName, Autoscale>;
+        /// The name of the cluster that this goes to.
+        cluster: Label;
+        /// The cluster that this goes to, by the address of its control server.
+        server: ServerAddress;
+    } misplaced misplaced give_way give_way
+}
+
+fn give_way(under: &mut Settings, over: &Settings) {
+    if !(over.source.is_absent() && over.image.is_absent() && over.build.is_absent()) {
+        (under.source, under.image) = (Field::Absent, Field::Absent);
+        if over.build.is_absent() {
+            under.build = Field::Absent;
+        }
+    }
+    if !(over.replicas.is_absent() && over.per_server.is_absent()) {
+        (under.replicas, under.per_server) = (Field::Absent, Field::Absent);
+    }
+    if !(over.cluster.is_absent() && over.server.is_absent()) {
+        (under.cluster, under.server) = (Field::Absent, Field::Absent);
+    }
+    if over.deployment_strategy.value().is_some_and(|strategy| *strategy != Strategy::Rolling) {
+        (under.max_surge, under.max_unavailable) = (Field::Absent, Field::Absent);
+    }
+}
+
+fn misplaced(key: &str) -> Option<String> {
+    let hint = match key {
+        "command" | "cmd" | "start" => "a command belongs to a process: `processes: {web: {command: …}}`",
+        "environment" | "env_file" | "vars" => "did you mean `env`?",
+        "health_check" | "healthcheck" | "check" => "did you mean `health`?",
+        "host" | "hosts" => {
+            "did you mean `domains` (what visitors type) or `server` (what it is deployed to)?"
+        }
+        "cron" | "crons" => "did you mean `schedules`?",
+        "database" | "databases" | "accessories" => "did you mean `services`?",
+        "role" | "singleton" => "this belongs to a process: `processes: {NAME: {…}}`",
+        "cpu" | "memory" => "this belongs below `resources`",
+        "aliases" => "this belongs to a domain: `domains: [{domain: …, aliases: […]}]`",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+record! {
+    /// A container image.
+    Image = "an image" {
+        /// The image's name, with its registry unless that is Docker Hub or given below; a tag may follow.
+        repository: ImageReference [required];
+        /// The version of the image.
+        tag: Text [default "latest"];
+        /// The registry, as its address, or with what to sign in with.
+        registry: OrRecord<Registry>;
+        /// When a server pulls the image.
+        pull_policy: PullPolicy [default "always"];
+    }
+}
+
+impl Shorthand for Image {
+    type Short = ImageReference;
+
+    fn from_short(short: At<ImageReference>) -> Self {
+        Self { repository: Field::Given(short), ..Self::default() }
+    }
+}
+
+record! {
+    /// Where images come from.
+    Registry = "a registry" {
+        /// Its host name, perhaps with a port.
+        server: ServerAddress [required];
+        /// Who signs in.
+        username: Text;
+        /// What with: `{secret: NAME}`.
+        password: From;
+    }
+}
+
+impl Shorthand for Registry {
+    type Short = ServerAddress;
+
+    fn from_short(short: At<ServerAddress>) -> Self {
+        Self { server: Field::Given(short), ..Self::default() }
+    }
+}
+
+record! {
+    /// How an image is built.
+    Build = "a build" {
+        /// The directory that is sent to the builder.
+        context: Text [default "."];
+        /// The instructions, relative to the context.
+        dockerfile: Text [default "Dockerfile"];
+        /// Arguments of the build, by name.
+        args: Named<EnvName, EnvText>;
+    }
+}
+
+record! {
+    /// A domain that the app answers to.
+    Domain = "a domain" {
+        /// The name that visitors type, perhaps `*.example.com`.
+        domain: Host [required];
+        /// Other names for it.
+        aliases: List<Host>;
+    }
+}
+
+impl Shorthand for Domain {
+    type Short = Host;
+
+    fn from_short(short: At<Host>) -> Self {
+        Self { domain: Field::Given(short), ..Self::default() }
+    }
+}
+
+record! {
+    /// Requests to a path that go to a process of their own.
+    Route = "a route" {
+        /// The one of `domains` (or their aliases) that it is for. Without it: every one.
+        host: Host;
+        /// The path and all below it: `/api` is `/api` and `/api/x`, not `/apiary`.
+        path: UrlPath [required];
+        /// The process that gets the requests.
+        process: ProcessName [required];
+        /// Whether the process sees the path without this prefix.
+        strip_prefix: Flag [default "false"];
+    }
+}

@@ -1,0 +1,162 @@
+//! The keys of what surrounds the processes: services, schedules, balancing, scaling.
+
+use pando_model::RoleName;
+
+use super::env::From;
+use crate::decode::{At, Field, OrRecord, Shorthand, choice, record};
+use crate::value::{Command, Count, Cron, Decimal, Duration, Flag, Label, Percent, Port, Text, TimeZone};
+
+choice! {
+    /// What a service is.
+    ServiceType {
+        Postgres = "postgres",
+        Mysql = "mysql",
+        Redis = "redis",
+        Memcached = "memcached",
+        S3 = "s3",
+    }
+}
+
+record! {
+    /// A database or cache that the app uses.
+    Service = "a service" {
+        /// What it is.
+        r#type: ServiceType [required];
+        /// Its version, such as `15`.
+        version: Text;
+        /// The role of the server that it runs on. Without it: `cache` for redis and memcached, `db` for others.
+        role: RoleName;
+        /// Whether Pando runs it; otherwise you do.
+        managed: Flag [default "true"];
+        /// Of a service that you run: the port that it listens on, on the server with its role.
+        port: Port;
+        /// Of a service that you run: its URL, as text or `{from: {secret: NAME}}`.
+        url: OrRecord<Url>;
+    }
+}
+
+record! {
+    /// A URL, given or from a secret.
+    Url = "a URL or where it comes from" {
+        /// The URL.
+        value: Text;
+        /// Where it comes from.
+        from: From;
+    }
+}
+
+impl Shorthand for Url {
+    type Short = Text;
+
+    fn from_short(short: At<Text>) -> Self {
+        Self { value: Field::Given(short), ..Self::default() }
+    }
+}
+
+choice! {
+    /// Where an occurrence of a schedule runs.
+    Occurs {
+        OneServer = "one_server",
+        EveryServer = "every_server",
+    }
+}
+
+choice! {
+    /// What happens when the last run has not ended yet.
+    Concurrency {
+        Forbid = "forbid",
+        Allow = "allow",
+        Replace = "replace",
+    }
+}
+
+record! {
+    /// A command that runs at given times.
+    Schedule = "a schedule" {
+        /// Its name.
+        name: Label [required];
+        /// When: minute, hour, day of the month, month, day of the week.
+        cron: Cron [required];
+        /// The time zone that `cron` is in.
+        timezone: TimeZone [default "UTC"];
+        /// What to run.
+        command: Command [required];
+        /// Where it runs: at most once per occurrence, or on each server with the role `cron`.
+        on: Occurs [default "one_server"];
+        /// When the last run has not ended: skip this one, run both, or end the last one.
+        concurrency: Concurrency [default "forbid"];
+    }
+}
+
+choice! {
+    /// Which replica gets a request.
+    Algorithm {
+        RoundRobin = "round_robin",
+        Weighted = "weighted",
+        LeastConnections = "least_connections",
+        PowerOfTwo = "power_of_two",
+        PeakEwma = "peak_ewma",
+        ConsistentHash = "consistent_hash",
+    }
+}
+
+record! {
+    /// How requests are spread over the replicas.
+    LoadBalancing = "load balancing" {
+        /// Which replica gets a request.
+        algorithm: Algorithm [default "round_robin"];
+        /// Whether a visitor stays with one replica.
+        sticky: Sticky;
+    }
+}
+
+record! {
+    /// How a visitor stays with one replica.
+    Sticky = "stickiness" {
+        /// The name of the cookie.
+        cookie: CookieName [default "pando_server"];
+        /// How long a visitor stays. Without it: until the browser is closed.
+        ttl: Duration<1000, 31_536_000_000>;
+    }
+}
+
+/// The name of a cookie: a token (RFC 6265).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CookieName(pub(crate) String);
+
+impl crate::decode::Leaf for CookieName {
+    fn expected() -> String {
+        "the name of a cookie".to_owned()
+    }
+
+    fn parse(scalar: &crate::tree::Scalar) -> Result<Self, crate::decode::Wrong> {
+        let name = &scalar.text;
+        let fits = !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
+        if fits {
+            Ok(Self(name.clone()))
+        } else {
+            Err(crate::decode::Wrong::with_hint("letters, digits, `_` and `-` are safe"))
+        }
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"type": "string", "pattern": "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"})
+    }
+}
+
+record! {
+    /// Between which counts, and by which load, the replicas of a process are scaled.
+    Autoscale = "an autoscaling rule" {
+        /// Never fewer replicas.
+        min: Count<0, 1000> [default "1"];
+        /// Never more replicas.
+        max: Count<1, 1000> [required];
+        /// The average use of their processor share to keep to.
+        cpu: Percent;
+        /// The requests per second and replica to keep to.
+        requests_per_second: Decimal;
+        /// The time that 95 of 100 requests are to be answered in.
+        p95_latency: Duration<1, 600_000>;
+    }
+}

@@ -1,0 +1,107 @@
+//! The keys of a process.
+
+use pando_model::RoleName;
+
+use super::env::EnvList;
+use crate::decode::{Field, choice, record};
+use crate::value::{Command, Count, Cpu, Duration, Flag, Memory, Port, UrlPath};
+
+record! {
+    /// A kind of thing that the app runs. Its keys win over those of the root.
+    Process = "a process" {
+        /// What to run, by `/bin/sh -c`. With an image: its own command unless given.
+        command: Command;
+        /// The role of the servers that it runs on.
+        /// Without it: `web` for a process that gets requests, `worker` for others.
+        role: RoleName;
+        /// How many replicas in all, spread over the servers with the role. Not together with `per_server`.
+        replicas: Count<0, 1000>;
+        /// How many replicas on each server with the role.
+        per_server: Count<0, 100> [default "1"];
+        /// The port that it listens on in its container.
+        port: Port;
+        /// Shorthand for `health: {type: http, path: …}`.
+        health_check_path: UrlPath;
+        /// How to find out whether a replica can serve. Without it, and without one at the root:
+        /// `GET /` for a process that gets requests, none for others.
+        health: Health;
+        /// How long it may take to end its requests and, after SIGTERM, itself, before SIGKILL.
+        stop_timeout: Duration<0, 86_400_000>;
+        /// What each replica may use.
+        resources: Resources;
+        /// Environment variables beyond the app's; these win.
+        env: EnvList;
+        /// Never two replicas at once, not even for a moment.
+        singleton: Flag [default "false"];
+    } misplaced misplaced give_way give_way
+}
+
+fn give_way(under: &mut Process, over: &Process) {
+    if !(over.replicas.is_absent() && over.per_server.is_absent()) {
+        (under.replicas, under.per_server) = (Field::Absent, Field::Absent);
+    }
+}
+
+fn misplaced(key: &str) -> Option<String> {
+    let hint = match key {
+        "cmd" | "run" | "exec" | "entrypoint" => "did you mean `command`?",
+        "environment" => "did you mean `env`?",
+        "healthcheck" | "health_check" => "did you mean `health`?",
+        "cpu" | "memory" => "this belongs below `resources`",
+        "domains" | "routes" | "volumes" | "deployment_strategy" | "min_ready_seconds" | "load_balancing" => {
+            "this is a key of the whole app: write it at the root of the file"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+choice! {
+    /// How a replica is asked.
+    HealthType {
+        Http = "http",
+        Tcp = "tcp",
+        Command = "command",
+        None = "none",
+    }
+}
+
+record! {
+    /// How to find out whether a replica can serve.
+    Health = "a health check" {
+        /// `http`: GET `path` must answer 200 to 399. `tcp`: the port must accept a connection.
+        /// `command`: it must exit 0. `none`: running is ready.
+        r#type: HealthType [default "http"];
+        /// With `http`: what to ask for.
+        path: UrlPath [default "/"];
+        /// With `command`: what to run.
+        command: Command;
+        /// From one check to the next, once the first has passed. Until then: every 100 ms.
+        interval: Duration<100, 3_600_000> [default "2s"];
+        /// How long one check may take.
+        timeout: Duration<10, 600_000> [default "2s"];
+        /// How many passes in a row bring an unhealthy replica back.
+        healthy: Count<1, 100> [default "2"];
+        /// How many failures in a row make a replica unhealthy.
+        unhealthy: Count<1, 100> [default "3"];
+        /// How long a new replica may take to pass for the first time.
+        start_timeout: Duration<100, 86_400_000> [default "60s"];
+    } give_way new_question
+}
+
+/// What is asked is overridden as a whole, how often key by key.
+fn new_question(under: &mut Health, over: &Health) {
+    if !(over.r#type.is_absent() && over.path.is_absent() && over.command.is_absent()) {
+        (under.r#type, under.path, under.command) = (Field::Absent, Field::Absent, Field::Absent);
+    }
+}
+
+record! {
+    /// What each replica may use. Without a key: no limit, and nothing is set aside.
+    Resources = "a set of resources" {
+        /// Cores: `0.5`, or thousandths: `500m`.
+        cpu: Cpu;
+        /// Memory: `512MB`, `1GiB`.
+        memory: Memory;
+    }
+}

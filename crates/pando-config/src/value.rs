@@ -1,0 +1,26 @@
+//! Single values as people type them: durations, sizes, ports, names, paths.
+//!
+//! Each type is checked when it is read; what it is for is left to `raw`.
+
+mod address;
+mod amount;
+mod duration;
+mod image;
+mod name;
+mod path;
+mod schedule;
+mod size;
+mod text;
+
+pub(crate) use address::{Host, ServerAddress};
+pub(crate) use amount::{Amount, Count, Decimal, Percent, Port};
+pub(crate) use duration::Duration;
+pub(crate) use image::ImageReference;
+pub(crate) use name::{EnvName, Label, to_label};
+pub(crate) use path::{UrlPath, Volume};
+pub(crate) use schedule::{Cron, TimeZone};
+pub(crate) use size::{Cpu, Memory};
+pub(crate) use text::{Command, EnvText, Flag, Text};
+
+#[cfg(test)]
+mod tests;

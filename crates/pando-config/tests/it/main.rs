@@ -1,0 +1,34 @@
+//! The crate as its callers see it.
+
+mod examples;
+mod formats;
+mod problems;
+mod properties;
+mod reference;
+
+use std::path::{Path, PathBuf};
+
+use pando_config::{Loaded, MemoryFiles, Problems, load};
+
+fn fixtures(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder)
+}
+
+/// The files of a folder by name, in order.
+fn files_in(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let entries = std::fs::read_dir(fixtures(folder)).unwrap();
+    let mut files: Vec<(String, Vec<u8>)> = entries
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// What the file `name` with `content` comes to, alone in its directory.
+fn load_text(name: &str, content: impl Into<Vec<u8>>) -> Result<Loaded, Problems> {
+    let files = MemoryFiles::default().with(name, content);
+    load(Path::new(name), None, &files)
+}
