@@ -18,6 +18,7 @@ pub mod input;
 mod lifecycle;
 mod placement;
 mod ports;
+pub mod rehearse;
 pub mod report;
 mod rollout;
 mod routes;
@@ -28,6 +29,7 @@ pub use admit::{Refusal, admit, admit_scale};
 pub use check::{Violation, check};
 
 pub use input::{Input, Liveness, World};
+pub use rehearse::rehearse;
 pub use report::{AppReport, ProcessReport, Report};
 
 use app::AppPlan;

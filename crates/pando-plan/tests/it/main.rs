@@ -4,6 +4,7 @@
 
 mod admission;
 mod properties;
+mod rehearsal;
 mod scenarios;
 mod script;
 mod spec;
