@@ -26,6 +26,7 @@ use crate::raw::Settings;
 pub(crate) use normal::normalise;
 pub(crate) use process::Draft;
 pub(crate) use surroundings::Surroundings;
+pub(crate) use unsupported::NOT_YET;
 
 /// One target's specification, with what is to be said about it.
 #[derive(Debug)]

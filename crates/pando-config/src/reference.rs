@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::decode::{Key, Note};
 use crate::env::{SetBy, VARIABLES, Variable};
+use crate::lower::NOT_YET;
 use crate::raw::Root;
 
 const HEAD: &str = "\
@@ -18,7 +19,9 @@ How to read the first column: `[]` is each item of a list, `NAME` a name of your
 
 Durations are `500ms`, `2s`, `10m`, `1h30m`, or a plain number of seconds. Sizes are `512MB` (a power of ten)
 or `512MiB` (a power of two). Names are DNS labels: up to 63 of `a-z`, `0-9` and `-`.
+";
 
+const TABLE: &str = "
 ## Keys
 
 | key | type | default | meaning |
@@ -47,7 +50,8 @@ const READ: &str = "
 /// The whole page.
 #[must_use]
 pub fn reference_markdown() -> String {
-    let mut page = HEAD.to_owned();
+    let mut page =
+        format!("{HEAD}\nThis version reads and checks, but does not run yet: {NOT_YET}.\n{TABLE}");
     for key in Root::keys() {
         rows(&mut page, "", &key);
     }
@@ -77,7 +81,11 @@ fn rows(page: &mut String, prefix: &str, key: &Key) {
 /// What messages say is expected, without its article: the column's head says that it is a type.
 fn type_name(key: &Key) -> String {
     let expected = (key.expected)();
-    let bare = expected.strip_prefix("a ").or_else(|| expected.strip_prefix("an ")).unwrap_or(&expected);
+    let bare = expected
+        .strip_prefix("a ")
+        .or_else(|| expected.strip_prefix("an "))
+        .or_else(|| expected.strip_prefix("the "))
+        .unwrap_or(&expected);
     bare.replace('|', "\\|")
 }
 

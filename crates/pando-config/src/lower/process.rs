@@ -11,6 +11,9 @@ use crate::raw::{self, Settings};
 use crate::source::Span;
 use crate::value::Command;
 
+/// No app has as many; a file that does is not what it seems.
+const MOST_PROCESSES: usize = 100;
+
 /// A process of the file, before its values are put together.
 #[derive(Debug)]
 pub(crate) struct Draft {
@@ -32,6 +35,10 @@ pub(super) fn all_known(settings: &Settings, drafts: &[Draft]) -> bool {
 /// Empty when there is nothing to run or it can't be known, which is reported.
 pub(super) fn drafts(settings: &Settings, around: &Surroundings<'_>, sink: &mut Sink) -> Vec<Draft> {
     let named = named(settings, around, sink);
+    if let Some((_, span, _)) = named.get(MOST_PROCESSES) {
+        sink.error(*span, format!("there are more than {MOST_PROCESSES} processes"));
+        return Vec::new();
+    }
     let in_routes = routed_names(settings);
     let only_one = named.len() == 1;
     let draft = |(name, span, process): (ProcessName, Span, raw::Process)| {

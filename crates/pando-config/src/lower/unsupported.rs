@@ -8,6 +8,11 @@ use crate::diagnostic::{Problems, Sink};
 use crate::raw::{self, EnvList, Settings};
 use crate::source::Span;
 
+/// The keys and values that it is about, for the reference.
+pub(crate) const NOT_YET: &str = "`image`, `build`, `volumes`, `services`, `schedules`, `autoscale`, `env[].from`, \
+     `load_balancing.sticky`, algorithms other than `round_robin` and `least_connections`, and the strategies \
+     `blue_green` and `canary`";
+
 pub(super) fn find(settings: &Settings, mut sink: Sink) -> Problems {
     runs(settings, &mut sink);
     rollout(settings, &mut sink);

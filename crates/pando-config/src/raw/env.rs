@@ -1,5 +1,7 @@
 //! Environment variables: a list by name, so that a target overrides one by one.
 
+use std::collections::BTreeSet;
+
 use pando_model::ServiceName;
 use serde_json::Value as Json;
 
@@ -78,10 +80,9 @@ impl Decode for EnvList {
             return None;
         }
         let list = List::<EnvEntry>::decode(node, sink)?;
-        for (index, at) in list.0.iter().enumerate() {
-            let Some(name) = at.value.name.get() else { continue };
-            let twice = list.0[..index].iter().any(|other| other.value.name.value() == Some(&name.value));
-            if twice {
+        let mut names = BTreeSet::new();
+        for name in list.0.iter().filter_map(|at| at.value.name.get()) {
+            if !names.insert(&name.value) {
                 sink.error(name.span, format!("the variable `{}` is given twice", name.value.0));
             }
         }

@@ -248,6 +248,9 @@ impl<'a> Builder<'a> {
     fn malformed(&mut self, error: &ScanError) {
         // What is missing at the end is shown at the last thing that is there.
         let at = self.byte(*error.marker()).min(self.file.text().trim_end().len());
+        if error.info().contains("recursion limit") {
+            return too_deep(Span::new(at, at + 1), self.sink);
+        }
         let line = self.file.position(Span::new(at, at)).line;
         if let Some(tab) = [line, line.saturating_sub(1)].iter().find_map(|&line| self.leading_tab(line)) {
             let hint = "YAML is indented with spaces";
