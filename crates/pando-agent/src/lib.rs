@@ -1,1 +1,4 @@
 //! Makes one server match its assignment and reports what is true.
+
+pub mod ledger;
+pub mod reconcile;

@@ -1,0 +1,143 @@
+//! What the agent must still know after a crash: its newest assignment, the
+//! instances that are leaving, and which tasks it has begun.
+//!
+//! It is one small JSON file, replaced whole. When to write it is decided in
+//! [`crate::reconcile`]; here it is only read and written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use pando_model::assignment::{AssignedInstance, Assignment};
+use pando_model::id::{InstanceId, ServerId, TaskId};
+use pando_model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The shape of the file. A newer one is refused rather than misread.
+const SCHEMA: u32 = 1;
+
+/// How many begun tasks are remembered after they left the assignment, so that one that comes back (from a restored
+/// store, say) is not started again. The newest are kept.
+const TASKS_KEPT: usize = 1000;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    pub schema: u32,
+    pub assignment: Assignment,
+    /// Instances that were assigned and may still run.
+    pub leaving: BTreeMap<InstanceId, Leaving>,
+    /// Every task that was started, or may have been.
+    pub tasks: BTreeMap<TaskId, TaskRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Leaving {
+    pub instance: AssignedInstance,
+    /// When it left the assignment.
+    pub since: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    pub started_at: Timestamp,
+    /// It ran longer than it may and was, or is being, stopped.
+    #[serde(default)]
+    pub timed_out: bool,
+    /// Why it could not be started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("can't read the ledger `{}`", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the ledger `{}` is damaged; move it away to let the control plane assign anew (tasks that were under way count as unknown then)",
+        path.display()
+    )]
+    Damaged { path: PathBuf, source: serde_json::Error },
+    #[error("the ledger `{}` has schema {found}; this program reads schema {SCHEMA}: use the newer program", path.display())]
+    Schema { path: PathBuf, found: u32 },
+    #[error("the ledger `{}` is of server {found}, and this is {here}", path.display())]
+    Server { path: PathBuf, found: ServerId, here: ServerId },
+    #[error("can't write the ledger `{}`", path.display())]
+    Write { path: PathBuf, source: std::io::Error },
+}
+
+impl Ledger {
+    #[must_use]
+    pub fn empty(server: ServerId) -> Self {
+        Self {
+            schema: SCHEMA,
+            assignment: Assignment::empty(server),
+            leaving: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a newer assignment: what it no longer has is leaving from `now` on.
+    pub(crate) fn accept(&mut self, assignment: Assignment, now: Timestamp) {
+        let old = std::mem::replace(&mut self.assignment, assignment);
+        for (id, instance) in old.instances {
+            self.leaving.entry(id).or_insert(Leaving { instance, since: now });
+        }
+        self.leaving.retain(|id, _| !self.assignment.instances.contains_key(id));
+        self.forget_old_tasks();
+    }
+
+    fn forget_old_tasks(&mut self) {
+        let past: Vec<TaskId> =
+            self.tasks.keys().filter(|id| !self.assignment.tasks.contains_key(id)).copied().collect();
+        for id in past.iter().take(past.len().saturating_sub(TASKS_KEPT)) {
+            self.tasks.remove(id);
+        }
+    }
+}
+
+/// The ledger in `directory`, or an empty one. Blocking.
+///
+/// # Errors
+/// When the file is there and can't be used; nothing is overwritten then.
+pub fn load(directory: &Path, server: ServerId) -> Result<Ledger, LedgerError> {
+    let path = file(directory);
+    let read = pando_rt::fs::read_if_there(&path);
+    let Some(bytes) = read.map_err(|source| LedgerError::Read { path: path.clone(), source })? else {
+        return Ok(Ledger::empty(server));
+    };
+    let found = schema_of(&bytes).map_err(|source| LedgerError::Damaged { path: path.clone(), source })?;
+    if found != SCHEMA {
+        return Err(LedgerError::Schema { path, found });
+    }
+    let ledger: Ledger = serde_json::from_slice(&bytes)
+        .map_err(|source| LedgerError::Damaged { path: path.clone(), source })?;
+    if ledger.assignment.server != server {
+        return Err(LedgerError::Server { path, found: ledger.assignment.server, here: server });
+    }
+    Ok(ledger)
+}
+
+fn schema_of(bytes: &[u8]) -> Result<u32, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Head {
+        schema: u32,
+    }
+    serde_json::from_slice::<Head>(bytes).map(|head| head.schema)
+}
+
+/// Writes it so that a crash leaves the old or the new one. Readable by its owner alone: environments hold secrets. Blocking.
+///
+/// # Errors
+/// What the disk answers; the old one is then still there.
+pub fn save(directory: &Path, ledger: &Ledger) -> Result<(), LedgerError> {
+    let path = file(directory);
+    let failed = |source| LedgerError::Write { path: path.clone(), source };
+    let bytes = serde_json::to_vec(ledger).map_err(|error| failed(error.into()))?;
+    pando_rt::fs::write_atomically(&path, &bytes, 0o600).map_err(failed)
+}
+
+fn file(directory: &Path) -> PathBuf {
+    directory.join("ledger.json")
+}
+
+#[cfg(test)]
+mod tests;

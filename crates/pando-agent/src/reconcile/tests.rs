@@ -1,0 +1,5 @@
+mod kit;
+mod life;
+mod prop;
+mod releases;
+mod tasks;
