@@ -122,7 +122,9 @@ impl Place {
     fn limit_memory(&self, group: &mut RunGroup, bytes: u64) -> io::Result<()> {
         let (limit, with_swap, swap_limit, counts) = match self.version {
             // Version 1 limits the sum, version 2 the swap alone: in both a limit means memory, not slow memory.
-            Version::V1 => ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", bytes, "memory.oom_control"),
+            Version::V1 => {
+                ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", bytes, "memory.oom_control")
+            }
             Version::V2 => ("memory.max", "memory.swap.max", 0, "memory.events"),
         };
         fs::write(group.directory.join(limit), bytes.to_string())?;

@@ -17,10 +17,10 @@ fn is_plain(command: &str) -> bool {
 
 /// What a POSIX shell runs itself, and its reserved words.
 const SHELL_WORDS: [&str; 48] = [
-    ".", ":", "alias", "bg", "break", "case", "cd", "command", "continue", "do", "done", "elif", "else", "esac", "eval",
-    "exec", "exit", "export", "fc", "fg", "fi", "for", "function", "getopts", "hash", "if", "in", "jobs", "local", "read",
-    "readonly", "return", "select", "set", "shift", "source", "then", "time", "times", "trap", "type", "ulimit", "umask",
-    "unalias", "unset", "until", "wait", "while",
+    ".", ":", "alias", "bg", "break", "case", "cd", "command", "continue", "do", "done", "elif", "else",
+    "esac", "eval", "exec", "exit", "export", "fc", "fg", "fi", "for", "function", "getopts", "hash", "if",
+    "in", "jobs", "local", "read", "readonly", "return", "select", "set", "shift", "source", "then", "time",
+    "times", "trap", "type", "ulimit", "umask", "unalias", "unset", "until", "wait", "while",
 ];
 
 #[cfg(test)]
@@ -29,7 +29,9 @@ mod tests {
 
     #[test]
     fn only_plain_programs_are_executed_directly() {
-        for plain in ["bin/web", "node server.js -p $PORT", "ruby -e 'puts 1'", "env A=b bin/web", "echo \"a b\""] {
+        for plain in
+            ["bin/web", "node server.js -p $PORT", "ruby -e 'puts 1'", "env A=b bin/web", "echo \"a b\""]
+        {
             assert_eq!(script(plain), format!("exec {plain}"));
         }
         for other in [

@@ -49,6 +49,9 @@ pub trait Subject: Send {
     /// The command and the directory of such a run.
     fn command(&self, behaviour: Behaviour) -> (String, PathBuf);
 
+    /// Waits until a run that ignores SIGTERM does so: a program needs a moment to begin.
+    fn settled(&self, spec: &RunSpec) -> impl Future<Output = ()> + Send;
+
     /// Lets so much time go by for the runtime.
     fn pass(&self, time: Millis) -> impl Future<Output = ()> + Send;
 
@@ -177,6 +180,7 @@ pub async fn what_ignores_sigterm_is_killed_after_the_timeout<S: Subject>(subjec
     let mut events = events(&subject);
     let spec = spec(&subject, Behaviour::IgnoresSigterm);
     start(&subject, &spec).await;
+    subject.settled(&spec).await;
     stop(&subject, spec.key, Millis(400)).await;
     subject.pass(Millis(200)).await;
     assert!(events.try_recv().is_err(), "ended before the timeout");
@@ -190,6 +194,7 @@ pub async fn stopping_again_may_hasten_the_end<S: Subject>(subject: S) {
     let mut events = events(&subject);
     let spec = spec(&subject, Behaviour::IgnoresSigterm);
     start(&subject, &spec).await;
+    subject.settled(&spec).await;
     stop(&subject, spec.key, Millis::from_secs(3600)).await;
     stop(&subject, spec.key, Millis(1)).await;
     stop(&subject, spec.key, Millis::from_secs(3600)).await;
@@ -241,6 +246,7 @@ pub async fn a_refused_start_leaves_nothing<S: Subject>(mut subject: S) {
 pub async fn a_restart_finds_what_runs_and_tells_its_end<S: Subject>(mut subject: S) {
     let first = start(&subject, &spec(&subject, Behaviour::Runs)).await;
     let second = start(&subject, &spec(&subject, Behaviour::IgnoresSigterm)).await;
+    subject.settled(&second.spec).await;
     subject.reopen().await;
     let mut events = events(&subject);
     let mut expected = vec![first.clone(), second.clone()];

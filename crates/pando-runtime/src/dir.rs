@@ -112,14 +112,7 @@ impl RunDir {
 
     /// The lock, as soon as nobody else has it.
     pub(crate) fn lock(&self, patience: Duration) -> io::Result<File> {
-        let until = Instant::now() + patience;
-        loop {
-            match self.try_lock()? {
-                Some(lock) => return Ok(lock),
-                None if Instant::now() >= until => return Err(io::ErrorKind::TimedOut.into()),
-                None => std::thread::sleep(Duration::from_millis(1)),
-            }
-        }
+        lock(&self.0.join("lock"), patience)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
     }
 
     pub(crate) fn remove(&self) -> io::Result<()> {
@@ -132,7 +125,8 @@ impl RunDir {
 
 /// Locks the file at `path`, made when missing. `None`: another process holds the lock.
 pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
@@ -142,6 +136,17 @@ pub(crate) fn try_lock(path: &Path) -> io::Result<Option<File>> {
     match fs::metadata(path) {
         Ok(named) if named.ino() == file.metadata()?.ino() => Ok(Some(file)),
         _ => Err(io::Error::new(io::ErrorKind::NotFound, "it was removed meanwhile")),
+    }
+}
+
+/// The same with patience: somebody may just be looking whether it is locked.
+pub(crate) fn lock(path: &Path, patience: Duration) -> io::Result<Option<File>> {
+    let until = Instant::now() + patience;
+    loop {
+        match try_lock(path)? {
+            None if Instant::now() < until => std::thread::sleep(Duration::from_millis(1)),
+            lock => return Ok(lock),
+        }
     }
 }
 

@@ -9,6 +9,8 @@ mod command;
 pub mod contract;
 mod control;
 mod dir;
+pub mod keeper;
+pub mod listen;
 pub mod logs;
 pub mod memory;
 mod proc;

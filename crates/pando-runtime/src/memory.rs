@@ -250,8 +250,12 @@ impl Runtime for MemoryRuntime {
         match world.runs.get(&key) {
             None => return Ok(()),
             Some(run) if run.held.exit.is_none() => {
-                let source = std::io::Error::new(std::io::ErrorKind::ResourceBusy, "it still runs; stop it first");
-                return Err(RuntimeError::Io { what: format!("forget run {}.{}", key.id, key.attempt), source });
+                let source =
+                    std::io::Error::new(std::io::ErrorKind::ResourceBusy, "it still runs; stop it first");
+                return Err(RuntimeError::Io {
+                    what: format!("forget run {}.{}", key.id, key.attempt),
+                    source,
+                });
             }
             Some(_) => {}
         }

@@ -163,7 +163,8 @@ mod tests {
         let text = "42 (a) (b c) S 7 8 9 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 1 1";
         let expected = Stat { pid: 42, parent: 7, group: 8, session: 9, state: 'S', start: 123_456 };
         assert_eq!(Stat::parse(text), Some(expected));
-        for bad in ["", "42", "42 (a", "42 (a) S 7", "x (a) S 7 8 9 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1"] {
+        for bad in ["", "42", "42 (a", "42 (a) S 7", "x (a) S 7 8 9 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 1"]
+        {
             assert_eq!(Stat::parse(bad), None, "{bad}");
         }
     }

@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::logs::{LogSettings, LogStore};
 use crate::run::{Held, RunEvent, RunKey, RunSpec, Runtime, RuntimeError, StartError};
 
-pub(crate) use account::Account;
+pub(crate) use account::{Account, ensure_account, find_account};
 use registry::Registry;
 
 /// How runs are started on this machine.

@@ -7,11 +7,17 @@
 
 mod child;
 mod ending;
+mod keep;
 
 mod output;
 mod reaper;
 mod run;
 mod served;
 
-
+pub use keep::{KeepSpec, keep, run_keeper};
 pub use run::run_shim;
+
+/// What a keeper and whoever looks for it share on disk.
+pub(crate) mod keep_files {
+    pub(crate) use super::keep::{KeepState, LOCK, SPEC, STATE};
+}

@@ -144,5 +144,8 @@ fn make(directory: &Path) -> Result<(), String> {
 }
 
 fn refused(path: &Path, error: &io::Error) -> String {
-    format!("no permission for cgroups in `{}` ({error}); run as root, or as a service with `Delegate=yes`", path.display())
+    format!(
+        "no permission for cgroups in `{}` ({error}); run as root, or as a service with `Delegate=yes`",
+        path.display()
+    )
 }

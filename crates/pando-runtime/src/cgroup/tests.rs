@@ -28,7 +28,8 @@ impl Fake {
     }
 
     fn v2(&self, own: &str) -> Cgroups {
-        let mounts = format!("30 23 0:26 / {} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n", self.path("").display());
+        let mounts =
+            format!("30 23 0:26 / {} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n", self.path("").display());
         find(&mounts, &format!("0::{own}\n"))
     }
 }
@@ -72,7 +73,10 @@ fn a_controller_that_is_not_delegated_is_named() {
     fake.write("own/cgroup.controllers", "memory pids\n");
     let cgroups = fake.v2("/own");
     let warning = cgroups.warning(&LIMITS).unwrap();
-    assert!(warning.starts_with("CPU limits are not enforced: the `cpu` controller is not delegated"), "{warning}");
+    assert!(
+        warning.starts_with("CPU limits are not enforced: the `cpu` controller is not delegated"),
+        "{warning}"
+    );
     assert_eq!(cgroups.warning(&Resources { cpu_millis: None, ..LIMITS }), None);
     assert_eq!(cgroups.make("id.0", &LIMITS).unwrap().len(), 1);
 }
@@ -101,7 +105,8 @@ fn version_one_limits_in_each_hierarchy() {
 #[test]
 fn a_container_that_sees_only_its_own_part_uses_that() {
     let fake = Fake::new(&["memory"]);
-    let mounts = format!("35 24 0:31 /docker/x {} rw - cgroup cgroup rw,memory\n", fake.path("memory").display());
+    let mounts =
+        format!("35 24 0:31 /docker/x {} rw - cgroup cgroup rw,memory\n", fake.path("memory").display());
     let cgroups = find(&mounts, "4:memory:/docker/x\n");
     let groups = cgroups.make("id.0", &Resources { cpu_millis: None, ..LIMITS }).unwrap();
     assert_eq!(groups[0].directory, fake.path("memory/pando/id.0"));

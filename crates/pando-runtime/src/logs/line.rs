@@ -86,7 +86,12 @@ mod tests {
 
     #[test]
     fn torn_lines_are_not_lines() {
-        for torn in ["", "2026-01-31T12:00:00.123Z", "2026-01-31T12:00:00.123Z x text", "31T12:00:00.123Z o text and more"] {
+        for torn in [
+            "",
+            "2026-01-31T12:00:00.123Z",
+            "2026-01-31T12:00:00.123Z x text",
+            "31T12:00:00.123Z o text and more",
+        ] {
             assert_eq!(decode("web-1", torn.as_bytes()), None, "{torn}");
         }
     }

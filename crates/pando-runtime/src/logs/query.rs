@@ -61,7 +61,9 @@ mod tests {
     #[test]
     fn a_process_means_its_replicas_only() {
         let web = Sources::Process("web".to_owned());
-        for (name, held) in [("web-1", true), ("web-12", true), ("web", true), ("web-api-1", false), ("worker-1", false)] {
+        for (name, held) in
+            [("web-1", true), ("web-12", true), ("web", true), ("web-api-1", false), ("worker-1", false)]
+        {
             assert_eq!(web.holds(name), held, "{name}");
         }
         assert!(!Sources::Names(BTreeSet::from(["web-1".to_owned()])).holds("web-12"));

@@ -90,7 +90,9 @@ impl LogStream {
     /// False when it is over.
     async fn fill(&mut self) -> io::Result<bool> {
         if let State::Idle(_) = &self.state {
-            let State::Idle(mut merge) = std::mem::replace(&mut self.state, State::Over) else { return Ok(false) };
+            let State::Idle(mut merge) = std::mem::replace(&mut self.state, State::Over) else {
+                return Ok(false);
+            };
             self.state = State::Reading(tokio::task::spawn_blocking(move || {
                 let lines = merge.read_some();
                 (merge, lines)

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use pando_model::time::Timestamp;
 
@@ -35,9 +36,15 @@ impl LogWriter {
     /// Opens nothing yet: the first write does.
     #[must_use]
     pub fn new(store: &LogStore, app: &str, name: &str) -> Self {
+        Self::in_directory(&store.root.join(app), name, store.settings)
+    }
+
+    /// The same for `DIRECTORY/NAME.log`, which is no app's.
+    #[must_use]
+    pub fn in_directory(directory: &Path, name: &str, settings: LogSettings) -> Self {
         Self {
-            files: LogFiles::new(store.root.join(app), name),
-            settings: store.settings,
+            files: LogFiles::new(directory.to_owned(), name),
+            settings,
             current: None,
             lost: 0,
             why: String::new(),

@@ -60,9 +60,19 @@ pub(super) fn own() -> Option<Account> {
     text.lines().filter_map(parse).find(|account| account.uid == uid)
 }
 
-async fn look_up(name: &str) -> Result<Option<Account>, String> {
+/// The account `name`, as far as `/etc/passwd` knows.
+pub(crate) fn find_account(name: &str) -> Option<Account> {
     let text = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    if let Some(account) = text.lines().filter_map(parse).find(|account| account.name == name) {
+    text.lines().filter_map(parse).find(|account| account.name == name)
+}
+
+/// Makes the account `name` when it is missing. The error is a sentence without an end.
+pub(crate) async fn ensure_account(name: &str) -> Result<(), String> {
+    Accounts::default().of(name).await.map(|_| ())
+}
+
+async fn look_up(name: &str) -> Result<Option<Account>, String> {
+    if let Some(account) = find_account(name) {
         return Ok(Some(account));
     }
     match output(Command::new("getent").args(["passwd", "--", name])).await {
@@ -93,7 +103,12 @@ async fn output(command: &mut Command) -> io::Result<std::process::Output> {
 fn parse(line: &str) -> Option<Account> {
     let fields: Vec<&str> = line.split(':').collect();
     let [name, _, uid, gid, _, home, _] = fields[..] else { return None };
-    Some(Account { name: name.to_owned(), uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: home.to_owned() })
+    Some(Account {
+        name: name.to_owned(),
+        uid: uid.parse().ok()?,
+        gid: gid.parse().ok()?,
+        home: home.to_owned(),
+    })
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -113,8 +128,7 @@ mod tests {
 
     #[test]
     fn reads_passwd_lines() {
-        let account =
-            Account { name: "www".to_owned(), uid: 33, gid: 34, home: "/var/www".to_owned() };
+        let account = Account { name: "www".to_owned(), uid: 33, gid: 34, home: "/var/www".to_owned() };
         assert_eq!(parse("www:x:33:34:www:/var/www:/usr/sbin/nologin"), Some(account));
         for bad in ["", "www:x:33", "www:x:a:34:www:/:/bin/sh", "+::::::"] {
             assert_eq!(parse(bad), None, "{bad}");

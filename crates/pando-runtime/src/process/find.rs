@@ -50,7 +50,8 @@ pub(super) async fn held(registry: &Arc<Registry>, key: RunKey) -> Result<Option
     let slot = registry.slot(key);
     let mut known = slot.lock().await;
     if known.is_none() {
-        *known = look(registry, key).await.map_err(failed(format!("look for run {}.{}", key.id, key.attempt)))?;
+        *known =
+            look(registry, key).await.map_err(failed(format!("look for run {}.{}", key.id, key.attempt)))?;
     }
     if known.is_none() {
         registry.drop_slot(key, &slot);
@@ -86,7 +87,9 @@ pub(super) async fn look(registry: &Arc<Registry>, key: RunKey) -> io::Result<Op
         let until = Instant::now() + START_PATIENCE;
         loop {
             match inspect(&dir, &boot, &logs)? {
-                Found::Running(_, None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(1)),
+                Found::Running(_, None) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(1))
+                }
                 found => return Ok(found),
             }
         }
@@ -127,7 +130,11 @@ fn inspect(dir: &RunDir, boot: &str, logs: &crate::logs::LogStore) -> io::Result
     let launch = dir.launch()?;
     let Some(launch) = launch else {
         // Without a whole spec no shim was started.
-        return if lock.is_some() { dir.remove().map(|()| Found::Nothing) } else { Err(io::ErrorKind::InvalidData.into()) };
+        return if lock.is_some() {
+            dir.remove().map(|()| Found::Nothing)
+        } else {
+            Err(io::ErrorKind::InvalidData.into())
+        };
     };
     let status = dir.status()?;
     // A shim that has written this is about to go, if it is still there.

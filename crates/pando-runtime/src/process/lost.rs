@@ -49,7 +49,13 @@ pub(super) fn settle(
     let now = Timestamp::from_millis(Clock::system().now_millis());
     LogWriter::new(logs, launch.spec.app.as_str(), &launch.spec.name)
         .remark(now, &format!("ended, and nobody saw how: {why}"));
-    let nobody = Status { shim: Process { pid: 0, start: 0 }, child: None, started_at: since, refused: None, exit: None };
+    let nobody = Status {
+        shim: Process { pid: 0, start: 0 },
+        child: None,
+        started_at: since,
+        refused: None,
+        exit: None,
+    };
     dir.set_status(&Status { exit: Some(exit.clone()), ..status.unwrap_or(nobody) })?;
     Ok(exit)
 }
@@ -84,7 +90,8 @@ fn end_what_is_left(launch: &Launch, status: &Status) -> io::Result<()> {
 /// can't be told from other programs.
 fn remains(launch: &Launch, status: &Status) -> Vec<Process> {
     let all = proc::all();
-    let mut left: Vec<Process> = all.iter().filter(|stat| belongs(stat, status, &all)).map(Stat::process).collect();
+    let mut left: Vec<Process> =
+        all.iter().filter(|stat| belongs(stat, status, &all)).map(Stat::process).collect();
     left.extend(launch.groups.iter().flat_map(crate::cgroup::RunGroup::processes));
     for process in left.clone() {
         left.extend(proc::descendants(&all, process.pid));

@@ -48,8 +48,10 @@ impl Registry {
         make_private(&runs)?;
         make_private(&settings.state_dir.join("logs"))?;
         let path = settings.state_dir.join("runs").join("forgotten");
-        let tombstones = Tombstones::open(path.clone()).map_err(failed(format!("read `{}`", path.display())))?;
-        let cgroups = if settings.use_cgroups { Cgroups::find() } else { Cgroups::none("cgroups are turned off") };
+        let tombstones =
+            Tombstones::open(path.clone()).map_err(failed(format!("read `{}`", path.display())))?;
+        let cgroups =
+            if settings.use_cgroups { Cgroups::find() } else { Cgroups::none("cgroups are turned off") };
         let (events, receiver) = mpsc::channel(EVENTS);
         let registry = Self {
             settings,
@@ -100,7 +102,8 @@ impl Registry {
             return Some(format!("a later start of {} is known", key.id));
         }
         let forgotten = lock(&self.tombstones).highest(key.id)?;
-        (forgotten >= key.attempt).then(|| format!("start {} of {} was ended and forgotten", key.attempt, key.id))
+        (forgotten >= key.attempt)
+            .then(|| format!("start {} of {} was ended and forgotten", key.attempt, key.id))
     }
 
     /// Blocks for the disk.

@@ -66,7 +66,11 @@ fn refused(spec: &RunSpec, why: impl Into<String>) -> StartError {
 
 fn check(spec: &RunSpec) -> Result<(), StartError> {
     let good = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    if spec.name.is_empty() || spec.name.len() > 128 || spec.name.starts_with('.') || !spec.name.bytes().all(good) {
+    if spec.name.is_empty()
+        || spec.name.len() > 128
+        || spec.name.starts_with('.')
+        || !spec.name.bytes().all(good)
+    {
         return Err(refused(spec, format!("`{}` can't be the name of a log", spec.name)));
     }
     if spec.command.trim().is_empty() {

@@ -123,6 +123,9 @@ mod tests {
         }
         assert!(stones.lines <= ROOMY + 2);
         let again = Tombstones::open(path).unwrap();
-        assert_eq!((again.highest(Uuid::from_u128(1)), again.highest(Uuid::from_u128(2))), (None, Some(2999)));
+        assert_eq!(
+            (again.highest(Uuid::from_u128(1)), again.highest(Uuid::from_u128(2))),
+            (None, Some(2999))
+        );
     }
 }

@@ -87,12 +87,15 @@ pub(super) async fn stop(registry: &Arc<Registry>, key: RunKey, timeout: Millis)
     if !runs {
         return Ok(());
     }
-    let asked = tokio::time::timeout(STOP_PATIENCE, ask(&registry.dir(key), &Request::Stop { timeout })).await;
+    let asked =
+        tokio::time::timeout(STOP_PATIENCE, ask(&registry.dir(key), &Request::Stop { timeout })).await;
     match asked.map_err(io::Error::from).flatten() {
         Ok(()) => Ok(()),
         // It ended, or was killed, meanwhile: the watch tells.
         Err(error) if is_gone(&error) => Ok(()),
-        Err(error) => Err(failed(format!("ask the shim of run {}.{} to stop it", key.id, key.attempt))(error)),
+        Err(error) => {
+            Err(failed(format!("ask the shim of run {}.{} to stop it", key.id, key.attempt))(error))
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::cgroup::RunGroup;
 use crate::command;
 use crate::dir::Launch;
 use crate::proc::{self, Process, Stat};
+use crate::process::Account;
 
 /// How a process ended: one of both is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,20 +82,23 @@ pub(super) fn spawn(launch: &Launch) -> Result<Spawned, String> {
     shell.arg("-c").arg(command::script(&launch.spec.command));
     shell.env_clear().envs(&launch.env).current_dir(&launch.spec.directory);
     if let Some(account) = &launch.account {
+        check_entry(launch, account)?;
         // With a user id, and as root, the standard library drops the supplementary groups too.
         shell.uid(account.uid).gid(account.gid);
     }
+    shell.stdin(Stdio::null());
     let inside = Inside::enter(&launch.groups)?;
     let spawned = start_piped(&mut shell);
     inside.leave();
     spawned.map_err(|error| explain(launch, &error))
 }
 
-/// Starts `command` in a process group of its own, without input, its output on pipes.
+/// Starts `command` in a process group of its own, its output on pipes.
 pub(super) fn start_piped(command: &mut Command) -> io::Result<Spawned> {
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.stdin(Stdio::null()).spawn()?;
-    let pipe = |fd: Option<OwnedFd>| fd.map(File::from).ok_or_else(|| io::Error::other("the child has no pipe"));
+    let mut child = command.spawn()?;
+    let pipe =
+        |fd: Option<OwnedFd>| fd.map(File::from).ok_or_else(|| io::Error::other("the child has no pipe"));
     let (stdout, stderr) =
         (pipe(child.stdout.take().map(OwnedFd::from))?, pipe(child.stderr.take().map(OwnedFd::from))?);
     // It has not been waited for, so that it is listed even if it has ended.
@@ -102,23 +106,32 @@ pub(super) fn start_piped(command: &mut Command) -> io::Result<Spawned> {
     Ok(Spawned { process: Process { pid: child.id(), start }, stdout, stderr })
 }
 
+/// Whether the user may use the directory. The start itself enters it before it becomes the user, and a program that can't read
+/// its own files fails in many ways, none of them clear. A shell of the user's knows every rule that applies.
+fn check_entry(launch: &Launch, account: &Account) -> Result<(), String> {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "cd -- \"$0\" && [ -r . ]"]).arg(&launch.spec.directory).env_clear();
+    shell.uid(account.uid).gid(account.gid);
+    let status = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() || !launch.spec.directory.is_dir() => Ok(()),
+        Ok(_) => Err(format!(
+            "user `{}` may not enter its directory `{}`: every directory on the way needs `chmod o+x`, and this one \
+             `chmod o+rx`",
+            account.name,
+            launch.spec.directory.display()
+        )),
+        Err(error) => Err(explain(launch, &error)),
+    }
+}
+
 /// A start that failed within the new process says only what the kernel said; this finds the step.
 fn explain(launch: &Launch, error: &io::Error) -> String {
     let directory = launch.spec.directory.display();
-    let who = match &launch.account {
-        Some(account) => format!("user `{}`", account.name),
-        None => "this user".to_owned(),
-    };
-    match (std::fs::metadata(&launch.spec.directory), error.kind()) {
-        (Err(missing), _) => format!("its directory `{directory}` can't be used: {missing}"),
-        (Ok(data), _) if !data.is_dir() => format!("`{directory}` is not a directory"),
-        (Ok(_), io::ErrorKind::PermissionDenied) => {
-            format!(
-                "{who} may not enter its directory `{directory}`: every directory on the way needs `chmod o+x`, \
-                 and this one `chmod o+rx`"
-            )
-        }
-        _ => format!("`/bin/sh` didn't start as {who}: {error}"),
+    match std::fs::metadata(&launch.spec.directory) {
+        Err(missing) => format!("its directory `{directory}` can't be used: {missing}"),
+        Ok(data) if !data.is_dir() => format!("`{directory}` is not a directory"),
+        Ok(_) => format!("`/bin/sh` didn't start in `{directory}`: {error}"),
     }
 }
 
@@ -147,7 +160,8 @@ pub(super) fn signal_all(main: Process, signal: Signal) {
     // Refusals can't happen to a parent of the same user, or root; and there is nobody to tell.
     let _ = proc::signal_group(main.pid, signal);
     let others = proc::all();
-    let in_group = |process: &Process| others.iter().any(|stat| stat.pid == process.pid && stat.group == main.pid);
+    let in_group =
+        |process: &Process| others.iter().any(|stat| stat.pid == process.pid && stat.group == main.pid);
     for process in proc::descendants(&others, std::process::id()) {
         if !in_group(&process) {
             let _ = process.signal(signal);

@@ -54,12 +54,13 @@ pub fn run_shim(dir: &Path) -> ExitCode {
 }
 
 /// Says it to whoever started the shim, who may be gone, and lets go of the standard streams.
-fn answer(answer: &Answer) {
-    let _ = to_line(answer).and_then(|line| io::stdout().write_all(&line)).and_then(|()| io::stdout().flush());
+pub(super) fn answer(answer: &Answer) {
+    let _ =
+        to_line(answer).and_then(|line| io::stdout().write_all(&line)).and_then(|()| io::stdout().flush());
     let _ = let_go_of_stdio();
 }
 
-pub(super) fn let_go_of_stdio() -> io::Result<()> {
+fn let_go_of_stdio() -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -86,7 +87,8 @@ impl Shim {
     fn start(dir: RunDir) -> Result<Self, String> {
         let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let lock = dir.lock(LOCK_PATIENCE).map_err(said("can't lock the run's directory"))?;
-        let launch = dir.launch().map_err(said("can't read the run's spec"))?.ok_or("the run's spec is gone")?;
+        let launch =
+            dir.launch().map_err(said("can't read the run's spec"))?.ok_or("the run's spec is gone")?;
         // Whoever held the lock before decided about this run already.
         if dir.status().map_err(said("can't read the run's status"))?.is_some() {
             return Err("it was started, or given up, before".to_owned());
@@ -109,7 +111,10 @@ impl Shim {
     }
 
     /// Everything that can fail is made before the child, which could not be taken back.
-    fn prepare_and_spawn(dir: &RunDir, launch: &Launch) -> Result<(Served, UnixStream, Journal, Spawned), String> {
+    fn prepare_and_spawn(
+        dir: &RunDir,
+        launch: &Launch,
+    ) -> Result<(Served, UnixStream, Journal, Spawned), String> {
         let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let served = Served::new(dir.path()).map_err(said("can't make the control socket"))?;
         let terminations = catch_signals().map_err(said("can't catch signals"))?;

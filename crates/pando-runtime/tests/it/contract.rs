@@ -7,12 +7,12 @@ use std::time::Duration;
 use pando_model::observed::ExitReport;
 use pando_model::time::Millis;
 use pando_rt::shutdown::Shutdown;
-use pando_runtime::Runtime;
 use pando_runtime::contract::{self, Behaviour, Subject};
 use pando_runtime::memory::{MemoryRuntime, Script};
 use pando_runtime::process::ProcessRuntime;
+use pando_runtime::{RunSpec, Runtime};
 
-use crate::support::{PATIENCE, settings};
+use crate::support::{PATIENCE, end_everything, settings, until};
 
 struct Processes {
     root: tempfile::TempDir,
@@ -25,6 +25,12 @@ impl Processes {
         let root = tempfile::tempdir().unwrap();
         let runtime = ProcessRuntime::open(settings(root.path()), &Shutdown::new()).unwrap();
         Self { root, runtime, foreign: None }
+    }
+}
+
+impl Drop for Processes {
+    fn drop(&mut self) {
+        end_everything(self.root.path());
     }
 }
 
@@ -46,9 +52,17 @@ impl Subject for Processes {
             Behaviour::Runs => ("sleep 1000".to_owned(), root),
             Behaviour::Ends(code) => (format!("echo one; echo two; exit {code}"), root),
             // An ignored signal stays ignored in what the shell starts.
-            Behaviour::IgnoresSigterm => ("trap '' TERM; while true; do sleep 1000; done".to_owned(), root),
+            Behaviour::IgnoresSigterm => {
+                ("trap '' TERM; echo up; while true; do sleep 1000; done".to_owned(), root)
+            }
             Behaviour::NowhereToRun => ("sleep 1000".to_owned(), root.join("nowhere")),
         }
+    }
+
+    async fn settled(&self, spec: &RunSpec) {
+        let log = self.root.path().join("logs/contract").join(format!("{}.log", spec.name));
+        until("it ignores SIGTERM", || std::fs::read_to_string(&log).is_ok_and(|log| log.contains(" o up")))
+            .await;
     }
 
     async fn pass(&self, time: Millis) {
@@ -101,6 +115,8 @@ impl Subject for Memory {
     fn command(&self, behaviour: Behaviour) -> (String, PathBuf) {
         (format!("{behaviour:?}"), "/".into())
     }
+
+    async fn settled(&self, _: &RunSpec) {}
 
     async fn pass(&self, time: Millis) {
         self.runtime.pass(time);
@@ -166,7 +182,7 @@ async fn memory_ends_what_it_is_told_to() {
     let mut events = memory.runtime.events().unwrap();
     let spec = contract::spec(&memory, Behaviour::IgnoresSigterm);
     memory.runtime.start(spec.clone()).await.unwrap();
-    assert_eq!(memory.runtime.running(), [spec.clone()]);
+    assert_eq!(memory.runtime.running(), std::slice::from_ref(&spec));
     memory.runtime.stop(spec.key, Millis(50)).await.unwrap();
     assert_eq!(memory.runtime.next_kill(), Some(Millis(50)));
     memory.runtime.pass(Millis(49));

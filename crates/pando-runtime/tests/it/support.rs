@@ -44,6 +44,38 @@ pub(crate) fn open(state_dir: &Path) -> (ProcessRuntime, mpsc::Receiver<RunEvent
     (runtime, events)
 }
 
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        end_everything(self.root.path());
+    }
+}
+
+/// Leaves nothing running behind a test, even one that failed.
+pub(crate) fn end_everything(state_dir: &Path) {
+    for run in std::fs::read_dir(state_dir.join("runs")).into_iter().flatten().flatten() {
+        let status = std::fs::read(run.path().join("status.json")).unwrap_or_default();
+        let status: serde_json::Value = serde_json::from_slice(&status).unwrap_or_default();
+        for of in ["child", "shim"] {
+            let pid = status[of]["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok());
+            // By now a pid may be anybody's.
+            let ours =
+                |pid: &u32| start_of(*pid).is_some_and(|start| Some(start) == status[of]["start"].as_u64());
+            let pid = pid
+                .filter(|pid| status["exit"].is_null() && ours(pid))
+                .and_then(|pid| i32::try_from(pid).ok());
+            if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+}
+
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
 impl Fixture {
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();

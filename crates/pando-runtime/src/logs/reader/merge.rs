@@ -78,9 +78,11 @@ impl Merge {
                 *next = cursor.next()?;
             }
         }
-        let oldest = self.sources.iter_mut().filter(|(_, next)| next.is_some()).min_by_key(|(_, next)| {
-            next.as_ref().map(|line| line.time)
-        });
+        let oldest = self
+            .sources
+            .iter_mut()
+            .filter(|(_, next)| next.is_some())
+            .min_by_key(|(_, next)| next.as_ref().map(|line| line.time));
         Ok(oldest.and_then(|(_, next)| next.take()))
     }
 }
