@@ -4,4 +4,15 @@
 //! from what agents report. Deciding is the planner's; this crate remembers,
 //! asks, carries out and answers.
 
+pub mod admission;
+pub mod artifacts;
+pub mod deploy;
+pub mod events;
+pub mod http;
+pub mod reconcile;
+pub mod shared;
+pub mod state;
+pub mod status;
 pub mod store;
+pub mod tokens;
+pub mod traffic;

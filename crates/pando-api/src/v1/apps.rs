@@ -71,7 +71,7 @@ pub struct ProcessStatus {
     pub role: RoleName,
     /// How many replicas there should be.
     pub wanted: u32,
-    /// How many replicas of the current release are ready.
+    /// How many replicas are ready and in service, of every release: while one replaces another, both count.
     pub ready: u32,
     /// How many replicas exist, of every release, until they have stopped.
     pub existing: u32,

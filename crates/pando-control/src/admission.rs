@@ -1,0 +1,80 @@
+//! What the API asks before it records anything.
+
+use std::fmt;
+
+use pando_api::{ErrorBody, ErrorCode};
+use pando_model::app::AppSpec;
+use pando_model::desired::Deployment;
+use pando_model::name::{AppName, ProcessName};
+use pando_model::release::Release;
+use pando_plan::{Input, Refusal};
+use std::collections::BTreeMap;
+
+/// Whether the cluster can run it.
+pub trait Admission: Send + Sync + fmt::Debug {
+    /// # Errors
+    /// Why `spec` can't be the app's next release: it asks for what is not here, or for more than there is.
+    fn admit(&self, input: &Input<'_>, spec: &AppSpec) -> Result<(), ErrorBody>;
+
+    /// # Errors
+    /// Why the app can't have these counts.
+    fn admit_scale(
+        &self,
+        input: &Input<'_>,
+        app: &AppName,
+        scale: &BTreeMap<ProcessName, u32>,
+    ) -> Result<(), ErrorBody>;
+}
+
+/// A deployment that was asked for and not recorded yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    pub deployment: Deployment,
+    /// What it would run.
+    pub release: Release,
+}
+
+/// What a deployment would do.
+pub trait DryRun: Send + Sync + fmt::Debug {
+    /// One line for each step, in order.
+    fn dry_run(&self, input: &Input<'_>, proposal: &Proposal) -> Vec<String>;
+}
+
+/// Asks the planner.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Planner;
+
+impl Admission for Planner {
+    fn admit(&self, input: &Input<'_>, spec: &AppSpec) -> Result<(), ErrorBody> {
+        pando_plan::admit(input, spec).map_err(refused)
+    }
+
+    fn admit_scale(
+        &self,
+        input: &Input<'_>,
+        app: &AppName,
+        scale: &BTreeMap<ProcessName, u32>,
+    ) -> Result<(), ErrorBody> {
+        pando_plan::admit_scale(input, app, scale).map_err(refused)
+    }
+}
+
+fn refused(refusal: Refusal) -> ErrorBody {
+    let code = match &refusal {
+        Refusal::DoesNotFit(_) => ErrorCode::DoesNotFit,
+        Refusal::Invalid(_) => ErrorCode::Invalid,
+    };
+    ErrorBody::new(code, refusal.to_string())
+}
+
+impl DryRun for Planner {
+    fn dry_run(&self, input: &Input<'_>, proposal: &Proposal) -> Vec<String> {
+        let mut world = input.desired.clone();
+        let Proposal { deployment, release } = proposal;
+        let app = world.apps.entry(deployment.app.clone()).or_default();
+        app.wish.stopped = false;
+        app.releases.insert(release.number, release.clone());
+        app.deployments.push_back(deployment.clone());
+        pando_plan::rehearse(world, &deployment.app, input.now, input.seed)
+    }
+}

@@ -1,0 +1,31 @@
+//! The control plane's HTTP API.
+//!
+//! Every route stands in one table with what it takes to use it; one gate reads
+//! that table before any handler runs, and what is not in the table can't be
+//! reached. Handlers write wishes to the store; deciding is the planner's.
+
+mod agents;
+mod apps;
+mod artifacts;
+mod deployments;
+mod events;
+mod exec;
+mod extract;
+mod gate;
+mod logs;
+mod meta;
+mod openapi;
+mod poll;
+mod reply;
+mod routes;
+mod server;
+mod tokens;
+mod wishes;
+
+pub use gate::Access;
+pub use openapi::openapi_json;
+pub use routes::{RouteInfo, routes};
+pub use server::serve;
+
+/// The longest that a long poll waits.
+pub const MAX_WAIT: std::time::Duration = std::time::Duration::from_secs(30);

@@ -1,0 +1,152 @@
+//! Packed releases, in and out.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State as Held;
+use axum::response::{IntoResponse, Response};
+use futures_util::TryStreamExt;
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use pando_api::v1::artifacts::ArtifactStored;
+use pando_api::{ErrorBody, ErrorCode};
+use pando_model::release::Digest;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio_util::io::ReaderStream;
+
+use super::extract::Place;
+use super::reply::{Answer, Refused};
+use crate::artifacts::{ArtifactError, Artifacts};
+use crate::shared::Shared;
+
+/// Whether it is here. It is kept for a day from now, needed or not.
+#[utoipa::path(
+    head, path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
+    responses((status = 200, description = "It is."), (status = 404, description = "It is not."))
+)]
+pub(crate) async fn probe(
+    Held(shared): Held<Arc<Shared>>,
+    Place(digest): Place<Digest>,
+) -> Result<Response, Refused> {
+    match Artifacts::new(&shared.settings.artifact_dir).touch(&digest).await {
+        Some(length) => Ok((StatusCode::OK, head(length)).into_response()),
+        None => Err(unknown(&digest)),
+    }
+}
+
+/// Takes a packed release: gzipped tar, whose SHA-256 is the digest in the path.
+#[utoipa::path(
+    put, path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
+    request_body(content_type = "application/gzip", description = "The packed release."),
+    responses(
+        (status = 200, body = ArtifactStored), (status = 400, description = "It is not what the digest says.", body = ErrorBody),
+        (status = 413, body = ErrorBody), (status = 503, description = "The disk is full.", body = ErrorBody)
+    )
+)]
+pub(crate) async fn receive(
+    Held(shared): Held<Arc<Shared>>,
+    Place(digest): Place<Digest>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer<ArtifactStored> {
+    let most = shared.settings.max_artifact_bytes;
+    let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if told.is_some_and(|length| length > most) {
+        return Err(ArtifactError::TooLarge { most }.into());
+    }
+    let _turn = shared.uploads.try_acquire().map_err(|_| {
+        Refused::new(ErrorCode::Busy, "too many releases are being sent at once; try again in a moment")
+    })?;
+    let artifacts = Artifacts::new(&shared.settings.artifact_dir);
+    Ok(Json(artifacts.receive(&digest, most, body.into_data_stream()).await?))
+}
+
+/// The packed release, whole or from `Range: bytes=N-` on.
+#[utoipa::path(
+    get, path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
+    responses(
+        (status = 200, content_type = "application/gzip", description = "All of it."),
+        (status = 206, content_type = "application/gzip", description = "The part that was asked for."),
+        (status = 404, body = ErrorBody), (status = 416, body = ErrorBody)
+    )
+)]
+pub(crate) async fn fetch(
+    Held(shared): Held<Arc<Shared>>,
+    Place(digest): Place<Digest>,
+    headers: HeaderMap,
+) -> Result<Response, Refused> {
+    let artifacts = Artifacts::new(&shared.settings.artifact_dir);
+    let Some((mut file, length)) = artifacts.open(&digest).await else { return Err(unknown(&digest)) };
+    let part = match headers.get(RANGE).map(|value| part_of(value, length)) {
+        None => None,
+        Some(Some(part)) => Some(part),
+        Some(None) => return Ok(unsatisfiable(length)),
+    };
+    let (first, end) = part.unwrap_or((0, length));
+    file.seek(std::io::SeekFrom::Start(first)).await.map_err(|error| unreadable(&digest, &error))?;
+    let pieces = ReaderStream::with_capacity(file.take(end - first), 64 * 1024);
+    let status = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let mut response = (status, head(end - first), Body::from_stream(pieces.into_stream())).into_response();
+    if part.is_some() {
+        let value = HeaderValue::try_from(format!("bytes {first}-{}/{length}", end - 1));
+        response.headers_mut().extend(value.ok().map(|value| (CONTENT_RANGE, value)));
+    }
+    Ok(response)
+}
+
+fn head(length: u64) -> HeaderMap {
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/gzip")),
+        (CONTENT_LENGTH, HeaderValue::from(length)),
+        (ACCEPT_RANGES, HeaderValue::from_static("bytes")),
+    ];
+    headers.into_iter().collect()
+}
+
+fn unknown(digest: &Digest) -> Refused {
+    Refused::new(ErrorCode::NotFound, format!("there is no packed release {digest} here"))
+}
+
+fn unreadable(digest: &Digest, error: &std::io::Error) -> Refused {
+    Refused::new(ErrorCode::Internal, format!("the packed release {digest} can't be read: {error}"))
+}
+
+fn unsatisfiable(length: u64) -> Response {
+    let body = ErrorBody::new(ErrorCode::Invalid, format!("the packed release has {length} bytes"));
+    let mut response = (StatusCode::RANGE_NOT_SATISFIABLE, Json(body)).into_response();
+    let value = HeaderValue::try_from(format!("bytes */{length}"));
+    response.headers_mut().extend(value.ok().map(|value| (CONTENT_RANGE, value)));
+    response
+}
+
+/// `bytes=N-` or `bytes=N-M` as first and one past the last. `None`: not within the file, or of another form.
+fn part_of(value: &HeaderValue, length: u64) -> Option<(u64, u64)> {
+    let (first, last) = value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let first: u64 = first.parse().ok()?;
+    let end = if last.is_empty() { length } else { last.parse::<u64>().ok()?.checked_add(1)?.min(length) };
+    (first < end).then_some((first, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_within_the_file_are_served() {
+        for (text, part) in [
+            ("bytes=0-", Some((0, 10))),
+            ("bytes=4-", Some((4, 10))),
+            ("bytes=4-6", Some((4, 7))),
+            ("bytes=4-99", Some((4, 10))),
+            ("bytes=10-", None),
+            ("bytes=6-4", None),
+            ("bytes=-3", None),
+            ("bytes=0-1,3-4", None),
+            ("lines=0-", None),
+            ("bytes=18446744073709551615-18446744073709551615", None),
+        ] {
+            assert_eq!(part_of(&HeaderValue::from_static(text), 10), part, "{text}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The table of routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post, put};
+use http::Method;
+
+use super::gate::{Access, Gate, Pace, pass};
+use super::{agents, apps, artifacts, deployments, events, exec, logs, meta, tokens, wishes};
+use crate::shared::Shared;
+
+/// What is known of a route without its handler.
+#[derive(Debug, Clone)]
+pub struct RouteInfo {
+    pub method: Method,
+    /// With `{names}` for its variable parts.
+    pub path: &'static str,
+    pub access: Access,
+    pub(crate) pace: Pace,
+    pub(crate) body: usize,
+}
+
+struct Route {
+    info: RouteInfo,
+    handler: MethodRouter<Arc<Shared>>,
+}
+
+/// Bodies of requests that have none worth reading.
+const NONE: usize = 0;
+/// Requests of people.
+const SMALL: usize = 64 * 1024;
+/// A deployment with its settings; below what a value in the store may have.
+const SPEC: usize = 768 * 1024;
+/// A report of a server with a thousand instances and their last lines.
+const REPORT: usize = 16 * 1024 * 1024;
+
+fn quick(method: Method, path: &'static str, access: Access, handler: MethodRouter<Arc<Shared>>) -> Route {
+    Route { info: RouteInfo { method, path, access, pace: Pace::Quick, body: NONE }, handler }
+}
+
+fn poll(path: &'static str, access: Access, handler: MethodRouter<Arc<Shared>>) -> Route {
+    Route { info: RouteInfo { method: Method::GET, path, access, pace: Pace::Poll, body: NONE }, handler }
+}
+
+impl Route {
+    fn body(mut self, most: usize) -> Self {
+        self.info.body = most;
+        self
+    }
+
+    fn pace(mut self, pace: Pace) -> Self {
+        self.info.pace = pace;
+        self
+    }
+}
+
+fn table() -> Vec<Route> {
+    let (fetch, head) = (Method::GET, Method::HEAD);
+    vec![
+        quick(fetch.clone(), "/healthz", Access::Open, get(meta::health)),
+        quick(fetch.clone(), "/v1/version", Access::Open, get(meta::version)),
+        quick(fetch.clone(), "/v1/openapi.json", Access::Open, get(meta::openapi)),
+        quick(fetch.clone(), "/v1/status", Access::Read, get(meta::status)),
+        quick(fetch.clone(), "/v1/apps", Access::Read, get(apps::list)),
+        quick(fetch.clone(), "/v1/apps/{app}", Access::ReadApp, get(apps::show)),
+        quick(Method::DELETE, "/v1/apps/{app}", Access::ChangeApp, delete(wishes::forget)),
+        quick(fetch.clone(), "/v1/apps/{app}/releases", Access::ReadApp, get(apps::releases)),
+        quick(fetch.clone(), "/v1/apps/{app}/deployments", Access::ReadApp, get(deployments::list)),
+        quick(Method::POST, "/v1/apps/{app}/deployments", Access::ChangeApp, post(deployments::create))
+            .body(SPEC),
+        poll("/v1/apps/{app}/deployments/{deployment}", Access::ReadApp, get(deployments::show)),
+        quick(Method::POST, "/v1/apps/{app}/scale", Access::ChangeApp, post(wishes::scale)).body(SMALL),
+        quick(Method::POST, "/v1/apps/{app}/stop", Access::ChangeApp, post(wishes::stop)).body(SMALL),
+        quick(Method::POST, "/v1/apps/{app}/start", Access::ChangeApp, post(wishes::start)),
+        quick(fetch.clone(), "/v1/apps/{app}/logs", Access::ReadApp, get(logs::show)),
+        quick(Method::POST, "/v1/apps/{app}/exec", Access::ChangeApp, post(exec::open)),
+        poll("/v1/events", Access::ReadOf, get(events::list)),
+        quick(fetch.clone(), "/v1/traffic", Access::ReadOf, get(events::traffic)),
+        quick(head, "/v1/artifacts/{digest}", Access::Send, on(MethodFilter::HEAD, artifacts::probe)),
+        quick(Method::PUT, "/v1/artifacts/{digest}", Access::Send, put(artifacts::receive))
+            .pace(Pace::Upload),
+        quick(fetch.clone(), "/v1/artifacts/{digest}", Access::Fetch, get(artifacts::fetch)),
+        quick(fetch, "/v1/tokens", Access::Admin, get(tokens::list)),
+        quick(Method::POST, "/v1/tokens", Access::Admin, post(tokens::create)).body(SMALL),
+        quick(Method::DELETE, "/v1/tokens/{token}", Access::Admin, delete(tokens::remove)),
+        poll("/v1/agents/{server}/target", Access::Agent, get(agents::target)),
+        quick(Method::POST, "/v1/agents/{server}/reports", Access::Agent, post(agents::report)).body(REPORT),
+    ]
+}
+
+/// Every route and what it takes to use it.
+#[must_use]
+pub fn routes() -> Vec<RouteInfo> {
+    table().into_iter().map(|route| route.info).collect()
+}
+
+/// All routes behind the gate; nothing else is reachable.
+pub(crate) fn router(shared: &Arc<Shared>) -> Router {
+    let table = table();
+    let routes = table.iter().map(|route| route.info.clone()).collect();
+    let gate = Gate { shared: Arc::clone(shared), routes };
+    let unrouted = table.into_iter().fold(Router::new(), |router, route| {
+        let Route { info, handler } = route;
+        router.route(info.path, handler)
+    });
+    // The gate refuses what has no route before this is reached.
+    let routed = unrouted.fallback(|| async { http::StatusCode::NOT_FOUND });
+    routed.layer(from_fn_with_state(gate, pass)).with_state(Arc::clone(shared))
+}

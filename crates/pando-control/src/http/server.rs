@@ -1,0 +1,93 @@
+//! Accepting connections and serving them, within bounds.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use pando_rt::tasks::Tasks;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::routes::router;
+use crate::shared::Shared;
+
+/// Connections at once. Each agent holds one or two, each watching person one; beyond that, callers wait in the kernel's queue.
+const CONNECTIONS: usize = 1024;
+
+/// From a connection's start, or the end of an answer, to the next request's whole head.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long requests under way may take to end when the control plane ends. Long polls answer at once then.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Serves the API until [`Shared::shutdown`] begins; then ends requests under way and returns.
+pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let app = router(&shared);
+    let tasks = Tasks::new(&shared.shutdown);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            // An accepted connection is never lost: accepting is cancel-safe.
+            accepted = accept(&listener, &places) => accepted,
+            () = shared.shutdown.wait() => break,
+        };
+        let Some((stream, place)) = accepted else { break };
+        let served = connection(stream, app.clone(), tasks.clone());
+        tasks.spawn(async move {
+            served.await;
+            drop(place);
+        });
+    }
+    let (connections, begun) = tokio::join!(tasks.finish(PATIENCE), shared.tasks.finish(PATIENCE));
+    if !(connections && begun) {
+        tracing::info!("some requests were cut off, since they did not end within {} s", PATIENCE.as_secs());
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Some((stream, place)),
+            Err(error) => {
+                // Out of file descriptors, or the peer is gone already: neither is mended by trying at once.
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, app: Router, tasks: Tasks) {
+    let peer: Option<SocketAddr> = stream.peer_addr().ok();
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!("no TCP_NODELAY for {peer:?}: {error}");
+    }
+    let service = TowerToHyperService::new(app);
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_headers(64)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        // The second arm only borrows the connection, which is then served to its end below.
+        ended = serving.as_mut() => ended,
+        () = tasks.shutdown().wait() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("the connection from {peer:?} ended early: {error}");
+    }
+}

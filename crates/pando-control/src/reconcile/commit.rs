@@ -1,0 +1,128 @@
+//! A plan as one transaction, and as a change of the world that it was made for.
+
+use pando_api::v1::events::EventLevel;
+use pando_model::desired::Deployment;
+use pando_model::id::{DeploymentId, Entropy};
+use pando_model::name::AppName;
+use pando_model::time::Timestamp;
+use pando_plan::{Action, Note, Plan, Severity};
+
+use crate::events::{self, Draft};
+use crate::state::{PublishedTable, State};
+use crate::store::{Key, Revision, StoreError, Txn};
+
+/// Deployments that ended are kept to look at, so many an app.
+const KEPT_DEPLOYMENTS: usize = 50;
+
+/// All actions of the plan, to be done together or not at all: each key must still be as it was read.
+///
+/// # Errors
+/// When a value has no form in JSON.
+pub fn transaction(
+    loaded: &State,
+    plan: &Plan,
+    drafts: Vec<Draft>,
+    now: Timestamp,
+    entropy: &mut Entropy,
+) -> Result<Txn, StoreError> {
+    let mut txn = Txn::new().unchanged(Key::Epoch, loaded.modified(&Key::Epoch));
+    for action in &plan.actions {
+        txn = add(txn, loaded, action, now)?;
+    }
+    for (app, deployment) in old_deployments(loaded) {
+        txn = txn.delete(Key::AppDeployment(app, deployment));
+    }
+    Ok(txn.ops(events::put_ops(drafts, now, entropy)?))
+}
+
+fn add(txn: Txn, loaded: &State, action: &Action, now: Timestamp) -> Result<Txn, StoreError> {
+    let key = key_of(action);
+    let txn = txn.unchanged(&key, loaded.modified(&key));
+    match action {
+        Action::RecordAssigned { assigned, .. } => txn.put(key, assigned),
+        Action::RecordDeployment(deployment) => txn.put(key, deployment),
+        Action::RecordPort { lease: Some(lease), .. } => txn.put(key, lease),
+        Action::Publish(table) => txn.put(key, &PublishedTable { table: table.clone(), published_at: now }),
+        Action::Assign(assignment) => txn.put(key, assignment),
+        Action::RecordPort { lease: None, .. } | Action::ForgetRelease { .. } => Ok(txn.delete(key)),
+    }
+}
+
+fn key_of(action: &Action) -> Key {
+    match action {
+        Action::RecordAssigned { app, .. } => Key::AppAssigned(app.clone()),
+        Action::RecordDeployment(deployment) => Key::AppDeployment(deployment.app.clone(), deployment.id),
+        Action::RecordPort { key, .. } => Key::Port(*key),
+        Action::ForgetRelease { app, release } => Key::AppRelease(app.clone(), *release),
+        Action::Publish(_) => Key::Table,
+        Action::Assign(assignment) => Key::ServerAssignment(assignment.server),
+    }
+}
+
+/// What the store holds after the plan was committed at `revision`.
+pub fn apply(loaded: &mut State, plan: &Plan, revision: Revision, now: Timestamp) {
+    loaded.revision = revision;
+    for (app, deployment) in old_deployments(loaded) {
+        loaded.written(&Key::AppDeployment(app.clone(), deployment), None);
+        loaded.ended.entry(app).or_default().retain(|held| held.id != deployment);
+    }
+    for action in &plan.actions {
+        let deletes = matches!(action, Action::RecordPort { lease: None, .. } | Action::ForgetRelease { .. });
+        loaded.written(&key_of(action), (!deletes).then_some(revision));
+        apply_one(loaded, action, now);
+    }
+}
+
+fn apply_one(loaded: &mut State, action: &Action, now: Timestamp) {
+    let world = &mut loaded.world;
+    match action {
+        Action::RecordAssigned { app, assigned } => {
+            world.apps.entry(app.clone()).or_default().assigned = assigned.clone();
+        }
+        Action::RecordDeployment(deployment) => {
+            let deployments = &mut world.apps.entry(deployment.app.clone()).or_default().deployments;
+            if deployment.phase.has_ended() {
+                deployments.retain(|held| held.id != deployment.id);
+                loaded.ended.entry(deployment.app.clone()).or_default().push(deployment.clone());
+            } else if let Some(held) = deployments.iter_mut().find(|held| held.id == deployment.id) {
+                *held = deployment.clone();
+            }
+        }
+        Action::RecordPort { key, lease } => {
+            match lease {
+                Some(lease) => world.ports.insert(*key, lease.clone()),
+                None => world.ports.remove(key),
+            };
+        }
+        Action::ForgetRelease { app, release } => {
+            world.apps.entry(app.clone()).or_default().releases.remove(release);
+        }
+        Action::Publish(table) => {
+            world.table = Some(table.clone());
+            world.published_at = now;
+        }
+        Action::Assign(assignment) => {
+            world.assignments.insert(assignment.server, assignment.clone());
+        }
+    }
+}
+
+/// Those that are kept no longer.
+fn old_deployments(loaded: &State) -> Vec<(AppName, DeploymentId)> {
+    let of_app = |(app, ended): (&AppName, &Vec<Deployment>)| {
+        let old = ended.len().saturating_sub(KEPT_DEPLOYMENTS);
+        ended.iter().take(old).map(|deployment| (app.clone(), deployment.id)).collect::<Vec<_>>()
+    };
+    loaded.ended.iter().flat_map(of_app).collect()
+}
+
+/// A plan's note as an event to be.
+pub fn draft(note: &Note) -> Draft {
+    let level = match note.severity {
+        Severity::Info => EventLevel::Info,
+        Severity::Warning => EventLevel::Warning,
+        Severity::Error => EventLevel::Error,
+    };
+    let deployment = note.deployment;
+    Draft { level, app: Some(note.app.clone()), deployment, text: note.text.clone() }
+}

@@ -1,0 +1,144 @@
+//! The shell of the loop: performs effects, feeds back events.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_model::id::Entropy;
+use pando_rt::shutdown::Shutdown;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::state::{Effect, Event, State, step};
+use crate::events;
+use crate::shared::{Incoming, Published, Shared};
+use crate::state::State as Loaded;
+use crate::store::StoreError;
+
+/// How often the event log is cut to its length.
+const TRIM_EVERY: Duration = Duration::from_secs(600);
+
+/// The loop with everything that it needs.
+#[derive(Debug)]
+pub struct Reconciler {
+    shared: Arc<Shared>,
+    reports: mpsc::Receiver<Incoming>,
+    /// Each step's seed follows from the one before.
+    seed: u64,
+}
+
+impl Reconciler {
+    /// `reports` is what [`Shared::new`] gave.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, reports: mpsc::Receiver<Incoming>, seed: u64) -> Self {
+        Self { shared, reports, seed }
+    }
+
+    /// Runs until the shutdown begins. What is under way then is finished by the next start.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut state = State::new(self.shared.now());
+        let mut changes = self.shared.store.watch("/v1/", 0);
+        let mut trim = tokio::time::interval(TRIM_EVERY);
+        trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wake = Instant::now();
+        loop {
+            // Every arm is cancel-safe: a report stays in its queue, a hint is repeated by the next one, timers are made anew.
+            let event = tokio::select! {
+                () = shutdown.wait() => return,
+                Some(incoming) = self.reports.recv() => {
+                    Event::Reported { report: Box::new(incoming.report), at: incoming.received_at }
+                }
+                hint = changes.changed() => match hint {
+                    Some(revision) if knows(&state, revision) => continue,
+                    Some(_) => Event::StoreChanged,
+                    None => return,
+                },
+                () = tokio::time::sleep_until(wake) => Event::Tick,
+                _ = trim.tick() => {
+                    self.trim().await;
+                    continue;
+                }
+            };
+            self.handle(&mut state, event, &mut wake).await;
+        }
+    }
+
+    /// One event and every event that follows from its effects.
+    async fn handle(&mut self, state: &mut State, event: Event, wake: &mut Instant) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let seed = self.next_seed();
+            for effect in step(state, event, self.shared.now(), seed) {
+                events.extend(self.perform(state, effect, wake).await);
+            }
+        }
+    }
+
+    async fn perform(&mut self, state: &State, effect: Effect, wake: &mut Instant) -> Option<Event> {
+        match effect {
+            Effect::Load => Some(match Loaded::load(self.shared.store.as_ref()).await {
+                Ok(loaded) => Event::Loaded(Box::new(loaded)),
+                Err(error) => failed("read", &error),
+            }),
+            Effect::Commit(txn) => Some(match self.shared.store.txn(txn).await {
+                Ok(outcome) => Event::Committed(outcome),
+                Err(error) => failed("write", &error),
+            }),
+            Effect::Publish => {
+                publish(&self.shared, state);
+                None
+            }
+            Effect::Show => {
+                self.shared.observed.send_replace(Arc::new(state.observed.clone()));
+                self.shared.report.send_replace(Arc::new(state.report.clone()));
+                None
+            }
+            Effect::WakeAt(at) => {
+                *wake = Instant::now() + at.since(self.shared.now()).duration();
+                None
+            }
+        }
+    }
+
+    async fn trim(&self) {
+        if let Err(error) = events::trim(self.shared.store.as_ref()).await {
+            tracing::warn!("can't cut the event log: {}", pando_rt::error_chain::error_chain(&error));
+        }
+    }
+
+    fn next_seed(&mut self) -> u64 {
+        self.seed = Entropy::from_seed(self.seed).next_u64();
+        self.seed
+    }
+}
+
+/// Tells the agents what was committed; what did not change keeps its `Arc`, so that nobody wakes for nothing.
+fn publish(shared: &Shared, state: &State) {
+    let Some(loaded) = &state.loaded else { return };
+    let world = &loaded.world;
+    shared.published.send_if_modified(|held| {
+        let same_table = held.table.as_deref() == world.table.as_ref();
+        let table = if same_table { held.table.clone() } else { world.table.clone().map(Arc::new) };
+        let mut assignments = BTreeMap::new();
+        let mut changed = !same_table || held.assignments.len() != world.assignments.len();
+        for (server, assignment) in &world.assignments {
+            let kept = held.assignments.get(server).filter(|kept| ***kept == *assignment);
+            changed |= kept.is_none();
+            assignments.insert(*server, kept.cloned().unwrap_or_else(|| Arc::new(assignment.clone())));
+        }
+        if changed {
+            *held = Arc::new(Published { assignments, table });
+        }
+        changed
+    });
+}
+
+/// The change is this loop's own, or was read already.
+fn knows(state: &State, revision: u64) -> bool {
+    state.loaded.as_ref().is_some_and(|loaded| loaded.revision >= revision)
+}
+
+fn failed(what: &str, error: &StoreError) -> Event {
+    tracing::error!("can't {what} the store: {}", pando_rt::error_chain::error_chain(error));
+    Event::StoreFailed
+}

@@ -1,0 +1,193 @@
+//! What the reconcile loop and the API share.
+//!
+//! The loop owns the decisions: it sets [`Shared::observed`], [`Shared::published`]
+//! and [`Shared::report`] after its transactions have committed, and receives
+//! reports. The API reads those, and writes wishes to the store.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_api::auth::Bearer;
+use pando_api::v1::agents::ReportBody;
+use pando_model::assignment::Assignment;
+use pando_model::id::{Entropy, ServerId};
+use pando_model::observed::{AgentReport, Observed};
+use pando_model::time::Timestamp;
+use pando_plan::Report;
+use pando_routing::Table;
+use pando_rt::clock::Clock;
+use pando_rt::shutdown::Shutdown;
+use pando_rt::tasks::Tasks;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::admission::{Admission, DryRun};
+use crate::store::{Store, StoreError};
+use crate::traffic::TrafficMemory;
+
+/// Reports that may wait for the reconcile loop. Each replaces the one before of its server, so a short queue loses nothing
+/// that the next heartbeat would not tell again.
+const REPORTS: usize = 64;
+
+/// Uploads at once; each costs a file and a hash.
+const UPLOADS: usize = 4;
+
+/// How the control plane was set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where packed releases lie, beside the store. Made when missing.
+    pub artifact_dir: PathBuf,
+    /// The largest packed release. Default 2 GiB.
+    pub max_artifact_bytes: u64,
+    /// What agents know the control plane by.
+    pub agent_token: Option<Bearer>,
+    /// Where people's requests arrive; for the addresses that are shown.
+    pub entry: Option<EntryPoint>,
+    /// Of the program.
+    pub version: String,
+}
+
+impl Settings {
+    /// The default for everything that has one.
+    #[must_use]
+    pub fn new(artifact_dir: PathBuf) -> Self {
+        Self {
+            artifact_dir,
+            max_artifact_bytes: 2 * 1024 * 1024 * 1024,
+            agent_token: None,
+            entry: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// Where people's requests arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryPoint {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// A host for apps that have no domain.
+    pub host: String,
+    pub port: u16,
+}
+
+impl EntryPoint {
+    /// Of an app without a domain.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.url_of(&self.host)
+    }
+
+    #[must_use]
+    pub fn url_of(&self, host: &str) -> String {
+        match (self.scheme.as_str(), self.port) {
+            ("http", 80) | ("https", 443) => format!("{}://{host}", self.scheme),
+            (scheme, port) => format!("{scheme}://{host}:{port}"),
+        }
+    }
+}
+
+/// What agents are to have, as last committed.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    pub assignments: BTreeMap<ServerId, Arc<Assignment>>,
+    pub table: Option<Arc<Table>>,
+}
+
+/// A report that came in.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// By the control plane's clock.
+    pub received_at: Timestamp,
+    pub report: AgentReport,
+}
+
+/// See the module. Held by an `Arc`.
+#[derive(Debug)]
+pub struct Shared {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub settings: Settings,
+    pub admission: Box<dyn Admission>,
+    pub dry_run: Box<dyn DryRun>,
+    /// What agents last said; set by the reconcile loop.
+    pub observed: watch::Sender<Arc<Observed>>,
+    /// Set by the reconcile loop, at its start from the store and then after each commit.
+    pub published: watch::Sender<Arc<Published>>,
+    /// The planner's words about everything; set by the reconcile loop.
+    pub report: watch::Sender<Arc<Report>>,
+    pub traffic: TrafficMemory,
+    /// Ends long polls and streams.
+    pub shutdown: Shutdown,
+    /// What a request began that goes on after its answer; [`crate::http::serve`] waits for it at the end.
+    pub(crate) tasks: Tasks,
+    reports: mpsc::Sender<Incoming>,
+    pub(crate) uploads: Semaphore,
+}
+
+/// What [`Shared`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub settings: Settings,
+    pub admission: Box<dyn Admission>,
+    pub dry_run: Box<dyn DryRun>,
+    pub shutdown: Shutdown,
+}
+
+impl Shared {
+    /// The shared part, and where the reconcile loop gets the reports.
+    #[must_use]
+    pub fn new(parts: Parts) -> (Arc<Self>, mpsc::Receiver<Incoming>) {
+        let (reports, incoming) = mpsc::channel(REPORTS);
+        let Parts { store, clock, settings, admission, dry_run, shutdown } = parts;
+        let since = Timestamp::from_millis(clock.now_millis());
+        let observed = Observed { since, ..Observed::default() };
+        let shared = Self {
+            store,
+            clock,
+            settings,
+            admission,
+            dry_run,
+            observed: watch::Sender::new(Arc::new(observed)),
+            published: watch::Sender::default(),
+            report: watch::Sender::default(),
+            traffic: TrafficMemory::default(),
+            tasks: Tasks::new(&shutdown),
+            shutdown,
+            reports,
+            uploads: Semaphore::new(UPLOADS),
+        };
+        (Arc::new(shared), incoming)
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.clock.now_millis())
+    }
+
+    /// Fresh randomness for ids.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn entropy(&self) -> Result<Entropy, StoreError> {
+        let seed = getrandom::u64().map_err(|error| StoreError::Failed {
+            doing: "drawing an id",
+            source: error.to_string().into(),
+        })?;
+        Ok(Entropy::from_seed(seed))
+    }
+
+    /// Hands a report to the reconcile loop and its counters to the traffic memory. False: the loop did not take it in time,
+    /// or has ended; the agent reports again.
+    pub(crate) async fn receive(&self, body: ReportBody) -> bool {
+        let now = self.now();
+        if let Some(stats) = &body.traffic {
+            self.traffic.record(body.report.server, stats, now);
+        }
+        let incoming = Incoming { received_at: now, report: body.report };
+        self.reports.send_timeout(incoming, Duration::from_secs(5)).await.is_ok()
+    }
+}
