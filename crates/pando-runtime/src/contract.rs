@@ -55,6 +55,9 @@ pub trait Subject: Send {
     /// Lets so much time go by for the runtime.
     fn pass(&self, time: Millis) -> impl Future<Output = ()> + Send;
 
+    /// How much time has gone by for the runtime since some beginning.
+    fn clock(&self) -> Millis;
+
     /// Makes something foreign listen on an address, and tells which.
     fn occupy(&mut self) -> std::net::SocketAddr;
 
@@ -181,12 +184,20 @@ pub async fn what_ignores_sigterm_is_killed_after_the_timeout<S: Subject>(subjec
     let spec = spec(&subject, Behaviour::IgnoresSigterm);
     start(&subject, &spec).await;
     subject.settled(&spec).await;
-    stop(&subject, spec.key, Millis(400)).await;
-    subject.pass(Millis(200)).await;
-    assert!(events.try_recv().is_err(), "ended before the timeout");
-    subject.pass(Millis(250)).await;
-    let exit = ended(&mut events, spec.key).await;
+    let (asked, timeout) = (subject.clock(), Millis(300));
+    stop(&subject, spec.key, timeout).await;
+    let patience = tokio::time::Instant::now() + PATIENCE;
+    let exit = loop {
+        match events.try_recv() {
+            Ok(RunEvent::Ended { exit, .. }) => break exit,
+            Err(_) => subject.pass(Millis(10)).await,
+        }
+        assert!(tokio::time::Instant::now() < patience, "it goes on");
+    };
     assert_eq!((exit.code, exit.signal), (None, Some(9)));
+    // Clocks round to the millisecond.
+    let took = subject.clock().0 - asked.0;
+    assert!(took + 1 >= timeout.0, "killed after {took} ms");
 }
 
 /// A second stop with less time counts; one with more doesn't.

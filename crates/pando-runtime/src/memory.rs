@@ -140,6 +140,12 @@ impl MemoryRuntime {
         }
     }
 
+    /// The time in this world, from 0.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.world().now
+    }
+
     /// The runs that run, by key.
     #[must_use]
     pub fn running(&self) -> Vec<RunSpec> {

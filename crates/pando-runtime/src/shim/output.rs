@@ -198,6 +198,16 @@ mod tests {
         assert_eq!(lines_of(&[exact.as_bytes()]).len(), 2);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn every_byte_but_line_ends_is_kept_however_it_comes(text in "([a-zé]{0,9}\n?){0,20}", piece in 1_usize..20) {
+            let pieces: Vec<&[u8]> = text.as_bytes().chunks(piece).collect();
+            let expected: Vec<&str> = text.strip_suffix('\n').unwrap_or(&text).split('\n').collect();
+            let expected = if text.is_empty() { Vec::new() } else { expected };
+            proptest::prop_assert_eq!(lines_of(&pieces), expected);
+        }
+    }
+
     #[test]
     fn what_is_not_text_is_kept_and_cut_too() {
         let bytes = vec![0x80; LONGEST * 2 + 1];

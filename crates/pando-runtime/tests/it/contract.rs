@@ -2,10 +2,10 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pando_model::observed::ExitReport;
-use pando_model::time::Millis;
+use pando_model::time::{Millis, Timestamp};
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::contract::{self, Behaviour, Subject};
 use pando_runtime::memory::{MemoryRuntime, Script};
@@ -18,13 +18,14 @@ struct Processes {
     root: tempfile::TempDir,
     runtime: ProcessRuntime,
     foreign: Option<TcpListener>,
+    begin: Instant,
 }
 
 impl Processes {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let runtime = ProcessRuntime::open(settings(root.path()), &Shutdown::new()).unwrap();
-        Self { root, runtime, foreign: None }
+        Self { root, runtime, foreign: None, begin: Instant::now() }
     }
 }
 
@@ -67,6 +68,10 @@ impl Subject for Processes {
 
     async fn pass(&self, time: Millis) {
         tokio::time::sleep(time.duration()).await;
+    }
+
+    fn clock(&self) -> Millis {
+        self.begin.elapsed().into()
     }
 
     fn occupy(&mut self) -> SocketAddr {
@@ -120,6 +125,10 @@ impl Subject for Memory {
 
     async fn pass(&self, time: Millis) {
         self.runtime.pass(time);
+    }
+
+    fn clock(&self) -> Millis {
+        self.runtime.now().since(Timestamp::from_millis(0))
     }
 
     fn occupy(&mut self) -> SocketAddr {

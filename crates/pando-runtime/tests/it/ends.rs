@@ -141,6 +141,33 @@ async fn much_output_is_kept_whole_and_the_report_has_the_end_of_it() {
 }
 
 #[tokio::test]
+async fn a_full_disk_costs_log_lines_and_nothing_else() {
+    let mut fixture = Fixture::new();
+    let (log, go) = (fixture.root.path().join("logs/shop/web-1.log"), fixture.root.path().join("go"));
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &log).unwrap();
+    let file = fixture.root.path().join("said");
+    let app = format!(
+        "echo one; echo said > {}; while ! [ -e {} ]; do sleep 0.02; done; echo two",
+        file.display(),
+        go.display()
+    );
+    let held = fixture.run(&app).await;
+    written(&file).await;
+    // The shim takes what is in the pipe at once, or with the rest: lost or not, each line is accounted for.
+    std::fs::remove_file(&log).unwrap();
+    std::fs::write(&go, "").unwrap();
+    let exit = fixture.ended(held.spec.key).await;
+    assert_eq!((exit.code, exit.last_lines), (Some(0), vec!["one".to_owned(), "two".to_owned()]));
+    let log = fixture.log("web-1").await;
+    let lost = &log[0].1;
+    assert!(lost.contains("lines were lost here: No space left on device"), "{log:?}");
+    let lost: usize = lost.split(' ').next().unwrap().parse().unwrap();
+    // Started, one, two, ended; and the remark.
+    assert_eq!(log.len() - 1 + lost, 4, "{log:?}");
+}
+
+#[tokio::test]
 async fn the_environment_is_what_was_given_and_five_more() {
     let mut fixture = Fixture::new();
     let mut spec = spec("env");

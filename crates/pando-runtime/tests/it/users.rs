@@ -5,7 +5,7 @@ use std::process::Command;
 
 use pando_runtime::{RunSpec, Runtime};
 
-use crate::support::{Fixture, spec};
+use crate::support::{Fixture, PATIENCE, spec};
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -22,7 +22,8 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        let _ = Command::new("userdel").arg(&self.0).output();
+        let removed = Command::new("userdel").arg(&self.0).output().unwrap();
+        assert!(removed.status.success() || !is_root() || std::thread::panicking(), "{removed:?}");
     }
 }
 
@@ -49,12 +50,16 @@ async fn a_missing_user_is_made_and_the_run_becomes_it_whole() {
 
 #[tokio::test]
 async fn starts_that_need_the_same_new_user_make_it_once() {
-    let fixture = Fixture::new();
+    let mut fixture = Fixture::new();
     let user = User::unused("once");
     let specs: Vec<RunSpec> = (0..4).map(|_| as_user(&user.0, "true")).collect();
     let starts = specs.iter().map(|spec| fixture.runtime.start(spec.clone()));
     let started = futures_util::future::join_all(starts).await;
     assert!(started.iter().all(|result| result.is_ok() == is_root()), "{started:?}");
+    // A user that still runs something can't be removed.
+    for _ in started.iter().filter(|result| result.is_ok()) {
+        tokio::time::timeout(PATIENCE, fixture.events.recv()).await.unwrap();
+    }
 }
 
 #[tokio::test]
