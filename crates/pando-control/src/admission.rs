@@ -59,22 +59,22 @@ impl Admission for Planner {
     }
 }
 
+impl DryRun for Planner {
+    fn dry_run(&self, input: &Input<'_>, proposal: &Proposal) -> Vec<String> {
+        let Proposal { deployment, release } = proposal;
+        let mut world = input.desired.clone();
+        let app = world.apps.entry(deployment.app.clone()).or_default();
+        (app.wish.stopped, app.wish.remove) = (false, false);
+        app.releases.insert(release.number, release.clone());
+        app.deployments.push_back(deployment.clone());
+        pando_plan::rehearse(world, &deployment.app, input.now, input.seed)
+    }
+}
+
 fn refused(refusal: Refusal) -> ErrorBody {
     let code = match &refusal {
         Refusal::DoesNotFit(_) => ErrorCode::DoesNotFit,
         Refusal::Invalid(_) => ErrorCode::Invalid,
     };
     ErrorBody::new(code, refusal.to_string())
-}
-
-impl DryRun for Planner {
-    fn dry_run(&self, input: &Input<'_>, proposal: &Proposal) -> Vec<String> {
-        let mut world = input.desired.clone();
-        let Proposal { deployment, release } = proposal;
-        let app = world.apps.entry(deployment.app.clone()).or_default();
-        app.wish.stopped = false;
-        app.releases.insert(release.number, release.clone());
-        app.deployments.push_back(deployment.clone());
-        pando_plan::rehearse(world, &deployment.app, input.now, input.seed)
-    }
 }

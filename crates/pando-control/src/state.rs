@@ -111,22 +111,23 @@ impl State {
         self.revisions.get(&key.to_string()).map(|(_, modified)| *modified)
     }
 
-    /// A key was put at this revision, or deleted, since it was read.
-    pub(crate) fn written(&mut self, key: &Key, revision: Option<Revision>) {
-        let key = key.to_string();
-        match revision {
-            Some(revision) => {
-                let created = self.revisions.get(&key).map_or(revision, |(created, _)| *created);
-                self.revisions.insert(key, (created, revision));
-            }
-            None => drop(self.revisions.remove(&key)),
-        }
-    }
-
     /// The revision that made a key.
     #[must_use]
     pub fn created(&self, key: &Key) -> Option<Revision> {
         self.revisions.get(&key.to_string()).map(|(created, _)| *created)
+    }
+
+    /// Notes that a key was put (`Some`) or deleted at a revision, after a transaction that was made from this state; so that
+    /// the next one can be made without reading again.
+    pub fn written(&mut self, key: &Key, put: Option<Revision>) {
+        let text = key.to_string();
+        match put {
+            Some(revision) => {
+                let created = self.revisions.get(&text).map_or(revision, |(created, _)| *created);
+                self.revisions.insert(text, (created, revision));
+            }
+            None => drop(self.revisions.remove(&text)),
+        }
     }
 
     /// The app, once something was ever deployed (or tried).

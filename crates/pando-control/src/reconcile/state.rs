@@ -229,3 +229,6 @@ fn gist(line: &str) -> String {
     let rest: Vec<&str> = rest.split(' ').filter(|word| without(word)).collect();
     format!("{counts};{}", rest.join(" "))
 }
+
+#[cfg(test)]
+mod tests;

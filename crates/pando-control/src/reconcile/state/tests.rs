@@ -1,0 +1,276 @@
+//! The loop, driven by hand over a store in memory.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use pando_model::app::{
+    Algorithm, AppSpec, HealthCheck, HealthKind, ProcessSpec, ReplicaCount, RunSource, Strategy,
+};
+use pando_model::desired::{Deployment, DeploymentKind, DeploymentPhase};
+use pando_model::id::{DeploymentId, ServerId};
+use pando_model::name::{AppName, ProcessName, RoleName, ServerName};
+use pando_model::observed::{InstanceState, InstanceStatus, ProxyStatus, ReleaseState, ReleaseStatus};
+use pando_model::release::{Digest, Release, ReleaseNumber};
+use pando_model::resources::{Capacity, Resources};
+use pando_model::server::Server;
+use pando_model::{InstanceId, Version};
+use uuid::Uuid;
+
+use super::*;
+use crate::store::{Key, Store, memory};
+
+const START: i64 = 1_000_000;
+
+struct Bench {
+    store: Box<dyn Store>,
+    state: State,
+    now: i64,
+    seed: u64,
+    sequence: u64,
+    shown: usize,
+    /// The next transactions fail so: `None` is done, `Some(conflict)` isn't.
+    trouble: Vec<Trouble>,
+}
+
+#[derive(Clone, Copy)]
+enum Trouble {
+    Conflict,
+    Failure,
+}
+
+fn server_id() -> ServerId {
+    ServerId::from_uuid(Uuid::from_u128(1))
+}
+
+fn app_name() -> AppName {
+    AppName::new("hits").unwrap()
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let store: Box<dyn Store> = Box::new(memory::open().unwrap());
+        let txn =
+            Txn::new().put(Key::Epoch, &1_u64).unwrap().put(Key::ServerSpec(server_id()), &server()).unwrap();
+        store.txn(txn).await.unwrap();
+        let state = State::new(Timestamp::from_millis(START));
+        Self { store, state, now: START, seed: 1, sequence: 0, shown: 0, trouble: Vec::new() }
+    }
+
+    /// One event and all that follows.
+    async fn event(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            self.seed += 1;
+            for effect in step(&mut self.state, event.clone(), Timestamp::from_millis(self.now), self.seed) {
+                match effect {
+                    Effect::Load => {
+                        let loaded = Loaded::load(self.store.as_ref()).await.unwrap();
+                        events.push(Event::Loaded(Box::new(loaded)));
+                    }
+                    Effect::Commit(txn) => events.push(match self.trouble.pop() {
+                        Some(Trouble::Conflict) => Event::Committed(Outcome::Conflict),
+                        Some(Trouble::Failure) => Event::StoreFailed,
+                        None => Event::Committed(self.store.txn(txn).await.unwrap()),
+                    }),
+                    Effect::Show => self.shown += 1,
+                    Effect::Publish | Effect::WakeAt(_) => {}
+                }
+            }
+        }
+    }
+
+    async fn deploy(&mut self) {
+        let created_at = Timestamp::from_millis(self.now);
+        let release = Release {
+            number: ReleaseNumber(1),
+            spec: spec(),
+            artifact: Some(Digest::new("a".repeat(64)).unwrap()),
+            created_at,
+            created_by: "test".to_owned(),
+        };
+        let deployment = Deployment {
+            id: DeploymentId::from_uuid(Uuid::from_u128(9)),
+            app: app_name(),
+            kind: DeploymentKind::Deploy,
+            release: release.number,
+            created_at,
+            created_by: "test".to_owned(),
+            phase: DeploymentPhase::Queued,
+            started_at: None,
+            ended_at: None,
+        };
+        let txn = Txn::new().put(Key::AppRelease(app_name(), release.number), &release).unwrap();
+        let txn = txn.put(Key::AppDeployment(app_name(), deployment.id), &deployment).unwrap();
+        self.store.txn(txn).await.unwrap();
+        self.event(Event::StoreChanged).await;
+    }
+
+    /// A report of an agent that did everything it was told, with the table that it was told.
+    fn report(&mut self) -> AgentReport {
+        self.sequence += 1;
+        let world = &self.state.loaded.as_ref().unwrap().world;
+        let assignment = world.assignments.get(&server_id());
+        let ready = InstanceStatus {
+            state: InstanceState::Ready,
+            ready_for: Some(Millis(10_000)),
+            restarts: 0,
+            check: None,
+            last_exit: None,
+            pid: Some(7),
+        };
+        let ids: Vec<InstanceId> =
+            assignment.map(|a| a.instances.keys().copied().collect()).unwrap_or_default();
+        let releases = assignment.map(|a| a.releases.clone()).unwrap_or_default();
+        AgentReport {
+            server: server_id(),
+            boot: Uuid::from_u128(5),
+            sequence: self.sequence,
+            assignment: assignment.map(|a| a.version).unwrap_or_default(),
+            instances: ids.into_iter().map(|id| (id, ready.clone())).collect(),
+            tasks: BTreeMap::new(),
+            releases: releases
+                .into_iter()
+                .map(|r| ReleaseStatus { app: r.app, release: r.release, state: ReleaseState::Ready })
+                .collect(),
+            proxy: Some(ProxyStatus {
+                alive: true,
+                acknowledged: world.table.as_ref().map(|t| Version::new(t.version.epoch, t.version.revision)),
+                ..ProxyStatus::default()
+            }),
+            capacity: Capacity::default(),
+            warnings: Vec::new(),
+        }
+    }
+
+    async fn rounds(&mut self, count: usize) {
+        for _ in 0..count {
+            self.now += 100;
+            let report = Box::new(self.report());
+            self.event(Event::Reported { report, at: Timestamp::from_millis(self.now) }).await;
+        }
+    }
+
+    fn committed(&self) -> Option<ReleaseNumber> {
+        let world = &self.state.loaded.as_ref().unwrap().world;
+        world.apps.get(&app_name())?.assigned.committed.map(|target| target.release)
+    }
+}
+
+fn server() -> Server {
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Server {
+        id: server_id(),
+        name: ServerName::new("main").unwrap(),
+        roles: [RoleName::web()].into(),
+        private_address: address,
+        agent_address: SocketAddr::new(address, 7421),
+        capacity: Capacity { cpu_millis: 2000, memory_bytes: 1 << 30 },
+        has_proxy: true,
+        labels: BTreeMap::new(),
+        joined_at: Timestamp::from_millis(0),
+    }
+}
+
+fn spec() -> AppSpec {
+    let health = HealthCheck {
+        kind: HealthKind::Tcp,
+        interval: Millis(2000),
+        timeout: Millis(2000),
+        healthy: 2,
+        unhealthy: 3,
+        start_timeout: Millis(60_000),
+    };
+    let web = ProcessSpec {
+        command: Some("bin/web".to_owned()),
+        role: RoleName::web(),
+        count: ReplicaCount::Total(2),
+        container_port: None,
+        health,
+        stop_timeout: Millis(1000),
+        resources: Resources::default(),
+        singleton: false,
+        env: BTreeMap::new(),
+    };
+    AppSpec {
+        name: app_name(),
+        run: RunSource::Directory { path: ".".to_owned() },
+        prepare: None,
+        release_command: None,
+        strategy: Strategy::default(),
+        min_ready: Millis::ZERO,
+        processes: BTreeMap::from([(ProcessName::web(), web)]),
+        domains: Vec::new(),
+        routes: Vec::new(),
+        balancing: Algorithm::RoundRobin,
+        env: BTreeMap::new(),
+        volumes: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_runs_to_its_end_and_what_it_did_is_in_the_store() {
+    let mut bench = Bench::new().await;
+    bench.event(Event::Tick).await;
+    bench.deploy().await;
+    bench.rounds(6).await;
+    assert_eq!(bench.committed(), Some(ReleaseNumber(1)));
+    let kept = Loaded::load(bench.store.as_ref()).await.unwrap();
+    let held = bench.state.loaded.clone().unwrap();
+    assert_eq!((kept.world, kept.ended, kept.revision), (held.world, held.ended, held.revision));
+    let page = crate::events::read(
+        bench.store.as_ref(),
+        &crate::events::Wanted { app: Some(app_name()), after: Some(0), limit: 100, ..Default::default() },
+    )
+    .await
+    .unwrap();
+    let texts: Vec<&str> = page.events.iter().map(|event| event.text.as_str()).collect();
+    assert!(texts.contains(&"deploying v1") && texts.contains(&"v1 is live: 2 replicas"), "{texts:#?}");
+}
+
+#[tokio::test]
+async fn conflicts_and_failures_of_the_store_delay_and_break_nothing() {
+    for trouble in [Trouble::Conflict, Trouble::Failure] {
+        let mut bench = Bench::new().await;
+        bench.event(Event::Tick).await;
+        bench.deploy().await;
+        for _ in 0..12 {
+            bench.trouble = vec![trouble];
+            bench.rounds(1).await;
+            bench.trouble.clear();
+            bench.event(Event::Tick).await;
+        }
+        assert_eq!(bench.committed(), Some(ReleaseNumber(1)));
+    }
+}
+
+#[tokio::test]
+async fn old_and_repeated_reports_change_nothing() {
+    let mut bench = Bench::new().await;
+    bench.event(Event::Tick).await;
+    bench.deploy().await;
+    bench.rounds(2).await;
+    let (seen, shown) = (bench.state.observed.clone(), bench.shown);
+    for sequence in [0, 1, 2] {
+        let report = Box::new(AgentReport { sequence, ..bench.report() });
+        bench.event(Event::Reported { report, at: Timestamp::from_millis(bench.now) }).await;
+    }
+    assert_eq!((&seen, shown), (&bench.state.observed, bench.shown));
+    let boot = Uuid::from_u128(6);
+    let report = Box::new(AgentReport { sequence: 1, boot, ..bench.report() });
+    bench.event(Event::Reported { report, at: Timestamp::from_millis(bench.now) }).await;
+    assert_eq!(
+        bench.state.observed.servers[&server_id()].report.boot,
+        boot,
+        "a new run of the agent counts anew"
+    );
+}
+
+#[test]
+fn lines_differ_by_what_they_say_not_by_the_clock() {
+    let lines = [
+        "web: 1 of 2 ready on main; waiting on web-2: exit code 1, starts again in 400 ms",
+        "web: 1 of 2 ready on main; waiting on web-2: exit code 1, starts again in 210 ms",
+    ];
+    assert_eq!(gist(lines[0]), gist(lines[1]));
+    assert_ne!(gist(lines[0]), gist("web: 2 of 2 ready on main"));
+}
