@@ -6,73 +6,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pando_model::AppSpec;
 use pando_model::assignment::Assignment;
 use pando_model::desired::{AppDesired, Deployment, DeploymentKind, DeploymentPhase};
-use pando_model::id::{DeploymentId, Entropy, InstanceId, ServerId, TaskId};
+use pando_model::id::{DeploymentId, Entropy, InstanceId, ServerId};
 use pando_model::name::AppName;
-use pando_model::observed::{
-    AgentReport, ExitReport, FailureReason, InstanceState, InstanceStatus, Observed, ProxyStatus,
-    ReleaseState, ReleaseStatus, ServerObserved, TaskState,
-};
+use pando_model::observed::{AgentReport, Observed, ServerObserved};
 use pando_model::release::{Digest, Release, ReleaseNumber};
-use pando_model::time::{Millis, Timestamp};
-use pando_model::{AppSpec, Version};
+use pando_model::time::Timestamp;
 use pando_plan::{Action, Input, Plan, World as Desired, check, plan};
 use pando_routing::{EndpointState, Table};
-use uuid::Uuid;
 
+pub(crate) use crate::machine::Behaviour;
+use crate::machine::{Machine, Replica};
 use crate::spec;
 
 /// One step of virtual time.
 pub(crate) const STEP: u64 = 50;
-
-/// How the replicas of a release behave.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Behaviour {
-    /// Ready so long after its start.
-    Good(u64),
-    /// Its check says 503 for ever.
-    NeverReady,
-    /// Ends at once, each time.
-    Crash,
-    /// Ready, then ends so long after its start, each time.
-    CrashAfter(u64),
-    /// Its port is taken, the first so many times.
-    PortTaken(u32),
-    /// Can't be unpacked.
-    NoSpace,
-}
-
-#[derive(Debug, Clone)]
-struct Replica {
-    port: u16,
-    release: ReleaseNumber,
-    started_at: u64,
-    down_until: Option<u64>,
-    restarts: u32,
-    last_exit: Option<ExitReport>,
-    port_taken: bool,
-    /// Takes so long to end after SIGTERM.
-    stopping_since: Option<u64>,
-}
-
-#[derive(Debug, Clone)]
-struct Machine {
-    id: ServerId,
-    assignment: Assignment,
-    table: Table,
-    replicas: BTreeMap<InstanceId, Replica>,
-    tasks: BTreeMap<TaskId, u64>,
-    in_flight: BTreeMap<InstanceId, u64>,
-    sequence: u64,
-    boot: u64,
-    /// The agent is away until then; replicas and balancer go on.
-    agent_down_until: u64,
-    proxy_down_until: u64,
-}
-
-/// Replicas (down, stopping, restarts), tasks and endpoints with requests.
-type Visible = (Vec<(InstanceId, bool, bool, u32)>, usize, Vec<InstanceId>);
 
 #[derive(Debug, Clone)]
 enum Message {
@@ -602,152 +552,4 @@ impl World {
 
 fn pando_live(instance: &pando_model::Instance) -> bool {
     matches!(instance.phase, pando_model::Phase::Starting | pando_model::Phase::Serving { .. })
-}
-
-impl Replica {
-    fn new(port: u16, release: ReleaseNumber, now: u64, port_taken: bool) -> Self {
-        Self {
-            port,
-            release,
-            started_at: now,
-            down_until: None,
-            restarts: 0,
-            last_exit: None,
-            port_taken,
-            stopping_since: None,
-        }
-    }
-
-    fn end(&mut self, now: u64, code: i32) {
-        let wait = pando_rt_backoff(self.restarts);
-        self.down_until = Some(now + wait);
-        let last_lines = vec!["panic: no database".to_owned()];
-        self.last_exit =
-            Some(ExitReport { code: Some(code), signal: None, out_of_memory: false, last_lines });
-    }
-
-    fn is_ready(&self, now: u64, behaviours: &BTreeMap<ReleaseNumber, Behaviour>) -> bool {
-        let after = match behaviours.get(&self.release) {
-            Some(Behaviour::Good(after)) => *after,
-            Some(Behaviour::CrashAfter(_) | Behaviour::PortTaken(_)) => 100,
-            _ => return false,
-        };
-        self.down_until.is_none() && !self.port_taken && now >= self.started_at + after
-    }
-
-    fn status(&self, now: u64, behaviours: &BTreeMap<ReleaseNumber, Behaviour>) -> InstanceStatus {
-        let ready = self.is_ready(now, behaviours);
-        let state = if self.stopping_since.is_some() {
-            InstanceState::Stopping
-        } else if self.port_taken {
-            let message = format!("port {} is taken", self.port);
-            InstanceState::Failed { reason: FailureReason::PortTaken, message }
-        } else if let Some(until) = self.down_until {
-            InstanceState::BackingOff { next_start_in: Millis(until.saturating_sub(now)) }
-        } else if ready {
-            InstanceState::Ready
-        } else {
-            InstanceState::Starting
-        };
-        let never = behaviours.get(&self.release) == Some(&Behaviour::NeverReady);
-        InstanceStatus {
-            ready_for: ready.then(|| Millis(now - self.started_at)),
-            state,
-            restarts: self.restarts,
-            check: never.then(|| "503 from /health".to_owned()),
-            last_exit: self.last_exit.clone(),
-            pid: None,
-        }
-    }
-}
-
-fn pando_rt_backoff(restarts: u32) -> u64 {
-    [0, 1000, 2000, 4000, 8000].get(restarts as usize).copied().unwrap_or(16_000)
-}
-
-impl Machine {
-    fn new(id: ServerId) -> Self {
-        Self {
-            id,
-            assignment: Assignment::empty(id),
-            table: Table::default(),
-            replicas: BTreeMap::new(),
-            tasks: BTreeMap::new(),
-            in_flight: BTreeMap::new(),
-            sequence: 0,
-            boot: 0,
-            agent_down_until: 0,
-            proxy_down_until: 0,
-        }
-    }
-
-    /// What a report would show, but for times.
-    fn visible(&self) -> Visible {
-        let replicas = self.replicas.iter().map(|(id, replica)| {
-            (*id, replica.down_until.is_some(), replica.stopping_since.is_some(), replica.restarts)
-        });
-        (replicas.collect(), self.tasks.len(), self.in_flight.keys().copied().collect())
-    }
-
-    fn report(
-        &self,
-        now: u64,
-        behaviours: &BTreeMap<ReleaseNumber, Behaviour>,
-        command_exit: Option<i32>,
-    ) -> AgentReport {
-        let task = |(id, started): (&TaskId, &u64)| {
-            let state = match command_exit {
-                _ if now < started + 300 => TaskState::Running,
-                Some(code) => TaskState::Ended(ExitReport {
-                    code: Some(code),
-                    signal: None,
-                    out_of_memory: false,
-                    last_lines: vec![],
-                }),
-                None => TaskState::Unknown,
-            };
-            (*id, state)
-        };
-        let release = |wanted: &pando_model::assignment::AssignedRelease| ReleaseStatus {
-            app: wanted.app.clone(),
-            release: wanted.release,
-            state: match behaviours.get(&wanted.release) {
-                Some(Behaviour::NoSpace) => {
-                    ReleaseState::Failed { message: "no space left on device".to_owned() }
-                }
-                _ => ReleaseState::Ready,
-            },
-        };
-        AgentReport {
-            server: self.id,
-            boot: Uuid::from_u128(u128::from(self.boot)),
-            sequence: self.sequence,
-            assignment: self.assignment.version,
-            instances: self
-                .replicas
-                .iter()
-                .map(|(id, replica)| (*id, replica.status(now, behaviours)))
-                .collect(),
-            tasks: self.tasks.iter().map(task).collect(),
-            releases: self.assignment.releases.iter().map(release).collect(),
-            proxy: Some(self.proxy_status(now, behaviours)),
-            capacity: pando_model::resources::Capacity { cpu_millis: 4000, memory_bytes: 8_000_000_000 },
-            warnings: vec![],
-        }
-    }
-
-    fn proxy_status(&self, now: u64, behaviours: &BTreeMap<ReleaseNumber, Behaviour>) -> ProxyStatus {
-        let alive = self.proxy_down_until <= now;
-        let version = self.table.version;
-        let down =
-            |id: &InstanceId| self.replicas.get(id).is_some_and(|replica| !replica.is_ready(now, behaviours));
-        let active = self.table.endpoints().filter(|(_, e)| e.state == EndpointState::Active);
-        ProxyStatus {
-            alive,
-            acknowledged: (version.revision > 0).then(|| Version::new(version.epoch, version.revision)),
-            refused: None,
-            not_in_rotation: active.map(|(_, e)| InstanceId::from_uuid(e.id.0)).filter(down).collect(),
-            in_flight: self.in_flight.clone(),
-        }
-    }
 }
