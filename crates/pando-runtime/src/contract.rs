@@ -1,10 +1,7 @@
 //! What every [`Runtime`] promises, as a suite that each implementation runs in its own tests.
 //!
-//! An implementation brings a [`Subject`]; each function here is one promise, and panics when it is broken.
-//!
-//! ```ignore
-//! pando_runtime::contract::check_all(MySubject::new).await;
-//! ```
+//! An implementation brings a [`Subject`]; each function here is one promise, and panics when it is broken. [`check_all`] runs
+//! them all.
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -110,9 +110,9 @@ impl RunDir {
         try_lock(&self.0.join("lock"))
     }
 
-    /// The lock, as soon as nobody else has it.
-    pub(crate) fn lock(&self, patience: Duration) -> io::Result<File> {
-        lock(&self.0.join("lock"), patience)?.ok_or_else(|| io::ErrorKind::TimedOut.into())
+    /// The lock, as soon as nobody else has it. `None`: somebody had it all the time.
+    pub(crate) fn lock(&self, patience: Duration) -> io::Result<Option<File>> {
+        lock(&self.0.join("lock"), patience)
     }
 
     pub(crate) fn remove(&self) -> io::Result<()> {

@@ -3,6 +3,10 @@
 //! One [`Runtime`] starts commands, tells when they end, and finds again what an
 //! earlier run of the program started. What should run, and what to do when it
 //! ends, is decided elsewhere.
+//!
+//! - [`process`]: plain processes, each under a [`shim`]; [`memory`]: none at all, for tests. Both keep the [`contract`].
+//! - [`logs`]: what runs print, kept and read.
+//! - [`keeper`] and [`listen`]: a program that must always listen, and its sockets.
 
 mod cgroup;
 mod command;

@@ -26,9 +26,9 @@ pub struct RunKey {
 pub struct RunSpec {
     pub key: RunKey,
     pub app: AppName,
-    /// Whose output it is, such as `web-2` or `release`; the log's name.
+    /// Whose output it is, such as `web-2` or `release`; the log's name: ASCII letters, digits, `-`, `_` and `.`, not first.
     pub name: String,
-    /// Run by `/bin/sh -c` in `directory`.
+    /// Run by `/bin/sh -c` in `directory`. A line that is one plain program becomes that program, without a shell before it.
     pub command: String,
     pub directory: PathBuf,
     /// The whole environment, but for `PATH`, `HOME`, `USER`, `LANG` and `TZ`, which the runtime adds where missing.
@@ -75,20 +75,23 @@ pub enum RuntimeError {
 /// Starts, stops and finds runs. Every implementation passes the same contract tests.
 ///
 /// A run outlives the program that started it. Starting a key twice starts it once: the second call answers with the run
-/// that exists. Keys that were forgotten may not be started again.
+/// that exists, also after a restart of the program. A key that was forgotten, or whose id has had a later attempt, may not be
+/// started again. A start that failed is none: it leaves nothing, and the key may be started again.
 pub trait Runtime: Send + Sync + 'static {
-    /// Starts a run and answers once it has a process. Its end, however soon, is told as an event.
+    /// Starts a run and answers once it has a process. Its end, however soon, is told as an event, which may be read before this
+    /// answers. Dropping the future doesn't take the start back.
     fn start(&self, spec: RunSpec) -> impl Future<Output = Result<Held, StartError>> + Send;
 
     /// SIGTERM to the whole group now, SIGKILL after `timeout`; goes on when this program ends. Returns at once; the end is
-    /// told as an event. A run that has ended, or isn't known, is left as it is.
+    /// told as an event. Asked again, the earlier SIGKILL counts. A run that has ended, or isn't known, is left as it is.
     fn stop(&self, key: RunKey, timeout: Millis) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Everything held, found on the machine itself: also what an earlier run of this program started. The ends of those
-    /// that run are told as events from now on.
+    /// that run are told as events from now on; what ended before has its exit here and no event. What was begun and never ran is
+    /// removed. To be called once at the start; calling it again changes nothing.
     fn adopt(&self) -> impl Future<Output = Result<Vec<Held>, RuntimeError>> + Send;
 
-    /// Removes what is kept of an ended run, its log aside.
+    /// Removes what is kept of an ended run, its log aside. One that isn't there is left so; one that runs is an error.
     fn forget(&self, key: RunKey) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Where the ends of runs are told. The first call gets the receiver, later ones `None`.

@@ -8,7 +8,7 @@ use pando_model::observed::ExitReport;
 
 use super::registry::{Registry, failed};
 use super::{blocking, lost, watch};
-use crate::dir::{Launch, RunDir};
+use crate::dir::{Launch, RunDir, Status};
 use crate::run::{Held, RunKey, RuntimeError};
 
 /// A shim that was just started has this long to start its run.
@@ -127,31 +127,27 @@ fn inspect(dir: &RunDir, boot: &str, logs: &crate::logs::LogStore) -> io::Result
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
         lock => lock?,
     };
-    let launch = dir.launch()?;
-    let Some(launch) = launch else {
+    let (launch, status) = (dir.launch()?, dir.status()?);
+    let launch = match (launch, &lock) {
+        (Some(launch), _) => Box::new(launch),
         // Without a whole spec no shim was started.
-        return if lock.is_some() {
-            dir.remove().map(|()| Found::Nothing)
-        } else {
-            Err(io::ErrorKind::InvalidData.into())
-        };
+        (None, Some(_)) => return dir.remove().map(|()| Found::Nothing),
+        (None, None) => {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it runs, and its spec can't be read"));
+        }
     };
-    let status = dir.status()?;
-    // A shim that has written this is about to go, if it is still there.
-    if let Some(exit) = status.as_ref().and_then(|status| status.exit.clone()) {
-        return Ok(Found::Ended(Box::new(launch), exit));
-    }
-    if lock.is_none() {
-        let child = status.and_then(|status| status.child).map(|child| child.pid);
-        return Ok(Found::Running(Box::new(launch), child));
-    }
-    match status {
+    match (status, lock) {
+        // A shim that has written this is about to go, if it is still there.
+        (Some(Status { exit: Some(exit), .. }), _) => Ok(Found::Ended(launch, exit)),
+        (status, None) => {
+            Ok(Found::Running(launch, status.and_then(|status| status.child).map(|child| child.pid)))
+        }
         // Before a restart of the machine it may well have run: its status need not have reached the disk.
-        None if launch.boot == boot => discard(dir, &launch),
-        Some(status) if status.refused.is_some() => discard(dir, &launch),
-        status => {
+        (None, Some(_)) if launch.boot == boot => discard(dir, &launch),
+        (Some(Status { refused: Some(_), .. }), Some(_)) => discard(dir, &launch),
+        (status, Some(_)) => {
             let exit = lost::settle(dir, &launch, status, boot, logs)?;
-            Ok(Found::Ended(Box::new(launch), exit))
+            Ok(Found::Ended(launch, exit))
         }
     }
 }

@@ -30,12 +30,11 @@ pub(super) async fn start(registry: &Arc<Registry>, spec: RunSpec) -> Result<Hel
         }
         *known = Some(started?);
     }
-    known.clone().ok_or_else(|| StartError::Refused { command: String::new(), why: "it is gone".to_owned() })
+    known.clone().ok_or_else(gone)
 }
 
 async fn find_or_start(registry: &Arc<Registry>, spec: RunSpec) -> Result<Held, StartError> {
-    let failed = failed(&spec);
-    if let Some(held) = find::look(registry, spec.key).await.map_err(failed)? {
+    if let Some(held) = find::look(registry, spec.key).await.map_err(failed(&spec))? {
         return Ok(held);
     }
     if let Some(why) = registry.used_up(spec.key) {
@@ -46,13 +45,22 @@ async fn find_or_start(registry: &Arc<Registry>, spec: RunSpec) -> Result<Held, 
     }
     let launch = prepare(registry, spec).await?;
     let dir = registry.dir(launch.spec.key);
-    let started = launch_shim(registry, &dir, &launch).await;
-    if started.is_err() {
-        clean_up(dir, &launch).await;
-    }
-    let pid = started?;
+    let pid = match launch_shim(registry, &dir, &launch).await {
+        Ok(pid) => pid,
+        Err(_) if is_running(dir, &launch).await => {
+            return find::look(registry, launch.spec.key)
+                .await
+                .map_err(failed(&launch.spec))?
+                .ok_or_else(gone);
+        }
+        Err(error) => return Err(error),
+    };
     watch::watch(registry, launch.spec.key);
     Ok(Held { spec: launch.spec, pid: Some(pid), exit: None })
+}
+
+fn gone() -> StartError {
+    StartError::Refused { command: String::new(), why: "it is gone".to_owned() }
 }
 
 fn failed(spec: &RunSpec) -> impl FnOnce(io::Error) -> StartError + use<> {
@@ -157,23 +165,24 @@ async fn read_answer(shim: &mut Child) -> io::Result<Answer> {
     serde_json::from_slice(&line).map_err(io::Error::other)
 }
 
-/// A start that failed leaves nothing, so that it may be tried again. If the shim did start the run and could not say so, it
-/// holds the lock, and stays to be found.
-async fn clean_up(dir: RunDir, launch: &Launch) {
+/// A start that failed leaves nothing, so that it may be tried again; unless the run runs all the same: its shim could not say
+/// so in time, or one that a killed daemon had started came late and took its place.
+async fn is_running(dir: RunDir, launch: &Launch) -> bool {
     let groups = launch.groups.clone();
     let cleaned = blocking(move || {
         // A shim that refused has answered before it let go of its lock.
-        let lock = dir.lock(Duration::from_secs(1))?;
+        let Some(lock) = dir.lock(Duration::from_secs(1))? else { return Ok(true) };
         if dir.status()?.is_some_and(|status| status.child.is_some()) {
-            return Ok(());
+            return Ok(true);
         }
         for group in &groups {
             let _ = group.remove();
         }
         drop(lock);
-        dir.remove()
+        dir.remove().map(|()| false)
     });
-    if let Err(error) = cleaned.await {
+    cleaned.await.unwrap_or_else(|error| {
         tracing::warn!(target: "pando", "a failed start left something behind: {error}");
-    }
+        false
+    })
 }

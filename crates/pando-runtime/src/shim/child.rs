@@ -157,13 +157,17 @@ impl<'a> Inside<'a> {
 
 /// Sends `signal` to the process group of `main` and to every descendant of this shim outside it.
 pub(super) fn signal_all(main: Process, signal: Signal) {
-    // Refusals can't happen to a parent of the same user, or root; and there is nobody to tell.
-    let _ = proc::signal_group(main.pid, signal);
-    let others = proc::all();
-    let in_group =
-        |process: &Process| others.iter().any(|stat| stat.pid == process.pid && stat.group == main.pid);
-    for process in proc::descendants(&others, std::process::id()) {
-        if !in_group(&process) {
+    let all = proc::all();
+    let own_session = Stat::of(std::process::id()).map(|stat| stat.session);
+    // Once the group is empty, its number may become somebody else's; but not one in this session.
+    let in_group = |stat: &Stat| stat.group == main.pid && Some(stat.session) == own_session;
+    if all.iter().any(in_group) {
+        // Refusals can't happen to a parent of the same user, or root; and there is nobody to tell.
+        let _ = proc::signal_group(main.pid, signal);
+    }
+    let grouped: Vec<u32> = all.iter().filter(|stat| in_group(stat)).map(|stat| stat.pid).collect();
+    for process in proc::descendants(&all, std::process::id()) {
+        if !grouped.contains(&process.pid) {
             let _ = process.signal(signal);
         }
     }

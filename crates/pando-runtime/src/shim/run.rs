@@ -26,7 +26,7 @@ use crate::logs::{LogStore, LogWriter, Stream};
 use crate::proc::Process;
 
 /// Somebody who looks whether a shim lives holds its lock for microseconds.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Read at most so much more once nothing of the run is left; a foreign process may have got hold of the pipe.
 const LAST_PIECES: usize = 256;
@@ -87,6 +87,7 @@ impl Shim {
     fn start(dir: RunDir) -> Result<Self, String> {
         let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
         let lock = dir.lock(LOCK_PATIENCE).map_err(said("can't lock the run's directory"))?;
+        let lock = lock.ok_or("another shim has the run")?;
         let launch =
             dir.launch().map_err(said("can't read the run's spec"))?.ok_or("the run's spec is gone")?;
         // Whoever held the lock before decided about this run already.
@@ -96,10 +97,10 @@ impl Shim {
         let shim = Process::this();
         let mut status = Status { shim, child: None, started_at: None, refused: None, exit: None };
         dir.set_status(&status).map_err(said("can't write the run's status"))?;
-        match Self::prepare_and_spawn(&dir, &launch) {
-            Ok((served, terminations, journal, spawned)) => {
-                status.child = Some(spawned.process);
-                Self::started(dir, lock, launch, status, served, terminations, journal, spawned)
+        match Prepared::new(&dir, &launch) {
+            Ok(prepared) => {
+                status.child = Some(prepared.spawned.process);
+                Self::watch(dir, lock, launch, status, prepared)
             }
             Err(why) => {
                 remove_groups(&launch);
@@ -110,39 +111,20 @@ impl Shim {
         }
     }
 
-    /// Everything that can fail is made before the child, which could not be taken back.
-    fn prepare_and_spawn(
-        dir: &RunDir,
-        launch: &Launch,
-    ) -> Result<(Served, UnixStream, Journal, Spawned), String> {
-        let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-        let served = Served::new(dir.path()).map_err(said("can't make the control socket"))?;
-        let terminations = catch_signals().map_err(said("can't catch signals"))?;
-        rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
-            .map_err(|error| format!("can't become a subreaper: {error}"))?;
-        let store = LogStore::new(launch.log_root.clone(), launch.log_settings);
-        let journal = Journal::new(LogWriter::new(&store, launch.spec.app.as_str(), &launch.spec.name));
-        let spawned = spawn(launch)?;
-        Ok((served, terminations, journal, spawned))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the parts of the whole, made one after the other")]
-    fn started(
+    fn watch(
         dir: RunDir,
         lock: File,
         launch: Launch,
         mut status: Status,
-        served: Served,
-        terminations: UnixStream,
-        mut journal: Journal,
-        spawned: Spawned,
+        prepared: Prepared,
     ) -> Result<Self, String> {
+        let Prepared { served, terminations, mut journal, spawned } = prepared;
         protect_from_memory_killer();
         let child = spawned.process;
         let rest = || -> io::Result<([Output<File>; 2], Reaper)> {
-            let outputs =
-                [Output::new(spawned.stdout, Stream::Stdout)?, Output::new(spawned.stderr, Stream::Stderr)?];
-            Ok((outputs, Reaper::start()?))
+            let stdout = Output::new(spawned.stdout, Stream::Stdout)?;
+            let stderr = Output::new(spawned.stderr, Stream::Stderr)?;
+            Ok(([stdout, stderr], Reaper::start()?))
         };
         let (outputs, reaper) = rest().map_err(|error| {
             signal_all(child, Signal::KILL);
@@ -150,23 +132,11 @@ impl Shim {
         })?;
         let now = now();
         status.started_at = Some(now);
-        // A full disk must not stop a run: without this, a later adoption finds the child by its parent.
+        // A full disk must not stop a run; should this shim be killed then, the run's session still tells what was its.
         let _ = dir.set_status(&status);
         journal.remark(now, &format!("started, pid {}", child.pid));
-        let ending = Ending::default();
-        Ok(Self {
-            dir,
-            _lock: lock,
-            launch,
-            status,
-            child,
-            outputs,
-            journal,
-            served,
-            reaper,
-            terminations,
-            ending,
-        })
+        let (_lock, ending) = (lock, Ending::default());
+        Ok(Self { dir, _lock, launch, status, child, outputs, journal, served, reaper, terminations, ending })
     }
 
     /// Until nothing of the run is left and that is on record.
@@ -265,6 +235,28 @@ impl Shim {
         };
         self.journal.remark(now(), &format!("{exit}{why}"));
         exit.report(out_of_memory, self.journal.last_lines())
+    }
+}
+
+/// Everything that can fail, made before the child, which could not be taken back; and the child.
+struct Prepared {
+    served: Served,
+    terminations: UnixStream,
+    journal: Journal,
+    spawned: Spawned,
+}
+
+impl Prepared {
+    fn new(dir: &RunDir, launch: &Launch) -> Result<Self, String> {
+        let said = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
+        let served = Served::new(dir.path()).map_err(said("can't make the control socket"))?;
+        let terminations = catch_signals().map_err(said("can't catch signals"))?;
+        rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
+            .map_err(|error| format!("can't become a subreaper: {error}"))?;
+        let store = LogStore::new(launch.log_root.clone(), launch.log_settings);
+        let journal = Journal::new(LogWriter::new(&store, launch.spec.app.as_str(), &launch.spec.name));
+        let spawned = spawn(launch)?;
+        Ok(Self { served, terminations, journal, spawned })
     }
 }
 

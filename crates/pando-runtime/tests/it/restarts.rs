@@ -1,12 +1,51 @@
 //! Nothing of a run is lost, doubled or left behind when somebody is killed.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use pando_model::time::Millis;
 use pando_runtime::{RunKey, RunSpec, Runtime};
 
 use crate::support::{Fixture, SHIM, is_running, kill, open, spec, until, written};
+
+/// A daemon of its own, which starts the run; its pid comes on its stdout.
+fn daemon(state_dir: &Path, spec: &RunSpec) -> Child {
+    let mut daemon = Command::new(SHIM)
+        .args(["daemon", state_dir.to_str().unwrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    daemon.stdin.take().unwrap().write_all(&serde_json::to_vec(spec).unwrap()).unwrap();
+    daemon
+}
+
+#[tokio::test]
+async fn a_daemon_killed_at_any_moment_of_a_start_starts_it_at_most_once() {
+    let mut fixture = Fixture::new();
+    let mut found_running = 0;
+    for step in 0..40 {
+        let starts = fixture.root.path().join(format!("starts-{step}"));
+        let spec = spec(&format!("echo one >> {}; sleep 1000", starts.display()));
+        let mut daemon = daemon(fixture.root.path(), &spec);
+        std::thread::sleep(Duration::from_micros(step * 150));
+        kill(daemon.id());
+        daemon.wait().unwrap();
+        let adopted = fixture.runtime.adopt().await.unwrap();
+        let adopted = adopted.iter().find(|held| held.spec.key == spec.key).cloned();
+        assert!(adopted.iter().all(|held| held.exit.is_none()), "{adopted:?}");
+        found_running += u64::from(adopted.is_some());
+        let held = fixture.start(&spec).await;
+        assert!(adopted.is_none_or(|adopted| adopted == held));
+        written(&starts).await;
+        fixture.stop(spec.key, Millis::ZERO).await;
+        fixture.ended(spec.key).await;
+        assert_eq!(std::fs::read_to_string(&starts).unwrap(), "one\n", "step {step}");
+    }
+    println!("{found_running} of 40 were running already");
+}
 
 #[tokio::test]
 async fn a_killed_daemon_leaves_the_run_and_the_next_one_adopts_it() {
@@ -15,13 +54,7 @@ async fn a_killed_daemon_leaves_the_run_and_the_next_one_adopts_it() {
     std::fs::write(&file, "").unwrap();
     let app = format!("echo hello; tail -f {} & wait", file.display());
     let spec = spec(&app);
-    let mut daemon = Command::new(SHIM)
-        .args(["daemon", fixture.root.path().to_str().unwrap()])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    daemon.stdin.take().unwrap().write_all(&serde_json::to_vec(&spec).unwrap()).unwrap();
+    let mut daemon = daemon(fixture.root.path(), &spec);
     let mut line = String::new();
     BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let pid: u32 = line.trim().parse().unwrap();
