@@ -7,15 +7,19 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+mod docs;
 mod tidy;
 
 const USAGE: &str = "usage: cargo run -p xtask -- COMMAND
 
+  docs    write what is generated from the types (docs/reference); with --check only compare
   tidy    check the rules of the house that no other tool checks";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["docs"] => repository().and_then(|root| docs::docs(&root, false)),
+        ["docs", "--check"] => repository().and_then(|root| docs::docs(&root, true)),
         ["tidy"] => repository().and_then(|root| tidy::run(&root)),
         other => {
             eprintln!("xtask: unknown command `{}`\n{USAGE}", other.join(" "));
