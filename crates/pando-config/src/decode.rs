@@ -60,18 +60,13 @@ impl<T> At<T> {
 }
 
 /// A key of a record: what the file has there. A wrong value is not a missing one: only the latter is worth more words.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) enum Field<T> {
+    #[default]
     Absent,
     /// Given, but not right; reported already.
     Wrong(Span),
     Given(At<T>),
-}
-
-impl<T> Default for Field<T> {
-    fn default() -> Self {
-        Self::Absent
-    }
 }
 
 impl<T> Field<T> {

@@ -14,6 +14,7 @@ pub mod diagnostic;
 mod doctor;
 pub mod env;
 mod files;
+pub mod import;
 mod load;
 mod lower;
 mod procfile;

@@ -10,7 +10,7 @@ mod process;
 mod root;
 
 pub(crate) use app::{Image, PullPolicy, Route, Settings, Strategy};
-pub(crate) use env::{EnvEntry, EnvList, From};
+pub(crate) use env::{EnvEntry, EnvList, From, SecretName as Secret};
 pub(crate) use operations::{Algorithm, Url};
 pub(crate) use process::{Health, HealthType, Process, Resources};
 pub(crate) use root::Root;

@@ -15,7 +15,7 @@ mod text;
 pub(crate) use address::{Host, ServerAddress};
 pub(crate) use amount::{Amount, Count, Decimal, Percent, Port};
 pub(crate) use duration::Duration;
-pub(crate) use image::ImageReference;
+pub(crate) use image::{ImageReference, Tag};
 pub(crate) use name::{EnvName, Label, to_label};
 pub(crate) use path::{UrlPath, Volume};
 pub(crate) use schedule::{Cron, TimeZone};

@@ -8,7 +8,7 @@ use super::process::{Health, Process, Resources};
 use crate::decode::{At, Field, List, Named, OrRecord, Shorthand, choice, record};
 use crate::value::{
     Amount, Command, Count, Duration, EnvName, EnvText, Flag, Host, ImageReference, Label, Port,
-    ServerAddress, Text, UrlPath, Volume,
+    ServerAddress, Tag, Text, UrlPath, Volume,
 };
 
 choice! {
@@ -139,7 +139,7 @@ record! {
         /// The image's name, with its registry unless that is Docker Hub or given below; a tag may follow.
         repository: ImageReference [required];
         /// The version of the image.
-        tag: Text [default "latest"];
+        tag: Tag [default "latest"];
         /// The registry, as its address, or with what to sign in with.
         registry: OrRecord<Registry>;
         /// When a server pulls the image.

@@ -44,7 +44,7 @@ impl<const MIN: u64, const MAX: u64> Leaf for Duration<MIN, MAX> {
 /// Milliseconds as one would type them: `90s`, `10m`.
 pub(crate) fn typed(millis: u64) -> String {
     for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1000)] {
-        if millis >= size && millis % size == 0 {
+        if millis >= size && millis.is_multiple_of(size) {
             return format!("{}{unit}", millis / size);
         }
     }

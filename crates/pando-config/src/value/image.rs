@@ -32,6 +32,29 @@ impl Leaf for ImageReference {
     }
 }
 
+/// The version of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tag(pub(crate) String);
+
+impl Leaf for Tag {
+    fn expected() -> String {
+        "a tag such as `1.2.0`".to_owned()
+    }
+
+    fn parse(scalar: &Scalar) -> Result<Self, Wrong> {
+        let hint = "a tag has letters, digits, `_`, `.` and `-`";
+        if is_tag(&scalar.text) { Ok(Self(scalar.text.clone())) } else { Err(Wrong::with_hint(hint)) }
+    }
+
+    fn schema() -> Json {
+        json!({"type": ["string", "number"], "pattern": "^[A-Za-z0-9_.-]{1,128}$"})
+    }
+}
+
+fn is_tag(tag: &str) -> bool {
+    (1..=128).contains(&tag.len()) && tag.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+}
+
 fn check(reference: &str) -> Result<(), Wrong> {
     let wrong = || Wrong::because(format!("{} is not the reference of an image", quoted(reference)));
     let (name, digest) =
@@ -41,10 +64,7 @@ fn check(reference: &str) -> Result<(), Wrong> {
     }
     let (path, last) = name.rsplit_once('/').map_or((None, name), |(path, last)| (Some(path), last));
     let (repository, tag) = last.split_once(':').map_or((last, None), |(name, tag)| (name, Some(tag)));
-    let tag_fits = tag.is_none_or(|tag| {
-        (1..=128).contains(&tag.len()) && tag.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-    });
-    if !tag_fits {
+    if !tag.is_none_or(is_tag) {
         return Err(wrong().hint("a tag has letters, digits, `_`, `.` and `-`"));
     }
     let component = |part: &str| {

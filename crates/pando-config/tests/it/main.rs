@@ -1,7 +1,10 @@
 //! The crate as its callers see it.
 
+#![allow(clippy::unwrap_used, reason = "what a test can not go on without fails it")]
+
 mod examples;
 mod formats;
+mod import;
 mod problems;
 mod properties;
 mod reference;

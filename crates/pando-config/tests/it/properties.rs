@@ -127,9 +127,9 @@ fn mutated() -> impl Strategy<Value = (String, Vec<u8>)> {
 }
 
 /// Some thousand are done in a blink; `PROPTEST_CASES` asks for more.
-fn cases() -> ProptestConfig {
+pub(crate) fn cases() -> ProptestConfig {
     let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.max(2000), ..config }
+    ProptestConfig { cases: config.cases.max(2000), failure_persistence: None, ..config }
 }
 
 proptest! {
