@@ -6,7 +6,7 @@ use pando_api::{ErrorBody, ErrorCode};
 use pando_model::app::AppSpec;
 use pando_model::desired::Deployment;
 use pando_model::name::{AppName, ProcessName};
-use pando_model::release::Release;
+use pando_model::release::{Digest, Release};
 use pando_plan::{Input, Refusal};
 use std::collections::BTreeMap;
 
@@ -65,7 +65,10 @@ impl DryRun for Planner {
         let mut world = input.desired.clone();
         let app = world.apps.entry(deployment.app.clone()).or_default();
         (app.wish.stopped, app.wish.remove) = (false, false);
-        app.releases.insert(release.number, release.clone());
+        let mut release = release.clone();
+        // A release that was not packed and sent yet is rehearsed as if it had been.
+        release.artifact = release.artifact.or_else(|| Digest::new("0".repeat(64)).ok());
+        app.releases.insert(release.number, release);
         app.deployments.push_back(deployment.clone());
         pando_plan::rehearse(world, &deployment.app, input.now, input.seed)
     }

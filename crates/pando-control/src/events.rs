@@ -117,13 +117,21 @@ pub struct Wanted {
 /// When the store fails, or holds what can't be read.
 pub async fn read(store: &dyn Store, wanted: &Wanted) -> Result<EventPage, StoreError> {
     let range = Range::prefix(keys::EVENTS);
-    let (revision, mut entries) = match wanted.after {
+    let (revision, entries) = match wanted.after {
         Some(after) => store.list(range.after(after)).await?,
         None if wanted.app.is_none() && wanted.deployment.is_none() => {
             store.list(range.descending().limit(wanted.limit)).await?
         }
         None => store.list(range).await?,
     };
+    page(entries, wanted, revision)
+}
+
+/// The page that `wanted` is of entries of the log, which were read at `revision`.
+///
+/// # Errors
+/// When an entry can't be read.
+pub fn page(mut entries: Vec<Entry>, wanted: &Wanted, revision: Revision) -> Result<EventPage, StoreError> {
     entries.sort_by(|a, b| (a.modified, &a.key).cmp(&(b.modified, &b.key)));
     let mut found: Vec<(Revision, Event)> = Vec::new();
     for entry in &entries {

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod artifacts;
 pub mod deploy;
 pub mod events;
+pub mod housekeeping;
 pub mod http;
 pub mod reconcile;
 pub mod shared;

@@ -40,7 +40,8 @@ impl State {
     /// # Errors
     /// When the store fails, or holds what can't be read.
     pub async fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        Self::read(store, vec![Range::prefix(keys::APPS), Range::prefix(keys::PORTS)]).await
+        let ranges = vec![Range::prefix(keys::APPS), Range::prefix(keys::PORTS)];
+        Ok(Self::read(store, ranges, None).await?.0)
     }
 
     /// Reads one app, the servers and the table; enough to show the app.
@@ -48,13 +49,32 @@ impl State {
     /// # Errors
     /// As [`State::load`].
     pub async fn load_app(store: &dyn Store, app: &AppName) -> Result<Self, StoreError> {
-        Self::read(store, vec![Range::prefix(Key::app_prefix(app))]).await
+        Ok(Self::read(store, vec![Range::prefix(Key::app_prefix(app))], None).await?.0)
     }
 
-    async fn read(store: &dyn Store, mut ranges: Vec<Range>) -> Result<Self, StoreError> {
+    /// As [`State::load_app`], and what another range held at the same revision.
+    ///
+    /// # Errors
+    /// As [`State::load`].
+    pub async fn load_app_and(
+        store: &dyn Store,
+        app: &AppName,
+        beside: Range,
+    ) -> Result<(Self, Vec<Entry>), StoreError> {
+        Self::read(store, vec![Range::prefix(Key::app_prefix(app))], Some(beside)).await
+    }
+
+    async fn read(
+        store: &dyn Store,
+        mut ranges: Vec<Range>,
+        beside: Option<Range>,
+    ) -> Result<(Self, Vec<Entry>), StoreError> {
         ranges.push(Range::prefix(keys::SERVERS));
         ranges.extend([Key::Epoch, Key::Table, Key::cluster_settings()].iter().map(Range::key));
-        let reading = store.read(ranges).await?;
+        let own = ranges.len();
+        ranges.extend(beside);
+        let mut reading = store.read(ranges).await?;
+        let beside = reading.ranges.split_off(own).concat();
         let mut state = Self { revision: reading.revision, ..Self::default() };
         for entry in reading.ranges.iter().flatten() {
             state.take(entry)?;
@@ -63,7 +83,7 @@ impl State {
             // Keys of deployments sort by the time of their making; numbers of releases don't, but their map does.
             app.deployments.make_contiguous().sort_by_key(|deployment| deployment.id);
         }
-        Ok(state)
+        Ok((state, beside))
     }
 
     fn take(&mut self, entry: &Entry) -> Result<(), StoreError> {

@@ -7,18 +7,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{FutureExt, Stream, StreamExt, TryStreamExt};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use pando_model::release::Digest;
+use tokio::sync::Notify;
 use tokio_util::io::ReaderStream;
 
 use super::transport::{Answer, Call};
 use super::{Client, ClientError};
 use crate::error::ErrorCode;
 use crate::v1::artifacts::ArtifactStored;
+
+/// How long to wait for the word that the body is wanted.
+const GO_AHEAD: Duration = Duration::from_secs(2);
 
 /// An upload that moves no byte for so long is given up. Its whole may take as long as it needs.
 const STALL: Duration = Duration::from_secs(60);
@@ -47,15 +51,17 @@ impl Client {
         let unreadable = |source| ClientError::File { path: file.display().to_string(), source };
         let opened = tokio::fs::File::open(file).await.map_err(unreadable)?;
         let length = opened.metadata().await.map_err(unreadable)?.len();
-        let counter = Arc::clone(&sent);
+        let (counter, go_ahead) = (Arc::clone(&sent), Arc::new(Notify::new()));
         let pieces = ReaderStream::with_capacity(opened, 64 * 1024).map_ok(move |piece| {
             counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
             Frame::data(piece)
         });
+        let pieces = after_go_ahead(Arc::clone(&go_ahead)).chain(pieces);
         let call = Call::new(Method::PUT, &format!("/v1/artifacts/{digest}"))
             .header(CONTENT_TYPE, HeaderValue::from_static("application/gzip"))
             .header(CONTENT_LENGTH, HeaderValue::from(length))
             .body(StreamBody::new(pieces).boxed_unsync())
+            .expect_continue(go_ahead)
             .deadline(Duration::from_secs(24 * 3600));
         tokio::select! {
             // Dropping the request on a stall closes its connection; nothing else holds it.
@@ -81,6 +87,17 @@ impl Client {
         }
         Ok(ArtifactBody::new(answer))
     }
+}
+
+/// A stream of nothing that ends when the body is wanted: a refusal is then read before a single byte was sent for nothing. A
+/// gateway may keep the word to itself, so the wait has an end.
+fn after_go_ahead(go_ahead: Arc<Notify>) -> impl Stream<Item = std::io::Result<Frame<Bytes>>> {
+    let waited = async move {
+        // Either way the body is sent.
+        let _ = tokio::time::timeout(GO_AHEAD, go_ahead.notified()).await;
+        futures_util::stream::empty()
+    };
+    waited.flatten_stream()
 }
 
 /// Ends when the counter has stood still for [`STALL`].

@@ -1,9 +1,10 @@
 //! One HTTP request and its answer, with a deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, EXPECT};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::{ClientError, DEADLINE};
@@ -48,6 +50,7 @@ pub(crate) struct Call {
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Body,
     deadline: Duration,
+    go_ahead: Option<Arc<Notify>>,
 }
 
 impl Call {
@@ -58,6 +61,7 @@ impl Call {
             headers: Vec::new(),
             body: whole(Bytes::new()),
             deadline: DEADLINE,
+            go_ahead: None,
         }
     }
 
@@ -78,6 +82,13 @@ impl Call {
 
     pub(crate) fn body(mut self, body: Body) -> Self {
         self.body = body;
+        self
+    }
+
+    /// Asks whether the body is wanted before it is sent; `go_ahead` is told when it is. The body waits for that by itself.
+    pub(crate) fn expect_continue(mut self, go_ahead: Arc<Notify>) -> Self {
+        self.headers.push((EXPECT, HeaderValue::from_static("100-continue")));
+        self.go_ahead = Some(go_ahead);
         self
     }
 
@@ -146,6 +157,13 @@ impl Transport {
         request.headers_mut().extend(call.headers);
         if let Some(token) = &self.token {
             request.headers_mut().insert(AUTHORIZATION, token.header());
+        }
+        if let Some(go_ahead) = call.go_ahead {
+            hyper::ext::on_informational(&mut request, move |answer| {
+                if answer.status() == StatusCode::CONTINUE {
+                    go_ahead.notify_one();
+                }
+            });
         }
         Ok(request)
     }

@@ -17,7 +17,7 @@ use crate::shared::{Published, Shared};
 
 /// What is newer than what the agent has: its assignment, the routing table. A long poll.
 #[utoipa::path(
-    get, path = "/v1/agents/{server}/target", tag = "agents",
+    get, operation_id = "agent_target", path = "/v1/agents/{server}/target", tag = "agents",
     params(
         ("server" = ServerId, Path),
         ("assignment_epoch" = u64, Query), ("assignment_revision" = u64, Query),
@@ -52,7 +52,7 @@ fn newer(published: &Published, server: ServerId, have: &TargetQuery) -> AgentTa
 
 /// Takes a report: all that is true of the server.
 #[utoipa::path(
-    post, path = "/v1/agents/{server}/reports", tag = "agents", params(("server" = ServerId, Path)),
+    post, operation_id = "agent_report", path = "/v1/agents/{server}/reports", tag = "agents", params(("server" = ServerId, Path)),
     request_body(content = Object, description = "The report, and the load balancer's counters."),
     responses((status = 204, description = "It was taken."), (status = 400, body = ErrorBody), (status = 503, body = ErrorBody))
 )]

@@ -16,7 +16,7 @@ use crate::shared::Shared;
 use crate::state::State;
 
 /// Every app in one line each.
-#[utoipa::path(get, path = "/v1/apps", tag = "apps", responses((status = 200, body = AppList)))]
+#[utoipa::path(get, operation_id = "list_apps", path = "/v1/apps", tag = "apps", responses((status = 200, body = AppList)))]
 pub(crate) async fn list(Held(shared): Held<Arc<Shared>>) -> Answer<AppList> {
     let state = State::load(&*shared.store).await?;
     with_view(&shared, &state, |view| Ok(Json(AppList { apps: view.apps() })))
@@ -24,7 +24,7 @@ pub(crate) async fn list(Held(shared): Held<Arc<Shared>>) -> Answer<AppList> {
 
 /// One app: its release, deployment, processes and replicas.
 #[utoipa::path(
-    get, path = "/v1/apps/{app}", tag = "apps", params(("app" = AppName, Path)),
+    get, operation_id = "app_status", path = "/v1/apps/{app}", tag = "apps", params(("app" = AppName, Path)),
     responses((status = 200, body = AppStatus), (status = 404, body = ErrorBody))
 )]
 pub(crate) async fn show(Held(shared): Held<Arc<Shared>>, Place(app): Place<AppName>) -> Answer<AppStatus> {
@@ -34,7 +34,7 @@ pub(crate) async fn show(Held(shared): Held<Arc<Shared>>, Place(app): Place<AppN
 
 /// The app's kept releases, newest first.
 #[utoipa::path(
-    get, path = "/v1/apps/{app}/releases", tag = "apps", params(("app" = AppName, Path)),
+    get, operation_id = "list_releases", path = "/v1/apps/{app}/releases", tag = "apps", params(("app" = AppName, Path)),
     responses((status = 200, body = ReleaseList), (status = 404, body = ErrorBody))
 )]
 pub(crate) async fn releases(

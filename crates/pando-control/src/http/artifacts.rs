@@ -1,9 +1,10 @@
 //! Packed releases, in and out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State as Held;
 use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
@@ -20,9 +21,12 @@ use super::reply::{Answer, Refused};
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::shared::Shared;
 
+/// How long a sender may go on after its release was refused.
+const LINGER: Duration = Duration::from_secs(30);
+
 /// Whether it is here. It is kept for a day from now, needed or not.
 #[utoipa::path(
-    head, path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
+    head, operation_id = "probe_artifact", path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
     responses((status = 200, description = "It is."), (status = 404, description = "It is not."))
 )]
 pub(crate) async fn probe(
@@ -37,7 +41,7 @@ pub(crate) async fn probe(
 
 /// Takes a packed release: gzipped tar, whose SHA-256 is the digest in the path.
 #[utoipa::path(
-    put, path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
+    put, operation_id = "send_artifact", path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
     request_body(content_type = "application/gzip", description = "The packed release."),
     responses(
         (status = 200, body = ArtifactStored), (status = 400, description = "It is not what the digest says.", body = ErrorBody),
@@ -59,12 +63,27 @@ pub(crate) async fn receive(
         Refused::new(ErrorCode::Busy, "too many releases are being sent at once; try again in a moment")
     })?;
     let artifacts = Artifacts::new(&shared.settings.artifact_dir);
-    Ok(Json(artifacts.receive(&digest, most, body.into_data_stream()).await?))
+    let mut pieces = body.into_data_stream();
+    match artifacts.receive(&digest, most, &mut pieces).await {
+        Ok(stored) => Ok(Json(stored)),
+        Err(error) => {
+            linger(pieces).await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Reads on for a while and throws it away: a sender in the middle of its body would meet a closed connection, and never see why
+/// it was refused.
+async fn linger(mut pieces: BodyDataStream) {
+    let rest = async { while let Ok(Some(_)) = pieces.try_next().await {} };
+    // Whoever sends for longer learns only that it broke.
+    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 /// The packed release, whole or from `Range: bytes=N-` on.
 #[utoipa::path(
-    get, path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
+    get, operation_id = "fetch_artifact", path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
     responses(
         (status = 200, content_type = "application/gzip", description = "All of it."),
         (status = 206, content_type = "application/gzip", description = "The part that was asked for."),

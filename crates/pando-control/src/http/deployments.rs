@@ -23,7 +23,7 @@ use crate::deploy::{self, Proposed, propose, unknown_app};
 use crate::events::{self, Wanted};
 use crate::shared::Shared;
 use crate::state::State;
-use crate::store::{Key, Outcome, keys};
+use crate::store::{Key, Outcome, Range, keys};
 use crate::tokens::Caller;
 
 /// How often a change by somebody else in between is taken up before it is said.
@@ -39,7 +39,7 @@ const BREATH: Duration = Duration::from_millis(20);
 ///
 /// Answers once it is recorded; the deployment goes on whoever stays to watch.
 #[utoipa::path(
-    post, path = "/v1/apps/{app}/deployments", tag = "deployments", params(("app" = AppName, Path)),
+    post, operation_id = "deploy", path = "/v1/apps/{app}/deployments", tag = "deployments", params(("app" = AppName, Path)),
     request_body = DeployRequest,
     responses(
         (status = 200, body = DeployResponse), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
@@ -100,7 +100,7 @@ fn accepted(proposed: Proposed) -> Accepted {
 
 /// The app's kept deployments, newest first.
 #[utoipa::path(
-    get, path = "/v1/apps/{app}/deployments", tag = "deployments", params(("app" = AppName, Path)),
+    get, operation_id = "list_deployments", path = "/v1/apps/{app}/deployments", tag = "deployments", params(("app" = AppName, Path)),
     responses((status = 200, body = DeploymentList), (status = 404, body = ErrorBody))
 )]
 pub(crate) async fn list(
@@ -119,7 +119,7 @@ pub(crate) async fn list(
 ///
 /// With `after` and `wait_millis` a long poll, answered as soon as there is something else to see.
 #[utoipa::path(
-    get, path = "/v1/apps/{app}/deployments/{deployment}", tag = "deployments",
+    get, operation_id = "deployment", path = "/v1/apps/{app}/deployments/{deployment}", tag = "deployments",
     params(("app" = AppName, Path), ("deployment" = DeploymentId, Path), DeploymentQuery),
     responses((status = 200, body = DeploymentView), (status = 404, body = ErrorBody))
 )]
@@ -159,20 +159,19 @@ pub(crate) async fn show(
 }
 
 async fn view(shared: &Shared, app: &AppName, id: DeploymentId) -> Result<(DeploymentView, u64), Refused> {
-    let state = State::load_app(&*shared.store, app).await?;
-    let all = state.deployments(app);
-    let Some(deployment) = all.into_iter().find(|deployment| deployment.id == id).cloned() else {
+    let unknown = || {
         let text = format!("`{app}` has no deployment {id}, or it is not kept any more");
-        return Err(Refused::new(ErrorCode::NotFound, text));
+        Refused::new(ErrorCode::NotFound, text)
     };
-    let created = state.created(&Key::AppDeployment(app.clone(), id)).unwrap_or(1);
-    let wanted = Wanted {
-        deployment: Some(id),
-        after: Some(created.saturating_sub(1)),
-        limit: usize::MAX,
-        ..Wanted::default()
-    };
-    let mut progress = events::read(&*shared.store, &wanted).await?.events;
+    let recorded = shared.store.get(&Key::AppDeployment(app.clone(), id)).await?;
+    let before = recorded.ok_or_else(unknown)?.created - 1;
+    // The state and the events of one revision: an event is never seen without what it tells of.
+    let log = Range::prefix(keys::EVENTS).after(before);
+    let (state, log) = State::load_app_and(&*shared.store, app, log).await?;
+    let all = state.deployments(app);
+    let deployment = all.into_iter().find(|deployment| deployment.id == id).cloned().ok_or_else(unknown)?;
+    let wanted = Wanted { deployment: Some(id), after: Some(before), limit: usize::MAX, ..Wanted::default() };
+    let mut progress = events::page(log, &wanted, state.revision)?.events;
     let surplus = progress.len().saturating_sub(PROGRESS);
     progress.drain(..surplus);
     let open = state.app(app).map(|app| &app.deployments);

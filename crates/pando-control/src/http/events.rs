@@ -20,7 +20,7 @@ const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
 /// What was decided and why, oldest first. With `after` and `wait_millis` a long poll.
-#[utoipa::path(get, path = "/v1/events", tag = "cluster", params(EventQuery), responses((status = 200, body = EventPage)))]
+#[utoipa::path(get, operation_id = "list_events", path = "/v1/events", tag = "cluster", params(EventQuery), responses((status = 200, body = EventPage)))]
 pub(crate) async fn list(
     Held(shared): Held<Arc<Shared>>,
     Asked(query): Asked<EventQuery>,
@@ -43,7 +43,7 @@ pub(crate) async fn list(
 }
 
 /// Totals of every load balancer, for taking differences.
-#[utoipa::path(get, path = "/v1/traffic", tag = "cluster", params(TrafficQuery), responses((status = 200, body = Traffic)))]
+#[utoipa::path(get, operation_id = "traffic", path = "/v1/traffic", tag = "cluster", params(TrafficQuery), responses((status = 200, body = Traffic)))]
 pub(crate) async fn traffic(
     Held(shared): Held<Arc<Shared>>,
     Asked(query): Asked<TrafficQuery>,

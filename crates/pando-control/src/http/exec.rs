@@ -39,7 +39,7 @@ const NOT_STARTED: i32 = 126;
 
 /// Runs a command beside a replica, or a one-off in a release. Upgrades to `pando-exec`.
 #[utoipa::path(
-    post, path = "/v1/apps/{app}/exec", tag = "apps",
+    post, operation_id = "exec", path = "/v1/apps/{app}/exec", tag = "apps",
     params(("app" = AppName, Path), ("Upgrade" = String, Header, description = "`pando-exec`")),
     responses((status = 101, description = "Frames follow."), (status = 400, body = ErrorBody))
 )]

@@ -30,7 +30,7 @@ const DEFAULT_TAIL: usize = 100;
 
 /// What the app's replicas wrote, a line of JSON each, oldest first.
 #[utoipa::path(
-    get, path = "/v1/apps/{app}/logs", tag = "apps", params(("app" = AppName, Path), AppLogQuery),
+    get, operation_id = "logs", path = "/v1/apps/{app}/logs", tag = "apps", params(("app" = AppName, Path), AppLogQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson", description = "A `LogLine` in each line."),
         (status = 404, body = ErrorBody)

@@ -68,4 +68,14 @@ mod tests {
         let routed = routes().iter().map(|r| (r.method.to_string(), r.path.to_owned())).collect();
         assert_eq!(documented, routed);
     }
+
+    #[test]
+    fn operations_have_names_of_their_own() {
+        let document: serde_json::Value = serde_json::from_str(&openapi_json()).unwrap();
+        let items = document["paths"].as_object().unwrap().values();
+        let operations = items.flat_map(|item| item.as_object().unwrap().values());
+        let names: Vec<&str> = operations.map(|one| one["operationId"].as_str().unwrap()).collect();
+        let different: BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+    }
 }

@@ -18,14 +18,14 @@ const MAX_NAME: usize = 100;
 const MAX_TOKENS: usize = 1000;
 
 /// Every token but for its text, oldest first.
-#[utoipa::path(get, path = "/v1/tokens", tag = "tokens", responses((status = 200, body = TokenList)))]
+#[utoipa::path(get, operation_id = "list_tokens", path = "/v1/tokens", tag = "tokens", responses((status = 200, body = TokenList)))]
 pub(crate) async fn list(Held(shared): Held<Arc<Shared>>) -> Answer<TokenList> {
     Ok(Json(TokenList { tokens: tokens::list(&*shared.store).await? }))
 }
 
 /// Makes a token. Its text is in this answer and nowhere else.
 #[utoipa::path(
-    post, path = "/v1/tokens", tag = "tokens", request_body = TokenRequest,
+    post, operation_id = "create_token", path = "/v1/tokens", tag = "tokens", request_body = TokenRequest,
     responses((status = 200, body = TokenCreated), (status = 400, body = ErrorBody))
 )]
 pub(crate) async fn create(
@@ -66,7 +66,7 @@ fn check(request: &TokenRequest) -> Result<(), Refused> {
 
 /// Removes a token; from then on nobody gets in with it.
 #[utoipa::path(
-    delete, path = "/v1/tokens/{token}", tag = "tokens", params(("token" = String, Path)),
+    delete, operation_id = "remove_token", path = "/v1/tokens/{token}", tag = "tokens", params(("token" = String, Path)),
     responses(
         (status = 204, description = "It is removed."), (status = 404, body = ErrorBody),
         (status = 409, description = "It is the last one that may do everything.", body = ErrorBody)

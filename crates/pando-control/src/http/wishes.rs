@@ -24,7 +24,7 @@ const MAX_REPLICAS: u32 = 1000;
 
 /// Sets counts of processes; null gives one back to the file.
 #[utoipa::path(
-    post, path = "/v1/apps/{app}/scale", tag = "apps", params(("app" = AppName, Path)), request_body = ScaleRequest,
+    post, operation_id = "scale", path = "/v1/apps/{app}/scale", tag = "apps", params(("app" = AppName, Path)), request_body = ScaleRequest,
     responses(
         (status = 200, body = Wish), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 422, description = "The servers can't hold it.", body = ErrorBody)
@@ -70,7 +70,7 @@ fn counts(request: &ScaleRequest) -> String {
 
 /// Stops every replica and keeps everything else.
 #[utoipa::path(
-    post, path = "/v1/apps/{app}/stop", tag = "apps", params(("app" = AppName, Path)), request_body = StopRequest,
+    post, operation_id = "stop", path = "/v1/apps/{app}/stop", tag = "apps", params(("app" = AppName, Path)), request_body = StopRequest,
     responses((status = 200, body = Wish), (status = 404, body = ErrorBody))
 )]
 pub(crate) async fn stop(
@@ -88,7 +88,7 @@ pub(crate) async fn stop(
 
 /// Starts what was stopped.
 #[utoipa::path(
-    post, path = "/v1/apps/{app}/start", tag = "apps", params(("app" = AppName, Path)),
+    post, operation_id = "start", path = "/v1/apps/{app}/start", tag = "apps", params(("app" = AppName, Path)),
     responses((status = 200, body = Wish), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody))
 )]
 pub(crate) async fn start(
@@ -134,7 +134,7 @@ async fn change(
 
 /// Forgets a stopped app: its releases, deployments and settings.
 #[utoipa::path(
-    delete, path = "/v1/apps/{app}", tag = "apps", params(("app" = AppName, Path)),
+    delete, operation_id = "forget_app", path = "/v1/apps/{app}", tag = "apps", params(("app" = AppName, Path)),
     responses(
         (status = 204, description = "It is forgotten."), (status = 404, body = ErrorBody),
         (status = 409, description = "It runs, or is being deployed.", body = ErrorBody)

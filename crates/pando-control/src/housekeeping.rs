@@ -1,0 +1,56 @@
+//! What nobody waits for: packed releases that no kept release needs are removed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use pando_model::release::Digest;
+use pando_rt::error_chain::error_chain;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::artifacts::Artifacts;
+use crate::shared::Shared;
+use crate::state::State;
+use crate::store::{Store, StoreError};
+
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Sweeps at once, then every hour, until [`Shared::shutdown`] begins.
+pub async fn run(shared: Arc<Shared>) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            // A tick that was not received is there at the next look.
+            _ = ticks.tick() => sweep(&shared).await,
+            () = shared.shutdown.wait() => return,
+        }
+    }
+}
+
+async fn sweep(shared: &Shared) {
+    let needed = match needed(&*shared.store).await {
+        Ok(needed) => needed,
+        Err(error) => {
+            tracing::warn!("packed releases are not swept: {}", error_chain(&error));
+            return;
+        }
+    };
+    let directory = shared.settings.artifact_dir.clone();
+    let swept =
+        tokio::task::spawn_blocking(move || Artifacts::new(&directory).sweep(&needed, SystemTime::now()))
+            .await;
+    match swept {
+        Ok(Ok(0)) => {}
+        Ok(Ok(count)) => tracing::info!("{count} packed releases that no kept release needs were removed"),
+        Ok(Err(error)) => tracing::warn!("packed releases can't be swept: {error}"),
+        Err(error) => tracing::error!("sweeping packed releases failed: {error}"),
+    }
+}
+
+/// The artifacts of every kept release.
+async fn needed(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
+    let state = State::load(store).await?;
+    let releases = state.world.apps.values().flat_map(|app| app.releases.values());
+    Ok(releases.filter_map(|release| release.artifact.clone()).collect())
+}

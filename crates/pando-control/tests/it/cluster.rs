@@ -1,0 +1,247 @@
+//! A control plane on a port of its own, with a server, tokens and somebody who plays the reconcile loop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_api::auth::{Bearer, Scope};
+use pando_api::v1::deployments::{DeployAction, DeployRequest, DeployResponse, IfBusy};
+use pando_api::{Client, ClientError};
+use pando_control::admission::Planner;
+use pando_control::http;
+use pando_control::shared::{EntryPoint, Incoming, Parts, Settings, Shared};
+use pando_control::state::State;
+use pando_control::store::{Key, Outcome, Store, Txn, memory, sqlite};
+use pando_control::tokens::{self, NewToken};
+use pando_model::app::*;
+use pando_model::desired::*;
+use pando_model::id::{Entropy, InstanceId, ServerId};
+use pando_model::name::*;
+use pando_model::release::Digest;
+use pando_model::resources::Capacity;
+use pando_model::server::Server;
+use pando_model::time::{Millis, Timestamp};
+use pando_rt::clock::Clock;
+use pando_rt::shutdown::Shutdown;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// What everything that is waited for may take at most, on a machine that is busy with other tests.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Cluster {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) reports: mpsc::Receiver<Incoming>,
+    pub(crate) address: SocketAddr,
+    /// Holds an admin token.
+    pub(crate) client: Client,
+    pub(crate) server: ServerId,
+    served: Option<JoinHandle<()>>,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+pub(crate) fn app(name: &str) -> AppName {
+    AppName::new(name).unwrap()
+}
+
+pub(crate) fn id(number: u128) -> uuid::Uuid {
+    uuid::Uuid::from_u128(number)
+}
+
+/// A plain web app.
+pub(crate) fn spec(name: &str) -> AppSpec {
+    let health = HealthCheck {
+        kind: HealthKind::Http { path: "/health".to_owned() },
+        interval: Millis(2000),
+        timeout: Millis(2000),
+        healthy: 2,
+        unhealthy: 3,
+        start_timeout: Millis(60_000),
+    };
+    let web = ProcessSpec {
+        command: Some("bin/web".to_owned()),
+        role: RoleName::web(),
+        count: ReplicaCount::Total(2),
+        container_port: None,
+        health,
+        stop_timeout: Millis(30_000),
+        resources: Default::default(),
+        singleton: false,
+        env: Default::default(),
+    };
+    AppSpec {
+        name: app(name),
+        run: RunSource::Directory { path: ".".to_owned() },
+        prepare: None,
+        release_command: None,
+        strategy: Strategy::default(),
+        min_ready: Millis::ZERO,
+        processes: [(ProcessName::web(), web)].into(),
+        domains: vec![DomainSpec { domain: format!("{name}.example.com"), aliases: vec![] }],
+        routes: vec![],
+        balancing: Default::default(),
+        env: [("COLOR".to_owned(), EnvValue::Value("blue".to_owned()))].into(),
+        volumes: vec![],
+    }
+}
+
+pub(crate) fn request(action: DeployAction) -> DeployRequest {
+    DeployRequest { action, if_busy: IfBusy::Wait, dry_run: false, note: None }
+}
+
+impl Cluster {
+    pub(crate) async fn on_disk() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = sqlite::open(&directory.path().join("store.db")).unwrap();
+        Self::start(Arc::new(store), directory, |_| {}).await
+    }
+
+    pub(crate) async fn in_memory() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let store = memory::open().unwrap();
+        Self::start(Arc::new(store), tempfile::tempdir().unwrap(), change).await
+    }
+
+    async fn start(
+        store: Arc<dyn Store>,
+        directory: tempfile::TempDir,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let mut settings = Settings::new(directory.path().join("artifacts"));
+        settings.entry = Some(EntryPoint { scheme: "http".into(), host: "127.0.0.1".into(), port: 8080 });
+        change(&mut settings);
+        let parts = Parts {
+            store,
+            clock: Clock::system(),
+            settings,
+            admission: Box::new(Planner),
+            dry_run: Box::new(Planner),
+            shutdown: Shutdown::new(),
+        };
+        let (shared, reports) = Shared::new(parts);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = Some(tokio::spawn(http::serve(listener, Arc::clone(&shared))));
+        let server = ServerId::from_uuid(id(1));
+        let client = Client::new(&format!("http://{address}"), None).unwrap();
+        let mut cluster = Self { shared, reports, address, client, server, served, directory };
+        cluster.add_server("main", server, SocketAddr::from(([127, 0, 0, 1], 9))).await;
+        cluster.client = cluster.client_with(Scope::Admin).await;
+        cluster
+    }
+
+    pub(crate) async fn add_server(&self, name: &str, id: ServerId, agent_address: SocketAddr) {
+        let server = Server {
+            id,
+            name: ServerName::new(name).unwrap(),
+            roles: [RoleName::web(), RoleName::lb()].into(),
+            private_address: [127, 0, 0, 1].into(),
+            agent_address,
+            capacity: Capacity { cpu_millis: 4000, memory_bytes: 8_000_000_000 },
+            has_proxy: true,
+            labels: Default::default(),
+            joined_at: self.shared.now(),
+        };
+        self.write(Txn::new().put(Key::ServerSpec(id), &server).unwrap()).await;
+    }
+
+    pub(crate) async fn write(&self, txn: Txn) {
+        assert!(matches!(self.shared.store.txn(txn).await.unwrap(), Outcome::Committed(_)));
+    }
+
+    pub(crate) async fn token(&self, scope: Scope, expires_in: Option<Millis>) -> Bearer {
+        let bearer = tokens::draw().unwrap();
+        let new = NewToken { name: "tester".to_owned(), scope, expires_in };
+        tokens::install(&*self.shared.store, &bearer, &new, self.shared.now(), vec![]).await.unwrap();
+        bearer
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) async fn client_with(&self, scope: Scope) -> Client {
+        let bearer = self.token(scope, None).await;
+        Client::new(&self.url(), Some(bearer)).unwrap()
+    }
+
+    /// Sends a packed release with this content.
+    pub(crate) async fn send(&self, content: &[u8]) -> Digest {
+        let (path, digest) = self.packed(content);
+        self.client.put_artifact(&digest, &path, Arc::default()).await.unwrap();
+        digest
+    }
+
+    pub(crate) fn packed(&self, content: &[u8]) -> (PathBuf, Digest) {
+        use sha2::Digest as _;
+        let path = self.directory.path().join("packed.tar.gz");
+        std::fs::write(&path, content).unwrap();
+        (path, Digest::new(hex::encode(sha2::Sha256::digest(content))).unwrap())
+    }
+
+    pub(crate) async fn try_deploy(&self, spec: AppSpec) -> Result<DeployResponse, ClientError> {
+        let artifact = Some(self.send(b"release").await);
+        let name = spec.name.clone();
+        self.client.deploy(&name, &request(DeployAction::Deploy { spec: Box::new(spec), artifact })).await
+    }
+
+    /// Deploys and lets the deployment succeed.
+    pub(crate) async fn deploy(&self, spec: AppSpec) -> Deployment {
+        let name = spec.name.clone();
+        self.try_deploy(spec).await.unwrap();
+        self.finish(&name).await
+    }
+
+    pub(crate) async fn state(&self) -> State {
+        State::load(&*self.shared.store).await.unwrap()
+    }
+
+    /// Plays the planner: the deployment under way succeeds, with one serving replica on the first server.
+    pub(crate) async fn finish(&self, name: &AppName) -> Deployment {
+        let state = self.state().await;
+        let known = state.app(name).unwrap();
+        let mut deployment = known.deployments.front().expect("one under way").clone();
+        deployment.phase = DeploymentPhase::Done { replaced: 1 };
+        deployment.ended_at = Some(self.shared.now());
+        let target = Target { release: deployment.release, deployment: deployment.id };
+        let instance = Instance {
+            replica: ReplicaName::new(ProcessName::web(), 1),
+            target,
+            server: self.server,
+            port: 20_000,
+            created_at: self.shared.now(),
+            phase: Phase::Serving { since: self.shared.now() },
+            unready_since: None,
+        };
+        let instance_id = InstanceId::new(self.shared.now(), &mut Entropy::from_seed(deployment.release.0));
+        let assigned = Assigned { committed: Some(target), instances: [(instance_id, instance)].into() };
+        let txn = Txn::new()
+            .put(Key::AppDeployment(name.clone(), deployment.id), &deployment)
+            .unwrap()
+            .put(Key::AppAssigned(name.clone()), &assigned)
+            .unwrap();
+        self.write(txn).await;
+        deployment
+    }
+
+    /// Ends it as the daemon does; false: something held it up.
+    pub(crate) async fn stop(&mut self) -> bool {
+        self.shared.shutdown.begin();
+        let Some(served) = self.served.take() else { return false };
+        tokio::time::timeout(PATIENCE, served).await.is_ok()
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.shared.now()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.shared.shutdown.begin();
+    }
+}

@@ -1,0 +1,139 @@
+//! An agent's side: targets as they are published, reports as they come.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pando_api::ErrorCode;
+use pando_api::auth::Scope;
+use pando_api::v1::agents::{ReportBody, TargetQuery};
+use pando_api::v1::traffic::TrafficQuery;
+use pando_control::shared::Published;
+use pando_model::assignment::Assignment;
+use pando_model::id::{ServerId, Version};
+use pando_model::observed::AgentReport;
+use pando_model::resources::Capacity;
+use pando_routing::{PoolId, PoolStats, ProxyStats, Table, TableVersion};
+
+use crate::cluster::{Cluster, PATIENCE, app, id};
+
+fn report(server: ServerId, sequence: u64) -> AgentReport {
+    AgentReport {
+        server,
+        boot: id(5),
+        sequence,
+        assignment: Version::default(),
+        instances: Default::default(),
+        tasks: Default::default(),
+        releases: vec![],
+        proxy: None,
+        capacity: Capacity::default(),
+        warnings: vec![],
+    }
+}
+
+fn assignment(server: ServerId, revision: u64) -> Arc<Assignment> {
+    Arc::new(Assignment { version: Version::new(1, revision), ..Assignment::empty(server) })
+}
+
+fn table(revision: u64) -> Arc<Table> {
+    Arc::new(Table { version: TableVersion { epoch: 1, revision }, ..Table::default() })
+}
+
+#[tokio::test]
+async fn a_target_comes_as_soon_as_it_is_newer() {
+    let cluster = Cluster::in_memory().await;
+    let agent = cluster.client_with(Scope::Agent { server: cluster.server }).await;
+    let mut have = TargetQuery { wait_millis: 0, ..TargetQuery::default() };
+    let nothing = agent.target(cluster.server, &have).await.unwrap();
+    assert_eq!((nothing.assignment, nothing.table), (None, None));
+
+    have.wait_millis = 30_000;
+    let server = cluster.server;
+    let asked = tokio::spawn({
+        let agent = agent.clone();
+        async move { agent.target(server, &have).await.unwrap() }
+    });
+    // Somebody else's assignment is none of its business.
+    let other = ServerId::from_uuid(id(2));
+    let assignments = [(other, assignment(other, 3))].into();
+    cluster.shared.published.send_replace(Arc::new(Published { assignments, table: None }));
+    let assignments = [(other, assignment(other, 3)), (server, assignment(server, 4))].into();
+    cluster.shared.published.send_replace(Arc::new(Published { assignments, table: Some(table(7)) }));
+    let target = tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap();
+    // The poll may have begun before or after the second publication; it has the assignment in both cases.
+    assert_eq!(target.assignment.unwrap().version, Version::new(1, 4));
+    assert_eq!(target.table.unwrap().version.revision, 7);
+
+    let have = TargetQuery {
+        assignment_epoch: 1,
+        assignment_revision: 4,
+        table_epoch: 1,
+        table_revision: 6,
+        wait_millis: 0,
+    };
+    let target = agent.target(server, &have).await.unwrap();
+    assert!(target.assignment.is_none() && target.table.is_some());
+}
+
+#[tokio::test]
+async fn a_poll_without_news_ends_when_its_wait_is_over() {
+    let cluster = Cluster::in_memory().await;
+    let agent = cluster.client_with(Scope::Agent { server: cluster.server }).await;
+    let start = Instant::now();
+    let have = TargetQuery { wait_millis: 200, ..TargetQuery::default() };
+    assert!(agent.target(cluster.server, &have).await.unwrap().table.is_none());
+    assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn reports_reach_the_loop_and_counters_the_memory() {
+    let mut cluster = Cluster::in_memory().await;
+    let server = cluster.server;
+    let agent = cluster.client_with(Scope::Agent { server }).await;
+    let stats = PoolStats { requests: 42, ..PoolStats::default() };
+    let traffic = ProxyStats {
+        boot: id(6),
+        sequence: 1,
+        version: None,
+        not_in_rotation: Default::default(),
+        in_flight: Default::default(),
+        pools: [(PoolId("hits/web".to_owned()), stats)].into(),
+        unmatched: 0,
+    };
+    agent.report(server, &ReportBody { report: report(server, 1), traffic: Some(traffic) }).await.unwrap();
+    let incoming = tokio::time::timeout(PATIENCE, cluster.reports.recv()).await.unwrap().unwrap();
+    assert_eq!(incoming.report, report(server, 1));
+    assert!(cluster.now().since(incoming.received_at).0 < 20_000);
+
+    let query = TrafficQuery { app: Some(app("hits")) };
+    let seen = cluster.client.traffic(&query).await.unwrap();
+    assert_eq!(seen.proxies[0].server_name.as_str(), "main");
+    assert_eq!(seen.proxies[0].pools["hits/web"].requests, 42);
+    let others = cluster.client.traffic(&TrafficQuery { app: Some(app("shop")) }).await.unwrap();
+    assert!(others.proxies[0].pools.is_empty());
+}
+
+#[tokio::test]
+async fn a_report_in_somebody_elses_name_is_refused() {
+    let cluster = Cluster::in_memory().await;
+    let server = cluster.server;
+    let agent = cluster.client_with(Scope::Agent { server }).await;
+    let other = ServerId::from_uuid(id(2));
+    let body = ReportBody { report: report(other, 1), traffic: None };
+    let error = agent.report(server, &body).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Invalid));
+    let error = agent.report(other, &body).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Forbidden));
+}
+
+#[tokio::test]
+async fn a_loop_that_does_not_keep_up_makes_reports_wait_then_says_so() {
+    let mut cluster = Cluster::in_memory().await;
+    let server = cluster.server;
+    let agent = cluster.client_with(Scope::Agent { server }).await;
+    // As when the loop has ended: nobody will ever take a report again.
+    cluster.reports.close();
+    let error =
+        agent.report(server, &ReportBody { report: report(server, 1), traffic: None }).await.unwrap_err();
+    assert_eq!((error.code(), error.exit_code()), (Some(ErrorCode::Unavailable), 3));
+}
