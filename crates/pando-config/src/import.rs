@@ -4,6 +4,7 @@
 //! What can be carried over is; of everything else a note says which key and
 //! why. Whatever comes in, what comes out is a valid file.
 
+mod build;
 mod compose;
 mod compose_service;
 mod directory;

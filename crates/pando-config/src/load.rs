@@ -77,35 +77,37 @@ fn load_tree(
     let node = read::tree(format, sink)?;
     let mut root = Root::decode(&node, sink)?;
     lower::normalise(&mut root.settings, sink);
-    let mut targets = Vec::new();
-    for (name, at) in root.targets.value().cloned().unwrap_or_default().entries {
-        if targets.len() == MOST_TARGETS {
-            sink.error(name.span, format!("there are more than {MOST_TARGETS} targets"));
-            break;
-        }
-        let mut settings = at.value.0;
-        lower::normalise(&mut settings, sink);
-        targets.push((name, settings));
-    }
     check_choice(target, &root, sink);
-    let base = if targets.is_empty() {
+    let overrides = overrides(&root, sink);
+    let base = if overrides.is_empty() {
         lowered(None, &root.settings, around, sink)
     } else {
         // Not whole without a target is not wrong; what is wrong shows in every target.
         lowered(None, &root.settings, around, &mut sink.sibling())
     };
-    let mut lowered_targets = Vec::new();
-    for (name, over) in targets {
+    let mut targets: Vec<Target> = base.iter().filter(|_| overrides.is_empty()).cloned().collect();
+    for (name, over) in overrides {
+        let chosen = target.is_none_or(|target| target == name);
         let merged = over.over(root.settings.clone());
-        let whole = lowered(Some(name.value.0.clone()), &merged, around, sink);
-        let chosen = target.is_none_or(|target| target == name.value.0);
-        lowered_targets.extend(whole.filter(|_| chosen));
-    }
-    if root.targets.value().is_none_or(|targets| targets.entries.is_empty()) {
-        lowered_targets.extend(base.clone());
+        targets.extend(lowered(Some(name), &merged, around, sink).filter(|_| chosen));
     }
     let name = root.settings.name.value()?.clone();
-    Some(Loaded { name, base, targets: lowered_targets, warnings: Problems::default() })
+    Some(Loaded { name, base, targets, warnings: Problems::default() })
+}
+
+/// What each target gives, after [`normalise`](lower::normalise).
+fn overrides(root: &Root, sink: &mut Sink) -> Vec<(String, Settings)> {
+    let mut overrides = Vec::new();
+    for (name, at) in root.targets.value().cloned().unwrap_or_default().entries {
+        if overrides.len() == MOST_TARGETS {
+            sink.error(name.span, format!("there are more than {MOST_TARGETS} targets"));
+            break;
+        }
+        let mut settings = at.value.0;
+        lower::normalise(&mut settings, sink);
+        overrides.push((name.value.0, settings));
+    }
+    overrides
 }
 
 fn lowered(

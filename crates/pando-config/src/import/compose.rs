@@ -5,10 +5,10 @@ use super::compose_service::{Process, process};
 use super::draft::Draft;
 use super::variables::{self, From, Variable};
 use super::write::Out;
-use super::{Imported, known};
+use super::{Imported, build, known};
 use crate::diagnostic::{Problems, quoted};
 use crate::tree::Node;
-use crate::value::{ImageReference, Text, to_label};
+use crate::value::{ImageReference, to_label};
 
 /// Of an app: what its services have in common.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,37 +140,13 @@ fn set_run(run: Option<&Run>, draft: &mut Draft) {
             }
         }
         Some(Run::Build(build)) => {
-            let keys = build_keys(build, draft);
+            let keys = build::keys(Some(build), "build", draft);
             return draft.set("build", keys);
         }
         None => {}
     }
     draft.set("image", Out::text("my-org/my-app:latest"));
     draft.note("`image`: the file names none that fits; `my-org/my-app:latest` stands for it");
-}
-
-fn build_keys(build: &Node, draft: &mut Draft) -> Out {
-    let mut pairs = Vec::new();
-    if build.entries().is_none() {
-        pairs.extend(draft.checked::<Text>("build", build).map(|context| ("context".to_owned(), context)));
-    }
-    for entry in build.entries().unwrap_or_default() {
-        match entry.key.as_str() {
-            key @ ("context" | "dockerfile") => {
-                pairs.extend(
-                    draft
-                        .checked::<Text>(&format!("build.{key}"), &entry.value)
-                        .map(|value| (key.to_owned(), value)),
-                );
-            }
-            "args" => draft.note("`build.args`: write them below `build.args`, as `NAME: value`"),
-            key => draft.note(format!("`build.{}`: Pando has no such key", label(key))),
-        }
-    }
-    if pairs.is_empty() {
-        pairs.push(("context".to_owned(), Out::text(".")));
-    }
-    Out::Map(pairs)
 }
 
 /// The processes, of which the one that gets requests is called `web`.
@@ -200,34 +176,27 @@ fn processes(mine: &[(&str, &Node)], draft: &mut Draft) -> Vec<Process> {
 }
 
 fn write(processes: &[Process], databases: &[Database<'_>], draft: &mut Draft) {
-    let common: Vec<Variable> = processes
-        .first()
-        .map(|first| {
-            let in_all =
-                |variable: &&Variable| processes.iter().all(|process| process.env.contains(variable));
-            first.env.iter().filter(in_all).cloned().collect()
-        })
-        .unwrap_or_default();
-    let common_env: Vec<Variable> =
-        common.iter().map(|variable| resolved(variable, databases, draft)).collect();
-    let domains: Vec<Out> =
-        processes.iter().flat_map(|process| process.domains.iter().cloned().map(Out::Text)).collect();
+    let common = common_variables(processes);
+    let mut domains: Vec<String> =
+        processes.iter().flat_map(|process| process.domains.iter().cloned()).collect();
+    domains.sort();
+    domains.dedup();
     if !domains.is_empty() {
-        draft.set("domains", Out::List(domains));
+        draft.set("domains", Out::List(domains.into_iter().map(Out::Text).collect()));
     }
     let volumes: Vec<String> = processes.iter().flat_map(|process| process.volumes.iter().cloned()).collect();
     if let Some(volumes) = draft.volumes("volumes", &volumes) {
         draft.set("volumes", volumes);
     }
-    if let Some(env) = variables::list(&common_env, draft) {
+    if let Some(env) = env(&common, databases, draft) {
         draft.set("env", env);
     }
     let mut written = Vec::new();
     for process in processes {
+        let own: Vec<Variable> =
+            process.env.iter().filter(|variable| !common.contains(variable)).cloned().collect();
         let mut keys = process.keys.clone();
-        let own = process.env.iter().filter(|variable| !common.contains(variable));
-        let own: Vec<Variable> = own.map(|variable| resolved(variable, databases, draft)).collect();
-        keys.extend(variables::list(&own, draft).map(|env| ("env".to_owned(), env)));
+        keys.extend(env(&own, databases, draft).map(|env| ("env".to_owned(), env)));
         written.push((process.name.clone(), Out::Map(keys)));
     }
     if !written.is_empty() {
@@ -237,6 +206,19 @@ fn write(processes: &[Process], databases: &[Database<'_>], draft: &mut Draft) {
     if !services.is_empty() {
         draft.set_with("Databases and caches.", "services", Out::Map(services));
     }
+}
+
+/// What every process is told, which then stands at the root.
+fn common_variables(processes: &[Process]) -> Vec<Variable> {
+    let Some((first, others)) = processes.split_first() else { return Vec::new() };
+    let in_all = |variable: &&Variable| others.iter().all(|process| process.env.contains(variable));
+    first.env.iter().filter(in_all).cloned().collect()
+}
+
+fn env(variables: &[Variable], databases: &[Database<'_>], draft: &mut Draft) -> Option<Out> {
+    let resolved: Vec<Variable> =
+        variables.iter().map(|variable| resolved(variable, databases, draft)).collect();
+    variables::list(&resolved, draft)
 }
 
 fn service(database: &Database<'_>) -> (String, Out) {

@@ -1,15 +1,15 @@
 //! From a `haloy.yaml`: its keys mean here what they mean there; those that
 //! Pando has no use for become notes.
 
-use super::Imported;
 use super::draft::Draft;
 use super::variables::{self, From, Variable};
 use super::write::Out;
+use super::{Imported, build};
 use crate::diagnostic::{Problems, quoted};
 use crate::raw::{PullPolicy, Strategy};
 use crate::tree::{Entry, Node, Scalar, Value};
 use crate::value::{
-    Count, Duration, Host, ImageReference, Label, Port, ServerAddress, Tag, Text, UrlPath, to_label,
+    Count, Duration, Host, ImageReference, Label, Port, ServerAddress, Tag, UrlPath, to_label,
 };
 
 type Replicas = Count<0, 1000>;
@@ -224,7 +224,10 @@ fn image(node: &Node, shown: &str, out: &mut Vec<(String, Out)>, draft: &mut Dra
         }
     }
     if node.get("build_config").is_some() || node.get("build").is_some_and(is_true) {
-        return out.push(("build".to_owned(), build(node.get("build_config"), shown, draft)));
+        return out.push((
+            "build".to_owned(),
+            build::keys(node.get("build_config"), &format!("{shown}.build_config"), draft),
+        ));
     }
     let Some(repository) =
         node.get("repository").and_then(|name| draft.checked::<ImageReference>(shown, name))
@@ -246,23 +249,4 @@ fn image(node: &Node, shown: &str, out: &mut Vec<(String, Out)>, draft: &mut Dra
 
 fn is_true(node: &Node) -> bool {
     node.scalar().and_then(Scalar::as_bool).unwrap_or(false)
-}
-
-fn build(config: Option<&Node>, shown: &str, draft: &mut Draft) -> Out {
-    let mut pairs = Vec::new();
-    for entry in config.and_then(Node::entries).unwrap_or_default() {
-        match entry.key.as_str() {
-            key @ ("context" | "dockerfile") => {
-                pairs.extend(draft.checked::<Text>(shown, &entry.value).map(|value| (key.to_owned(), value)));
-            }
-            "args" => draft.note(format!(
-                "`{shown}.build_config.args`: write them below `build.args`, as `NAME: value`"
-            )),
-            key => draft.note(format!("`{shown}.build_config.{}`: Pando has no such key", key)),
-        }
-    }
-    if pairs.is_empty() {
-        pairs.push(("context".to_owned(), Out::text(".")));
-    }
-    Out::Map(pairs)
 }

@@ -4,11 +4,11 @@
 use super::draft::Draft;
 use super::variables::{self, From, Variable};
 use super::write::Out;
-use super::{Imported, known, shell};
+use super::{Imported, build, known, shell};
 use crate::decode::Leaf;
 use crate::diagnostic::{Problems, quoted};
 use crate::tree::{Node, Scalar};
-use crate::value::{Cpu, Duration, Host, ImageReference, Memory, Port, Text, UrlPath, to_label};
+use crate::value::{Cpu, Duration, Host, ImageReference, Memory, Port, UrlPath, to_label};
 
 type StopTimeout = Duration<0, 86_400_000>;
 type StartTimeout = Duration<100, 86_400_000>;
@@ -108,41 +108,22 @@ fn left_out(key: &str, draft: &mut Draft) {
 }
 
 fn set_run(node: &Node, draft: &mut Draft) {
+    let image = text_of(node, "image");
     if let Some(builder) = node.get("builder") {
-        let mut pairs = Vec::new();
-        for entry in builder.entries().unwrap_or_default() {
-            match entry.key.as_str() {
-                key @ ("context" | "dockerfile") => {
-                    pairs.extend(
-                        draft
-                            .checked::<Text>(&format!("builder.{key}"), &entry.value)
-                            .map(|v| (key.to_owned(), v)),
-                    );
-                }
-                "args" => draft.note("`builder.args`: write them below `build.args`, as `NAME: value`"),
-                key => draft.note(format!("`builder`: Pando has no key {}", quoted(key))),
-            }
+        if let Some(image) = image {
+            let image = quoted(&image);
+            draft.note(format!("`image`: {image} is built here and sent to the cluster without a registry"));
         }
-        if pairs.is_empty() {
-            pairs.push(("context".to_owned(), Out::text(".")));
-        }
-        if let Some(image) = text_of(node, "image") {
-            draft.note(format!(
-                "`image`: {} is built here and sent to the cluster without a registry",
-                quoted(&image)
-            ));
-        }
-        return draft.set("build", Out::Map(pairs));
+        let build = build::keys(Some(builder), "builder", draft);
+        return draft.set("build", build);
     }
-    let image =
-        text_of(node, "image").filter(|image| ImageReference::parse(&Scalar::text(image.clone())).is_ok());
     if let Some(registry) = node.get("registry") {
         let server = text_of(registry, "server").map_or_else(String::new, |server| format!(" ({server})"));
         draft.note(format!(
             "`registry`{server}: write it and its secret as `image: {{repository: …, registry: …}}`"
         ));
     }
-    match image {
+    match image.filter(|image| ImageReference::parse(&Scalar::text(image.clone())).is_ok()) {
         Some(image) => draft.set("image", Out::text(image)),
         None => {
             draft.set("image", Out::text("my-org/my-app:latest"));

@@ -49,8 +49,8 @@ record! {
         /// The port that the processes that get requests listen on in their container.
         /// Plain processes listen on the `PORT` that they are given.
         port: Port [default "8080"];
-        /// How many replicas the processes that get requests have in all, spread over the servers with their role.
-        /// Not together with `per_server`.
+        /// How many replicas the processes that get requests (or the only process) have in all, spread over the
+        /// servers with their role. Not together with `per_server`.
         replicas: Count<0, 1000>;
         /// How many replicas they have on each server with their role. Without `replicas`: 1.
         per_server: Count<0, 100> [default "1"];
@@ -62,8 +62,8 @@ record! {
         max_surge: Amount [default "1"];
         /// Shorthand for `health: {type: http, path: …}`.
         health_check_path: UrlPath;
-        /// How to find out whether a replica of the processes that get requests can serve.
-        /// Without it: `GET /` must answer 200 to 399.
+        /// How to find out whether a replica of the processes that get requests (or of the only process) can serve.
+        /// Without it: `GET /` must answer 200 to 399 where requests go, and nothing is asked elsewhere.
         health: Health;
         /// How long a replica must be ready without a break before it counts.
         min_ready_seconds: Duration<0, 3_600_000> [default "0"];

@@ -87,6 +87,28 @@ fn every_key_is_known() {
     assert_eq!(spec.env["SECRET_KEY"], EnvValue::Secret("secret_key".into()));
     assert_eq!(spec.routes[0].path, "/api");
     insta::assert_snapshot!("what-this-version-does-not-do", production.unsupported.render(false));
+    let staging: Vec<String> =
+        loaded.targets[1].unsupported.iter().map(|problem| problem.message.clone()).collect();
+    for word in ["blue_green", "peak_ewma"] {
+        assert!(staging.iter().any(|message| message.contains(word)), "{staging:?}");
+    }
+}
+
+#[test]
+fn the_projects_own_examples_are_valid_and_can_be_deployed() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path().join("pando.yaml");
+        if path.exists() {
+            let loaded =
+                load(&path, None, &pando_config::Disk).unwrap_or_else(|problems| panic!("{problems}"));
+            let base = loaded.base.unwrap();
+            assert!(loaded.warnings.is_empty() && base.unsupported.is_empty(), "{}", base.unsupported);
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
 }
 
 #[test]
