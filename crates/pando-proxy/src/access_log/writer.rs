@@ -1,0 +1,116 @@
+//! Writes records in batches.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::{Record, format};
+use crate::error::ProxyError;
+use crate::settings::{AccessLog, LogFormat, LogTarget};
+
+/// Records that go into one write.
+const BATCH: usize = 512;
+
+/// How often it is asked whether the file is still the one under its name.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The log's other side: takes records out of the queue until every handle is gone.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    format: LogFormat,
+    records: mpsc::Receiver<Box<Record>>,
+    sink: Sink,
+}
+
+#[derive(Debug)]
+enum Sink {
+    Stdout,
+    File { path: PathBuf, file: File, looked: Instant },
+}
+
+impl Writer {
+    pub(super) fn open(
+        settings: &AccessLog,
+        records: mpsc::Receiver<Box<Record>>,
+    ) -> Result<Self, ProxyError> {
+        let sink = match &settings.target {
+            LogTarget::Stdout => Sink::Stdout,
+            LogTarget::File(path) => {
+                let file =
+                    append_to(path).map_err(|source| ProxyError::AccessLog { path: path.clone(), source })?;
+                Sink::File { path: path.clone(), file, looked: Instant::now() }
+            }
+        };
+        Ok(Self { format: settings.format, records, sink })
+    }
+
+    /// Ends when `stop` begins and everything queued by then is written.
+    pub(crate) async fn run(mut self, stop: pando_rt::shutdown::Shutdown) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let count = tokio::select! {
+                biased;
+                count = self.records.recv_many(&mut batch, BATCH) => count,
+                // The arm above is asked first, so the queue is empty here.
+                () = stop.wait() => return,
+            };
+            if count == 0 {
+                return;
+            }
+            let text = self.render(&batch);
+            batch.clear();
+            self = match tokio::task::spawn_blocking(move || self.write(text.as_bytes())).await {
+                Ok(writer) => writer,
+                Err(error) => return tracing::error!(%error, "the access log's writer broke; no more lines"),
+            };
+        }
+    }
+
+    fn render(&self, batch: &[Box<Record>]) -> String {
+        let mut text = String::with_capacity(batch.len() * 256);
+        for record in batch {
+            format::line(self.format, record, &mut text);
+        }
+        text
+    }
+
+    /// Lines that can't be written are lost; the log says so once a second at most.
+    fn write(mut self, bytes: &[u8]) -> Self {
+        if let Err(error) = self.sink.write(bytes) {
+            tracing::error!(%error, "cannot write the access log; lines are lost");
+            std::thread::sleep(LOOK);
+        }
+        self
+    }
+}
+
+impl Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout => io::stdout().lock().write_all(bytes),
+            Self::File { path, file, looked } => {
+                if looked.elapsed() >= LOOK {
+                    *looked = Instant::now();
+                    if !is_at(file, path)? {
+                        *file = append_to(path)?;
+                    }
+                }
+                file.write_all(bytes)
+            }
+        }
+    }
+}
+
+/// Whether `path` still leads to `file`; not so after a rotation.
+fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let ours = file.metadata()?;
+    Ok(std::fs::metadata(path).is_ok_and(|there| there.dev() == ours.dev() && there.ino() == ours.ino()))
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}

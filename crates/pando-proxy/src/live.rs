@@ -1,0 +1,12 @@
+//! What lives on from table to table: endpoints and pools by their ids.
+//!
+//! A table is swapped whole; what was learned and counted about an endpoint isn't.
+//! Requests reach live state through a snapshot, tables reach it through the
+//! registry.
+
+pub(crate) mod endpoint;
+pub(crate) mod idle;
+pub(crate) mod registry;
+
+pub(crate) use endpoint::{Endpoint, Lease};
+pub(crate) use registry::{PoolLive, Registry};

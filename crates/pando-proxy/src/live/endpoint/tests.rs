@@ -1,0 +1,94 @@
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::*;
+
+fn endpoint() -> Arc<Endpoint> {
+    let idle = IdleLinks::new(4, Duration::from_secs(50));
+    let address = "127.0.0.1:1".parse().unwrap();
+    Arc::new(Endpoint::new(EndpointId(Uuid::now_v7()), address, idle, Sequence::default()))
+}
+
+fn probe() -> Arc<Probe> {
+    Arc::new(Probe::default())
+}
+
+#[test]
+fn rotation_needs_a_pass_and_no_drain() {
+    let endpoint = endpoint();
+    endpoint.activate(&probe());
+    assert!(!endpoint.in_rotation());
+    endpoint.set_up(true);
+    assert!(endpoint.in_rotation());
+    endpoint.drain(1);
+    assert!(!endpoint.in_rotation());
+    endpoint.activate(&probe());
+    assert!(endpoint.in_rotation());
+    endpoint.suspect();
+    assert!(!endpoint.in_rotation());
+}
+
+#[test]
+fn a_drained_endpoint_begins_nothing_and_tells_when_it_is_idle() {
+    let endpoint = endpoint();
+    let lease = endpoint.begin().unwrap();
+    assert_eq!(endpoint.in_flight(), 1);
+    endpoint.drain(5);
+    assert!(endpoint.begin().is_none());
+    assert_eq!(endpoint.in_flight(), 1);
+    let before = endpoint.sequence.now();
+    drop(lease);
+    assert_eq!(endpoint.in_flight(), 0);
+    assert!(endpoint.sequence.now() > before);
+}
+
+#[test]
+fn retiring_closes_tunnels_now_and_never_later_than_promised() {
+    let endpoint = endpoint();
+    endpoint.drain(500);
+    endpoint.retire(1_000);
+    assert_eq!(*endpoint.closing().borrow(), Some(500));
+    endpoint.activate(&probe());
+    assert_eq!(*endpoint.closing().borrow(), None);
+    endpoint.retire(2_000);
+    assert_eq!(*endpoint.closing().borrow(), Some(2_000));
+    assert_eq!(*endpoint.orders().borrow(), ProbeOrder::End);
+}
+
+/// Threads begin and end requests as fast as they can while another drains, waits for idle and then "stops the replica". A
+/// request that begins after that is the failure that this design rules out.
+#[test]
+fn nothing_begins_after_idle_was_seen_however_tight_the_race() {
+    for _ in 0..300 {
+        let endpoint = endpoint();
+        endpoint.activate(&probe());
+        endpoint.set_up(true);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let served = Arc::new(AtomicUsize::new(0));
+        let workers: Vec<_> = (0..3)
+            .map(|_| {
+                let (endpoint, stopped, served) = (endpoint.clone(), stopped.clone(), served.clone());
+                std::thread::spawn(move || {
+                    while let Some(lease) = endpoint.begin() {
+                        assert!(!stopped.load(SeqCst), "a request reached a replica that was stopped");
+                        served.fetch_add(1, SeqCst);
+                        drop(lease);
+                    }
+                })
+            })
+            .collect();
+        while served.load(SeqCst) < 20 {
+            std::hint::spin_loop();
+        }
+        endpoint.drain(0);
+        while endpoint.in_flight() > 0 {
+            std::hint::spin_loop();
+        }
+        stopped.store(true, SeqCst);
+        for worker in workers {
+            worker.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Every endpoint and pool that lives, by id.
+//!
+//! Only a new table changes it. An endpoint that left the table is remembered until
+//! its last request ends, a pool that left keeps its counters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use pando_routing::{EndpointId, PoolId, Table};
+
+use super::endpoint::Endpoint;
+use crate::stats::counters::PoolCounters;
+
+/// Pools that have left the table and are remembered for their last counters; a bound, not a wish.
+const REMEMBERED_POOLS: usize = 512;
+
+/// What a pool keeps from table to table.
+#[derive(Debug)]
+pub(crate) struct PoolLive {
+    pub(crate) counters: PoolCounters,
+    /// Whose turn it is, modulo however many there are.
+    pub(crate) turn: AtomicUsize,
+}
+
+/// Live state by id.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    endpoints: HashMap<EndpointId, Arc<Endpoint>>,
+    leaving: Vec<Arc<Endpoint>>,
+    pools: HashMap<PoolId, Arc<PoolLive>>,
+    /// Pools that no table names any more, longest gone first.
+    departed: Vec<PoolId>,
+}
+
+/// What a new table makes of the registry.
+#[derive(Debug)]
+pub(crate) struct Renewal {
+    /// Made for this table; nobody probes them yet.
+    pub(crate) new: Vec<Arc<Endpoint>>,
+    /// No longer in the table.
+    pub(crate) gone: Vec<Arc<Endpoint>>,
+}
+
+impl Registry {
+    /// Finds or makes the live state of everything in `table`. `make` is called for an id that is new or has moved to
+    /// another address.
+    pub(crate) fn renew(
+        &mut self,
+        table: &Table,
+        make: impl Fn(&pando_routing::Endpoint) -> Arc<Endpoint>,
+    ) -> Renewal {
+        let mut before = std::mem::take(&mut self.endpoints);
+        let mut new = Vec::new();
+        for (_, wanted) in table.endpoints() {
+            let kept = before.remove(&wanted.id).filter(|live| {
+                let same = live.address == wanted.address;
+                if !same {
+                    self.leaving.push(Arc::clone(live));
+                }
+                same
+            });
+            let live = kept.unwrap_or_else(|| {
+                let made = make(wanted);
+                new.push(Arc::clone(&made));
+                made
+            });
+            self.endpoints.insert(wanted.id, live);
+        }
+        self.leaving.extend(before.into_values());
+        self.renew_pools(table);
+        Renewal { new, gone: self.leaving.clone() }
+    }
+
+    fn renew_pools(&mut self, table: &Table) {
+        for id in table.pools.keys() {
+            self.pools.entry(id.clone()).or_insert_with(|| {
+                let counters = PoolCounters::new(id.clone());
+                Arc::new(PoolLive { counters, turn: AtomicUsize::new(0) })
+            });
+        }
+        self.departed.retain(|id| !table.pools.contains_key(id));
+        let left: Vec<PoolId> = self
+            .pools
+            .keys()
+            .filter(|id| !table.pools.contains_key(id) && !self.departed.contains(id))
+            .cloned()
+            .collect();
+        self.departed.extend(left);
+        let surplus = self.departed.len().saturating_sub(REMEMBERED_POOLS);
+        for id in self.departed.drain(..surplus) {
+            self.pools.remove(&id);
+        }
+    }
+
+    pub(crate) fn endpoint(&self, id: EndpointId) -> Option<&Arc<Endpoint>> {
+        self.endpoints.get(&id)
+    }
+
+    pub(crate) fn pool(&self, id: &PoolId) -> Option<&Arc<PoolLive>> {
+        self.pools.get(id)
+    }
+
+    /// All pools, those that have left the table too.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Arc<PoolLive>> {
+        self.pools.values()
+    }
+
+    /// All endpoints, those that have left the table and still have requests too.
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.values().chain(&self.leaving)
+    }
+
+    /// Forgets endpoints that have left the table and have nothing under way.
+    pub(crate) fn forget_idle(&mut self) {
+        self.leaving.retain(|endpoint| endpoint.in_flight() > 0);
+    }
+}

@@ -1,0 +1,73 @@
+//! What all requests share: the current snapshot, live state, counters, limits.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use pando_rt::clock::Clock;
+use pando_rt::shutdown::Shutdown;
+use uuid::Uuid;
+
+use crate::access_log::LogHandle;
+use crate::live::Registry;
+use crate::settings::Limits;
+use crate::snapshot::Snapshot;
+use crate::stats::sequence::Sequence;
+
+/// Shared by every connection and by the control side.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    /// Tells one start of the proxy from the next.
+    pub(crate) boot: Uuid,
+    /// `None` until there is a table.
+    pub(crate) snapshot: ArcSwapOption<Snapshot>,
+    registry: Mutex<Registry>,
+    pub(crate) sequence: Sequence,
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+    pub(crate) log: Option<LogHandle>,
+    /// Requests that no rule matched.
+    pub(crate) unmatched: AtomicU64,
+    pub(crate) gauges: Gauges,
+    stop: Shutdown,
+}
+
+/// Figures of the process.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) open_connections: AtomicU64,
+    pub(crate) accepted_connections: AtomicU64,
+    pub(crate) open_tunnels: AtomicU64,
+    pub(crate) refused_tables: AtomicU64,
+}
+
+impl Plane {
+    pub(crate) fn new(limits: Limits, log: Option<LogHandle>, stop: Shutdown) -> Self {
+        Self {
+            boot: Uuid::now_v7(),
+            snapshot: ArcSwapOption::empty(),
+            registry: Mutex::default(),
+            sequence: Sequence::default(),
+            clock: Clock::system(),
+            limits,
+            log,
+            unmatched: AtomicU64::new(0),
+            gauges: Gauges::default(),
+            stop,
+        }
+    }
+
+    pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
+        // The registry is changed in one go by code that doesn't panic.
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn current(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.load_full()
+    }
+
+    /// From the shutdown on answers ask clients to close their connections.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.stop.has_begun()
+    }
+}

@@ -1,0 +1,142 @@
+//! Puts the parts together and takes them apart again.
+//!
+//! Two groups of tasks: the clients' end with the shutdown, gracefully; what they
+//! need meanwhile (probes, statistics, the log) ends after them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_rt::shutdown::Shutdown;
+use pando_rt::tasks::Tasks;
+use tokio::sync::Semaphore;
+
+use crate::control::{self, Control, ControlSocket};
+use crate::error::ProxyError;
+use crate::plane::Plane;
+use crate::settings::Settings;
+use crate::tables::{Tables, file, restore};
+use crate::{access_log, listen};
+
+/// For tasks that were told to end at once.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often idle connections are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Serves until `shutdown` begins, lets requests under way end (at most `limits.drain`), and returns.
+///
+/// Runs on the current tokio runtime, which needs its IO and time drivers. Everything that it starts has ended when it
+/// returns.
+///
+/// # Errors
+/// What keeps it from starting: nothing to listen on, a control socket, log or table file that can't be used.
+pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), ProxyError> {
+    let until_clients_left = Shutdown::new();
+    let background = Tasks::new(&until_clients_left);
+    let started = start(settings, &shutdown, &background).await;
+    if let Ok((clients, cut, drain, socket)) = started {
+        shutdown.wait().await;
+        if !clients.finish(drain).await {
+            tracing::warn!(
+                connections = clients.len(),
+                "closing connections whose requests did not end in time"
+            );
+            cut.begin();
+            clients.finish(PATIENCE).await;
+        }
+        background.finish(PATIENCE).await;
+        drop(socket);
+        return Ok(());
+    }
+    background.finish(PATIENCE).await;
+    started.map(|_| ())
+}
+
+type Started = (Tasks, Shutdown, Duration, Option<ControlSocket>);
+
+async fn start(settings: Settings, shutdown: &Shutdown, background: &Tasks) -> Result<Started, ProxyError> {
+    if settings.listeners.is_empty() {
+        return Err(ProxyError::NoListener);
+    }
+    let plane = make_plane(&settings, shutdown, background)?;
+    let tables = Tables::new(Arc::clone(&plane), settings.state_file.clone(), background.clone());
+    let tables = Arc::new(tables);
+    first_table(&settings, &tables, background).await?;
+    let socket = start_control(&settings, &plane, &tables, background)?;
+    let Settings { listeners, metrics_listener, limits, table_file, .. } = settings;
+    if let Some(listener) = metrics_listener {
+        let listener = listen::into_async(listener).map_err(|source| ProxyError::Listener { source })?;
+        let control = Arc::new(Control { plane: Arc::clone(&plane), tables, table_file });
+        background.spawn_until_shutdown(control::serve_metrics(listener, control, background.clone()));
+    }
+    background.spawn_until_shutdown(sweep(Arc::clone(&plane)));
+    let (clients, cut) = (Tasks::new(shutdown), Shutdown::new());
+    let room = Arc::new(Semaphore::new(limits.connections));
+    for listener in listeners {
+        let listener = listen::into_async(listener).map_err(|source| ProxyError::Listener { source })?;
+        let accept =
+            listen::accept(listener, Arc::clone(&plane), clients.clone(), Arc::clone(&room), cut.clone());
+        clients.spawn(accept);
+    }
+    Ok((clients, cut, limits.drain, socket))
+}
+
+fn make_plane(
+    settings: &Settings,
+    shutdown: &Shutdown,
+    background: &Tasks,
+) -> Result<Arc<Plane>, ProxyError> {
+    let log = settings.access_log.as_ref().map(access_log::open).transpose()?.map(|(handle, writer)| {
+        background.spawn(writer.run(background.shutdown().clone()));
+        handle
+    });
+    Ok(Arc::new(Plane::new(settings.limits.clone(), log, shutdown.clone())))
+}
+
+/// From the file, if there is one; else what was in use when the proxy ran last.
+async fn first_table(
+    settings: &Settings,
+    tables: &Arc<Tables>,
+    background: &Tasks,
+) -> Result<(), ProxyError> {
+    if let Some(path) = &settings.table_file {
+        let held = file::start(tables, path).await?;
+        background.spawn_until_shutdown(file::watch(Arc::clone(tables), path.clone(), held));
+        return Ok(());
+    }
+    if let Some(table) = settings.state_file.as_deref().and_then(restore::read) {
+        // It was checked when it was read.
+        if let Err(refusal) = tables.install(table).await {
+            tracing::error!(%refusal, "the last table cannot be used");
+        }
+    }
+    Ok(())
+}
+
+fn start_control(
+    settings: &Settings,
+    plane: &Arc<Plane>,
+    tables: &Arc<Tables>,
+    background: &Tasks,
+) -> Result<Option<ControlSocket>, ProxyError> {
+    let Some(path) = settings.control_socket.clone() else { return Ok(None) };
+    let failed = |source| ProxyError::ControlSocket { path: path.clone(), source };
+    let (socket, listener) = control::bind(path.clone()).map_err(failed)?;
+    let listener = tokio::net::UnixListener::from_std(listener).map_err(failed)?;
+    let control = Control {
+        plane: Arc::clone(plane),
+        tables: Arc::clone(tables),
+        table_file: settings.table_file.clone(),
+    };
+    background.spawn_until_shutdown(control::serve_socket(listener, Arc::new(control), background.clone()));
+    Ok(Some(socket))
+}
+
+/// Closes idle connections to endpoints that are too old or were closed at the other end.
+async fn sweep(plane: Arc<Plane>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let endpoints: Vec<_> = plane.registry().endpoints().cloned().collect();
+        endpoints.iter().for_each(|endpoint| endpoint.idle.sweep());
+    }
+}

@@ -1,0 +1,84 @@
+//! What a proxy is told when it starts; everything else comes with its table.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a proxy listens, where its tables come from and what it may use.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// Bound and listening already, maybe shared with another process; see [`crate::Listeners`].
+    pub listeners: Vec<TcpListener>,
+    /// A Unix socket (mode 0660) with `PUT`/`GET /v1/table`, `GET /v1/stats` and `GET /metrics`.
+    pub control_socket: Option<PathBuf>,
+    /// A table to read at the start and whenever the file changes. The control socket then refuses tables.
+    pub table_file: Option<PathBuf>,
+    /// Where the last table is kept for the next start. Written before a table is acknowledged.
+    pub state_file: Option<PathBuf>,
+    /// A line for each request. `None`: no access log.
+    pub access_log: Option<AccessLog>,
+    /// Serves `GET /metrics`, and nothing else, over TCP.
+    pub metrics_listener: Option<TcpListener>,
+    pub limits: Limits,
+}
+
+/// Where the access log goes and how its lines look.
+#[derive(Debug, Clone)]
+pub struct AccessLog {
+    pub format: LogFormat,
+    pub target: LogTarget,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// The combined format of Apache and nginx.
+    Combined,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    Stdout,
+    /// Appended to; opened anew when it was renamed or removed, so that log rotation needs no signal.
+    File(PathBuf),
+}
+
+/// Bounds. The defaults are those of a public entry point.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Client connections at a time; more wait in the listener's queue. Default 16384.
+    pub connections: usize,
+    /// Bytes of a request's head; more are answered 431. Default 64 KiB, at least 8 KiB.
+    pub head_bytes: usize,
+    /// From a request's first byte to the end of its head; then 408. Default 10 s.
+    pub head_time: Duration,
+    /// A client's connection without a request. Default 75 s.
+    pub client_idle: Duration,
+    /// A client that takes no byte while there are some for it. Default 60 s.
+    pub client_stall: Duration,
+    /// A connection to an endpoint without a request. Default 50 s, below what most servers allow.
+    pub upstream_idle: Duration,
+    /// Idle connections kept for one endpoint. Default 128.
+    pub upstream_idle_connections: usize,
+    /// How long an acknowledgement waits for the first probes of new endpoints. Default 300 ms.
+    pub first_look: Duration,
+    /// How long requests may go on after the shutdown began. Default 30 s.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            head_bytes: 64 << 10,
+            head_time: Duration::from_secs(10),
+            client_idle: Duration::from_secs(75),
+            client_stall: Duration::from_secs(60),
+            upstream_idle: Duration::from_secs(50),
+            upstream_idle_connections: 128,
+            first_look: Duration::from_millis(300),
+            drain: Duration::from_secs(30),
+        }
+    }
+}

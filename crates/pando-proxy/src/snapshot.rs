@@ -1,0 +1,64 @@
+//! One immutable view of a table with the live state behind it.
+//!
+//! Requests load the current one and match and pick from it. Swapping it is what a
+//! new table does; see `tables`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use pando_routing::{Algorithm, EndpointId, EndpointState, Match, Matcher, PoolId, Table, Timeouts};
+
+use crate::live::{Endpoint, PoolLive, Registry};
+
+/// A table, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) table: Arc<Table>,
+    matcher: Matcher,
+    pools: HashMap<PoolId, Arc<PoolView>>,
+}
+
+/// One pool of one table.
+#[derive(Debug)]
+pub(crate) struct PoolView {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) timeouts: Timeouts,
+    /// Endpoints that the table calls active, in rotation or not.
+    pub(crate) active: Box<[Arc<Endpoint>]>,
+    pub(crate) live: Arc<PoolLive>,
+}
+
+impl Snapshot {
+    /// `registry` must have been renewed with `table`.
+    pub(crate) fn new(table: Arc<Table>, registry: &Registry) -> Self {
+        let matcher = Matcher::new(&table);
+        let view = |(id, pool): (&PoolId, &pando_routing::Pool)| {
+            let live = Arc::clone(registry.pool(id)?);
+            let active = pool
+                .endpoints
+                .iter()
+                .filter(|endpoint| endpoint.state == EndpointState::Active)
+                .filter_map(|endpoint| registry.endpoint(endpoint.id).cloned())
+                .collect();
+            let view = PoolView { algorithm: pool.algorithm, timeouts: pool.timeouts, active, live };
+            Some((id.clone(), Arc::new(view)))
+        };
+        let pools = table.pools.iter().filter_map(view).collect();
+        Self { table, matcher, pools }
+    }
+
+    /// The rule and the pool for a request.
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<(Match<'_>, &Arc<PoolView>)> {
+        let found = self.matcher.find(host, path)?;
+        Some((found, self.pools.get(found.pool)?))
+    }
+
+    /// Every endpoint that the table calls active.
+    pub(crate) fn active(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.pools.values().flat_map(|pool| pool.active.iter())
+    }
+
+    pub(crate) fn not_in_rotation(&self) -> BTreeSet<EndpointId> {
+        self.active().filter(|endpoint| !endpoint.in_rotation()).map(|endpoint| endpoint.id).collect()
+    }
+}

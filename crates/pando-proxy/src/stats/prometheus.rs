@@ -1,0 +1,208 @@
+//! The metrics page, in Prometheus' text format.
+
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pando_routing::{Latency, PoolId};
+
+use crate::live::{Endpoint, PoolLive};
+use crate::plane::Plane;
+use crate::snapshot::Snapshot;
+
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Bounds of the latency histogram: 2ⁿ µs for these n, from 0.25 ms to 134 s. Our own buckets end there exactly.
+const OCTAVES: std::ops::RangeInclusive<u32> = 8..=27;
+
+/// The whole page.
+pub(crate) fn page(plane: &Plane) -> String {
+    let snapshot = plane.current();
+    let registry = plane.registry();
+    let mut pools: Vec<Arc<PoolLive>> = registry.pools().cloned().collect();
+    drop(registry);
+    pools.sort_by(|a, b| a.counters.id.cmp(&b.counters.id));
+    let mut page = Page::default();
+    process(plane, snapshot.as_deref(), &mut page);
+    for pool in &pools {
+        of_pool(pool, &mut page);
+    }
+    if let Some(snapshot) = snapshot {
+        endpoints(plane, &snapshot, &mut page);
+    }
+    page.render()
+}
+
+fn process(plane: &Plane, snapshot: Option<&Snapshot>, page: &mut Page) {
+    let gauges = &plane.gauges;
+    let version = snapshot.map(|snapshot| snapshot.table.version).unwrap_or_default();
+    page.gauge("pando_proxy_table_epoch", "Epoch of the table in use.", "", version.epoch);
+    page.gauge("pando_proxy_table_revision", "Revision of the table in use.", "", version.revision);
+    let open = gauges.open_connections.load(Relaxed);
+    page.gauge("pando_proxy_connections", "Client connections open.", "", open);
+    let tunnels = gauges.open_tunnels.load(Relaxed);
+    page.gauge("pando_proxy_upgraded_connections", "Upgraded connections open.", "", tunnels);
+    let accepted = gauges.accepted_connections.load(Relaxed);
+    page.counter("pando_proxy_connections_accepted_total", "Client connections accepted.", "", accepted);
+    let unmatched = plane.unmatched.load(Relaxed);
+    page.counter("pando_proxy_unmatched_total", "Requests that no rule matched.", "", unmatched);
+    let refused = gauges.refused_tables.load(Relaxed);
+    page.counter("pando_proxy_tables_refused_total", "Tables that were refused.", "", refused);
+    if let Some(log) = &plane.log {
+        let help = "Access log lines dropped since the log was slower than the traffic.";
+        page.counter("pando_proxy_access_log_dropped_total", help, "", log.dropped());
+    }
+}
+
+fn of_pool(pool: &PoolLive, page: &mut Page) {
+    let stats = pool.counters.read();
+    let label = format!("pool=\"{}\"", escaped(&pool.counters.id.0));
+    for (class, count) in (1..).zip(stats.by_class) {
+        let labels = format!("{label},class=\"{class}xx\"");
+        page.counter("pando_proxy_requests_total", "Requests answered in whole.", &labels, count);
+    }
+    let help = "Requests that failed by no fault of the client.";
+    page.counter("pando_proxy_failed_total", help, &label, stats.failed);
+    page.counter("pando_proxy_retries_total", "Tries beyond the first.", &label, stats.retries);
+    page.counter("pando_proxy_cancelled_total", "Requests that the client gave up.", &label, stats.cancelled);
+    page.histogram(&label, &stats.latency, pool.counters.latency_micros());
+}
+
+fn endpoints(plane: &Plane, snapshot: &Snapshot, page: &mut Page) {
+    let registry = plane.registry();
+    for (pool, endpoint) in snapshot.table.endpoints() {
+        if let Some(live) = registry.endpoint(endpoint.id) {
+            of_endpoint(pool, &endpoint.name, live, page);
+        }
+    }
+}
+
+fn of_endpoint(pool: &PoolId, name: &str, live: &Endpoint, page: &mut Page) {
+    let (pool, name) = (escaped(&pool.0), escaped(name));
+    let label =
+        format!("pool=\"{pool}\",endpoint=\"{}\",name=\"{name}\",address=\"{}\"", live.id, live.address);
+    for (class, count) in (1..).zip(live.counters.by_class()) {
+        let labels = format!("{label},class=\"{class}xx\"");
+        page.counter(
+            "pando_proxy_endpoint_requests_total",
+            "Requests that the endpoint answered.",
+            &labels,
+            count,
+        );
+    }
+    let help = "Requests that failed at the endpoint.";
+    page.counter("pando_proxy_endpoint_failed_total", help, &label, live.counters.failures());
+    page.gauge("pando_proxy_endpoint_in_flight", "Requests under way.", &label, live.in_flight());
+    let idle = live.idle.len() as u64;
+    page.gauge("pando_proxy_endpoint_idle_connections", "Connections kept for later.", &label, idle);
+    let rotation = u64::from(live.in_rotation());
+    page.gauge("pando_proxy_endpoint_in_rotation", "1: gets new requests.", &label, rotation);
+}
+
+/// Families by name, each with its samples together, as the format wants it.
+#[derive(Debug, Default)]
+struct Page(BTreeMap<&'static str, Family>);
+
+#[derive(Debug)]
+struct Family {
+    kind: &'static str,
+    help: &'static str,
+    samples: String,
+}
+
+impl Page {
+    fn counter(&mut self, name: &'static str, help: &'static str, labels: &str, value: u64) {
+        self.sample(name, "counter", help, "", labels, value);
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &'static str, labels: &str, value: u64) {
+        self.sample(name, "gauge", help, "", labels, value);
+    }
+
+    fn histogram(&mut self, label: &str, latency: &Latency, sum_micros: u64) {
+        const NAME: &str = "pando_proxy_request_duration_seconds";
+        const HELP: &str = "From a request's head to the last byte of its answer.";
+        let total = latency.count();
+        for octave in OCTAVES {
+            let bound = 1u64 << octave;
+            let below = (0..latency.buckets.len()).take_while(|n| Latency::upper_micros(*n) <= bound);
+            let count: u64 = below.map(|n| latency.buckets[n]).sum();
+            let labels = format!("{label},le=\"{}\"", seconds(bound));
+            self.sample(NAME, "histogram", HELP, "_bucket", &labels, count);
+        }
+        self.sample(NAME, "histogram", HELP, "_bucket", &format!("{label},le=\"+Inf\""), total);
+        self.sample(NAME, "histogram", HELP, "_sum", label, seconds(sum_micros));
+        self.sample(NAME, "histogram", HELP, "_count", label, total);
+    }
+
+    fn sample(
+        &mut self,
+        name: &'static str,
+        kind: &'static str,
+        help: &'static str,
+        suffix: &str,
+        labels: &str,
+        value: impl Display,
+    ) {
+        let family = self.0.entry(name).or_insert_with(|| Family { kind, help, samples: String::new() });
+        // Writing to a string doesn't fail.
+        let _ = match labels {
+            "" => writeln!(family.samples, "{name}{suffix} {value}"),
+            labels => writeln!(family.samples, "{name}{suffix}{{{labels}}} {value}"),
+        };
+    }
+
+    fn render(self) -> String {
+        let mut text = String::new();
+        for (name, Family { kind, help, samples }) in self.0 {
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{samples}");
+        }
+        text
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_a_family_stand_together_under_its_head() {
+        let mut page = Page::default();
+        page.counter("b", "B.", "x=\"1\"", 1);
+        page.gauge("a", "A.", "", 2);
+        page.counter("b", "B.", "x=\"2\"", 3);
+        let expected =
+            "# HELP a A.\n# TYPE a gauge\na 2\n# HELP b B.\n# TYPE b counter\nb{x=\"1\"} 1\nb{x=\"2\"} 3\n";
+        assert_eq!(page.render(), expected);
+    }
+
+    #[test]
+    fn histogram_counts_add_up() {
+        let mut latency = Latency { buckets: vec![0; Latency::BUCKETS] };
+        for micros in [100, 255, 256, 1_000_000, 1_000_000_000] {
+            latency.buckets[Latency::bucket_of(micros)] += 1;
+        }
+        let mut page = Page::default();
+        page.histogram("pool=\"p\"", &latency, 1_001_000_611);
+        let text = page.render();
+        assert!(text.contains("le=\"0.000256\"} 2\n"), "{text}");
+        assert!(text.contains("le=\"1.048576\"} 4\n"), "{text}");
+        assert!(text.contains("le=\"+Inf\"} 5\n") && text.contains("_count{pool=\"p\"} 5\n"), "{text}");
+        assert!(text.contains("_sum{pool=\"p\"} 1001.000611\n"), "{text}");
+    }
+
+    #[test]
+    fn labels_cannot_break_the_page() {
+        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+}

@@ -1,0 +1,46 @@
+//! The answer to `GET /v1/stats`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use pando_routing::{EndpointId, ProxyStats};
+
+use crate::plane::Plane;
+
+/// The longest that one poll waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// The state once the sequence is beyond `after`, or when `wait` is over.
+pub(crate) async fn poll(plane: &Plane, after: u64, wait: Duration) -> ProxyStats {
+    plane.sequence.wait_beyond(after, wait.min(LONGEST_WAIT)).await;
+    stats(plane)
+}
+
+/// The state now. The sequence is read first: what changes while the rest is read wakes the next poll.
+pub(crate) fn stats(plane: &Plane) -> ProxyStats {
+    let sequence = plane.sequence.now();
+    let snapshot = plane.current();
+    let mut registry = plane.registry();
+    registry.forget_idle();
+    ProxyStats {
+        boot: plane.boot,
+        sequence,
+        version: snapshot.as_ref().map(|snapshot| snapshot.table.version),
+        not_in_rotation: snapshot.map(|snapshot| snapshot.not_in_rotation()).unwrap_or_default(),
+        in_flight: in_flight(&registry),
+        pools: registry.pools().map(|pool| (pool.counters.id.clone(), pool.counters.read())).collect(),
+        unmatched: plane.unmatched.load(Relaxed),
+    }
+}
+
+fn in_flight(registry: &crate::live::Registry) -> BTreeMap<EndpointId, u64> {
+    let mut all = BTreeMap::new();
+    for endpoint in registry.endpoints() {
+        let count = endpoint.in_flight();
+        if count > 0 {
+            *all.entry(endpoint.id).or_default() += count;
+        }
+    }
+    all
+}

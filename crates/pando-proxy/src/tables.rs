@@ -1,0 +1,170 @@
+//! New tables: checked, kept on disk, swapped in, acknowledged.
+//!
+//! The order of a swap is what keeps requests from falling between two tables.
+//! Endpoints that (re)enter are made ready before the snapshot that offers them is in
+//! place; endpoints that leave are closed to new requests after the snapshot that
+//! doesn't offer them is. A request that chose from the old snapshot too late is
+//! turned away by the endpoint itself and looks into the new one.
+
+pub(crate) mod file;
+pub(crate) mod restore;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pando_routing::{Acknowledgement, EndpointState, Table, TableVersion};
+use pando_rt::tasks::Tasks;
+use tokio::sync::Mutex;
+
+use crate::error::Refusal;
+use crate::health;
+use crate::live::endpoint::Endpoint;
+use crate::live::idle::IdleLinks;
+use crate::plane::Plane;
+use crate::snapshot::Snapshot;
+
+/// Takes tables, one at a time.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    plane: Arc<Plane>,
+    state_file: Option<PathBuf>,
+    /// Probers belong here.
+    tasks: Tasks,
+    turn: Mutex<()>,
+}
+
+impl Tables {
+    pub(crate) fn new(plane: Arc<Plane>, state_file: Option<PathBuf>, tasks: Tasks) -> Self {
+        Self { plane, state_file, tasks, turn: Mutex::new(()) }
+    }
+
+    /// Takes a table that carries an order of versions: lower ones are refused, the same one again is fine.
+    ///
+    /// # Errors
+    /// Why it was refused; the table in use stays.
+    pub(crate) async fn offer(&self, table: Table) -> Result<Acknowledgement, Refusal> {
+        let turn = self.turn.lock().await;
+        table.validate()?;
+        let held = self.plane.current();
+        if is_news(held.as_deref().map(|snapshot| &*snapshot.table), &table)? {
+            let table = Arc::new(table);
+            self.persist(&table).await?;
+            self.swap(table);
+        }
+        drop(turn);
+        Ok(self.acknowledge().await)
+    }
+
+    /// Takes a table whose source is the only authority, whatever its version.
+    ///
+    /// # Errors
+    /// What is wrong with it; the table in use stays.
+    pub(crate) async fn install(&self, table: Table) -> Result<Acknowledgement, Refusal> {
+        let turn = self.turn.lock().await;
+        table.validate()?;
+        self.swap(Arc::new(table));
+        drop(turn);
+        Ok(self.acknowledge().await)
+    }
+
+    async fn persist(&self, table: &Arc<Table>) -> Result<(), Refusal> {
+        let Some(path) = self.state_file.clone() else { return Ok(()) };
+        let name = path.display().to_string();
+        let table = Arc::clone(table);
+        let write = tokio::task::spawn_blocking(move || restore::write(&path, &table));
+        let written = write.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        written.map_err(|source| Refusal::Persist { path: name, source })
+    }
+
+    /// Waits a little for the first looks at new endpoints, then says who is not in rotation.
+    async fn acknowledge(&self) -> Acknowledgement {
+        let looked = || {
+            let snapshot = self.plane.snapshot.load();
+            snapshot
+                .as_ref()
+                .is_none_or(|snapshot| snapshot.active().all(|endpoint| endpoint.was_looked_at()))
+        };
+        self.plane.sequence.wait_until(looked, self.plane.limits.first_look).await;
+        let snapshot = self.plane.current();
+        snapshot.map_or_else(Acknowledgement::default, |snapshot| Acknowledgement {
+            version: snapshot.table.version,
+            not_in_rotation: snapshot.not_in_rotation(),
+        })
+    }
+
+    /// See the module's documentation for the order.
+    fn swap(&self, table: Arc<Table>) {
+        let version = table.version;
+        let mut registry = self.plane.registry();
+        let renewal = registry.renew(&table, |endpoint| self.make(endpoint));
+        for (pool, endpoint) in table.endpoints() {
+            if endpoint.state == EndpointState::Active
+                && let (Some(live), Some(pool)) = (registry.endpoint(endpoint.id), table.pools.get(pool))
+            {
+                live.activate(&Arc::new(pool.probe.clone()));
+            }
+        }
+        self.plane.snapshot.store(Some(Arc::new(Snapshot::new(Arc::clone(&table), &registry))));
+        for (_, endpoint) in table.endpoints() {
+            if let EndpointState::Draining { deadline_millis } = endpoint.state
+                && let Some(live) = registry.endpoint(endpoint.id)
+            {
+                live.drain(deadline_millis);
+            }
+        }
+        let now = self.plane.clock.now_millis();
+        renewal.gone.iter().for_each(|endpoint| endpoint.retire(now));
+        registry.forget_idle();
+        drop(registry);
+        for endpoint in renewal.new {
+            self.tasks.spawn_until_shutdown(health::probe(endpoint));
+        }
+        self.plane.sequence.bump();
+        tracing::info!(%version, "a table is in use");
+    }
+
+    fn make(&self, endpoint: &pando_routing::Endpoint) -> Arc<Endpoint> {
+        let limits = &self.plane.limits;
+        let idle = IdleLinks::new(limits.upstream_idle_connections, limits.upstream_idle);
+        Arc::new(Endpoint::new(endpoint.id, endpoint.address, idle, self.plane.sequence.clone()))
+    }
+}
+
+/// Whether `offered` replaces `held`; false: it is the same.
+fn is_news(held: Option<&Table>, offered: &Table) -> Result<bool, Refusal> {
+    let Some(held) = held else { return Ok(true) };
+    let text = |version: TableVersion| version.to_string();
+    match offered.version.cmp(&held.version) {
+        std::cmp::Ordering::Greater => Ok(true),
+        std::cmp::Ordering::Equal if offered.same_content(held) => Ok(false),
+        std::cmp::Ordering::Equal => Err(Refusal::Conflict(text(held.version))),
+        std::cmp::Ordering::Less => {
+            Err(Refusal::Lower { offered: text(offered.version), held: text(held.version) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pando_routing::{Pool, PoolId};
+
+    use super::*;
+
+    fn table(epoch: u64, revision: u64, pool: Option<&str>) -> Table {
+        let pools = pool.map(|name| (PoolId(name.to_owned()), Pool::default()));
+        let version = TableVersion { epoch, revision };
+        Table { schema: 1, version, pools: pools.into_iter().collect(), ..Table::default() }
+    }
+
+    #[test]
+    fn only_higher_versions_are_news() {
+        let held = table(2, 5, None);
+        assert!(is_news(None, &held).unwrap());
+        assert!(is_news(Some(&held), &table(2, 6, None)).unwrap());
+        assert!(is_news(Some(&held), &table(3, 0, None)).unwrap());
+        assert!(!is_news(Some(&held), &table(2, 5, None)).unwrap());
+        assert!(matches!(is_news(Some(&held), &table(2, 5, Some("p"))), Err(Refusal::Conflict(_))));
+        assert!(matches!(is_news(Some(&held), &table(2, 4, None)), Err(Refusal::Lower { .. })));
+        assert!(matches!(is_news(Some(&held), &table(1, 9, None)), Err(Refusal::Lower { .. })));
+    }
+}

@@ -1,0 +1,91 @@
+//! Time for connections: a coarse monotonic count, and an alarm that is cheap to postpone.
+//!
+//! Deadlines move with every byte. An [`Alarm`] therefore isn't set anew when its
+//! deadline moves further away: it rings early, looks, and goes back to sleep.
+
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+/// Milliseconds since the program first asked; never 0, so that 0 can stand for "not set".
+pub(crate) fn ticks() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = START.get_or_init(Instant::now).elapsed();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+/// A duration in ticks.
+pub(crate) fn span(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Wakes its task at a deadline that may change from poll to poll.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    armed: u64,
+}
+
+impl Alarm {
+    /// Ready once `deadline` (in [`ticks`]) has passed; otherwise the task is woken by then.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: u64) -> Poll<()> {
+        if self.sleep.is_none() || deadline < self.armed {
+            let now = ticks();
+            if now >= deadline {
+                return Poll::Ready(());
+            }
+            self.arm(deadline, now);
+        }
+        while let Some(sleep) = &mut self.sleep {
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = ticks();
+            if now >= deadline {
+                // Armed at a past moment: the next poll arms it again.
+                self.armed = u64::MAX;
+                return Poll::Ready(());
+            }
+            self.arm(deadline, now);
+        }
+        Poll::Pending
+    }
+
+    fn arm(&mut self, deadline: u64, now: u64) {
+        self.armed = deadline;
+        let at = tokio::time::Instant::now() + Duration::from_millis(deadline - now);
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(at),
+            None => self.sleep = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_alarm_follows_its_deadline_both_ways() {
+        let start = ticks();
+        let mut alarm = Alarm::default();
+        let far = start + 60_000;
+        poll_fn(|cx| {
+            assert!(alarm.poll(cx, far).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        poll_fn(|cx| alarm.poll(cx, start + 30)).await;
+        assert!(ticks() >= start + 30);
+        // After it rang it can be used again.
+        let again = ticks() + 20;
+        poll_fn(|cx| alarm.poll(cx, again)).await;
+        assert!(ticks() >= again);
+        assert!(ticks() < start + 10_000);
+    }
+}

@@ -1,0 +1,115 @@
+//! An upgraded connection: bytes both ways until one side has enough.
+//!
+//! What is in the bytes is looked at for one purpose. When the endpoint has to go, a
+//! WebSocket is told so with a close frame, and that frame may only stand between
+//! two others.
+
+mod frames;
+mod pump;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Response;
+use pando_rt::shutdown::Shutdown;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Download, Stream};
+use crate::forward::{Reply, Tally};
+use crate::live::Lease;
+use crate::plane::Plane;
+use crate::time::{Alarm, span, ticks};
+use pump::{Direction, Pump};
+
+/// How long both sides have to say goodbye once they were told.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// The endpoint's side of an agreed upgrade.
+#[derive(Debug)]
+pub(crate) struct Switched {
+    pub(crate) upstream: Stream,
+    /// What the endpoint has said already.
+    pub(crate) first: Bytes,
+    pub(crate) lease: Lease,
+    pub(crate) is_websocket: bool,
+    /// The longest time without a byte either way.
+    pub(crate) idle: Duration,
+}
+
+/// An upgrade whose head is on its way to the client.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    switched: Switched,
+    tally: Tally,
+}
+
+impl Tunnel {
+    /// The answer to the client, and the tunnel that begins after it. The request counts as answered here.
+    pub(crate) fn agree(response: Response<()>, switched: Switched, mut tally: Tally) -> Reply {
+        tally.count_whole();
+        let response = response.map(|()| Download::nothing());
+        Reply::Tunnel(response, Box::new(Self { switched, tally }))
+    }
+
+    /// Passes bytes until both sides have closed, one breaks, nothing moves for too long, or the endpoint (or the proxy)
+    /// has to go.
+    pub(crate) async fn run(self, client: Stream, first: Bytes, plane: &Plane, stop: &Shutdown) {
+        let Self { switched, mut tally } = self;
+        plane.gauges.open_tunnels.fetch_add(1, Relaxed);
+        let to_client = pass(&switched, client, first, stop).await;
+        plane.gauges.open_tunnels.fetch_sub(1, Relaxed);
+        tally.sent(usize::try_from(to_client).unwrap_or(usize::MAX));
+    }
+}
+
+/// Answers how many bytes went to the client.
+async fn pass(switched: &Switched, client: Stream, first: Bytes, stop: &Shutdown) -> u64 {
+    let Switched { upstream, first: upstream_first, lease, is_websocket, idle } = switched;
+    let moved = AtomicU64::new(ticks());
+    let sent = AtomicU64::new(0);
+    let goodbye = CancellationToken::new();
+    let down = Pump::new(Direction::ToClient, *is_websocket, &moved, &goodbye, &sent);
+    let up = Pump::new(Direction::ToEndpoint, *is_websocket, &moved, &goodbye, &sent);
+    let both = async {
+        tokio::try_join!(
+            down.run(upstream.clone(), client.clone(), upstream_first.clone()),
+            up.run(client.clone(), upstream.clone(), first),
+        )
+    };
+    let farewell = async {
+        closing_time(lease.endpoint.closing(), stop).await;
+        if *is_websocket {
+            goodbye.cancel();
+            tokio::time::sleep(GOODBYE).await;
+        }
+    };
+    tokio::select! {
+        // Whichever ends first ends the tunnel; dropping the others closes both connections.
+        _ = both => {}
+        () = farewell => {}
+        () = silence(&moved, *idle) => {}
+    }
+    sent.load(Relaxed)
+}
+
+/// Waits until the endpoint's deadline has passed, or the proxy ends.
+async fn closing_time(mut closing: watch::Receiver<Option<i64>>, stop: &Shutdown) {
+    loop {
+        let deadline = *closing.borrow_and_update();
+        let left = deadline.map(|at| at.saturating_sub(pando_rt::clock::Clock::system().now_millis()));
+        let left = left.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
+        tokio::select! {
+            () = stop.wait() => return,
+            // A deadline that moved, or was taken back, is looked at anew.
+            changed = closing.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => return,
+        }
+    }
+}
+
+async fn silence(moved: &AtomicU64, most: Duration) {
+    let mut alarm = Alarm::default();
+    std::future::poll_fn(|cx| alarm.poll(cx, moved.load(Relaxed).saturating_add(span(most)))).await;
+}

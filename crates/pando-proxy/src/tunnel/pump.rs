@@ -1,0 +1,123 @@
+//! One direction of a tunnel.
+
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use super::frames::{Frames, going_away};
+use crate::engine::Stream;
+use crate::time::ticks;
+
+/// Bytes read at a time. Two of these are what an open WebSocket costs.
+const BUFFER: usize = 8 << 10;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    ToClient,
+    ToEndpoint,
+}
+
+/// Moves bytes one way until their source ends.
+#[derive(Debug)]
+pub(super) struct Pump<'a> {
+    direction: Direction,
+    /// Only for WebSockets.
+    frames: Option<Frames>,
+    moved: &'a AtomicU64,
+    goodbye: &'a CancellationToken,
+    sent_to_client: &'a AtomicU64,
+    said_goodbye: bool,
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(
+        direction: Direction,
+        is_websocket: bool,
+        moved: &'a AtomicU64,
+        goodbye: &'a CancellationToken,
+        sent_to_client: &'a AtomicU64,
+    ) -> Self {
+        let frames = is_websocket.then(Frames::default);
+        Self { direction, frames, moved, goodbye, sent_to_client, said_goodbye: false }
+    }
+
+    /// Ends when the source does, having told the sink; or, after a goodbye, when the source has answered it.
+    ///
+    /// # Errors
+    /// A broken connection: what one side can't say the other waits for in vain.
+    pub(super) async fn run(mut self, mut from: Stream, mut to: Stream, first: Bytes) -> io::Result<()> {
+        self.pump(&mut from, &mut to, first).await?;
+        to.shutdown().await
+    }
+
+    async fn pump(&mut self, from: &mut Stream, to: &mut Stream, first: Bytes) -> io::Result<()> {
+        let goodbye = self.goodbye.clone();
+        let mut told = pin!(goodbye.cancelled());
+        let mut hurry = false;
+        let mut buffer = vec![0; BUFFER];
+        self.forward(&first, to, hurry).await?;
+        loop {
+            let count = tokio::select! {
+                // Reading is cancel-safe: nothing is lost when the goodbye comes first.
+                () = &mut told, if !hurry => {
+                    hurry = true;
+                    self.forward(&[], to, hurry).await?;
+                    continue;
+                }
+                count = from.read(&mut buffer) => count?,
+            };
+            if count == 0 {
+                return Ok(());
+            }
+            self.forward(&buffer[..count], to, hurry).await?;
+            if self.is_done() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Passes bytes on; in a hurry only to the end of the current frame, then says goodbye and drops what follows.
+    async fn forward(&mut self, bytes: &[u8], to: &mut Stream, hurry: bool) -> io::Result<()> {
+        let passed = match &mut self.frames {
+            Some(frames) if self.said_goodbye => {
+                frames.follow(bytes);
+                return Ok(());
+            }
+            // A side that has said goodbye itself isn't interrupted.
+            Some(frames) if hurry && !frames.close_seen() => frames.follow_to_boundary(bytes),
+            Some(frames) => {
+                frames.follow(bytes);
+                bytes.len()
+            }
+            None => bytes.len(),
+        };
+        self.write(&bytes[..passed], to).await?;
+        let ripe = |frames: &Frames| hurry && frames.is_between() && !frames.close_seen();
+        if self.frames.as_ref().is_some_and(ripe) {
+            self.write(&going_away(self.direction == Direction::ToEndpoint), to).await?;
+            self.said_goodbye = true;
+            if let Some(frames) = &mut self.frames {
+                frames.follow(&bytes[passed..]);
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&self, bytes: &[u8], to: &mut Stream) -> io::Result<()> {
+        to.write_all(bytes).await?;
+        self.moved.store(ticks(), Relaxed);
+        if self.direction == Direction::ToClient {
+            self.sent_to_client.fetch_add(bytes.len() as u64, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// After a goodbye nothing is waited for but the source's own.
+    fn is_done(&self) -> bool {
+        self.said_goodbye && self.frames.as_ref().is_some_and(Frames::close_seen)
+    }
+}

@@ -1,0 +1,357 @@
+//! Clients and endpoints that mean harm, or behave as if.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Response;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{App, Client, Origin, Proxy, TableBuilder, until, within};
+
+async fn serving(app: &App) -> Proxy {
+    let proxy = Proxy::start().await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    proxy
+}
+
+#[tokio::test]
+async fn a_head_that_trickles_in_runs_out_of_time() {
+    let app = App::named("ok").await;
+    let proxy = Proxy::start_with(|settings, _| settings.limits.head_time = Duration::from_millis(400)).await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    // On a fresh connection, and on one that has been served.
+    for served in [false, true] {
+        let mut client = proxy.client().await;
+        if served {
+            assert_eq!(client.get("/").await.status, 200);
+        }
+        let started = Instant::now();
+        let (mut reader, mut writer) = client.stream.get_mut().split();
+        let trickle = async {
+            for byte in b"GET / HTTP/1.1\r\nx-slow: ".iter().cycle() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                if writer.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let mut answer = Vec::new();
+        let read = async {
+            // Writing to a closed connection may reset it after the answer.
+            let _ = reader.read_to_end(&mut answer).await;
+        };
+        within("the end", async {
+            tokio::select! { () = trickle => {}, () = read => {} }
+        })
+        .await;
+        assert!(answer.starts_with(b"HTTP/1.1 408"), "{:?}", String::from_utf8_lossy(&answer));
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+    assert_eq!(app.count(), 1);
+}
+
+#[tokio::test]
+async fn heads_have_a_largest_size() {
+    let app = App::named("ok").await;
+    let proxy = serving(&app).await;
+    let large = format!("GET / HTTP/1.1\r\nhost: a\r\nx-large: {}\r\n\r\n", "x".repeat(60_000));
+    assert_eq!(proxy.client().await.request(&large).await.status, 200);
+    let too_large = format!("GET / HTTP/1.1\r\nhost: a\r\nx-large: {}\r\n\r\n", "x".repeat(70_000));
+    let endless = format!("GET / HTTP/1.1\r\nhost: a\r\nx-large: {}", "x".repeat(500_000));
+    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(1_000));
+    for request in [too_large, endless, many] {
+        let mut client = proxy.client().await;
+        // The answer may come, and the connection end, before all is sent.
+        let _ = client.stream.get_mut().write_all(request.as_bytes()).await;
+        assert_eq!(client.response().await.status, 431);
+        assert_eq!(client.rest().await, b"");
+    }
+    let long = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "x".repeat(66_000));
+    let status = proxy.client().await.request(&long).await.status;
+    assert!(matches!(status, 414 | 431), "{status}");
+    assert_eq!(app.count(), 1);
+}
+
+/// Whatever a front and a back could read in two ways is refused, or passed on in one.
+#[tokio::test]
+async fn ambiguous_framing_never_reaches_an_endpoint_as_such() {
+    let app = App::answering(|seen| Response::new(seen.body.clone())).await;
+    let proxy = serving(&app).await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n";
+    for head in [
+        "content-length: 4\r\ncontent-length: 5",
+        "content-length: 4, 5",
+        "content-length: +4",
+        "content-length: -4",
+        "content-length: 0x4",
+        "content-length: 18446744073709551618",
+        "content-length : 4",
+        "content-length: 4\r\n folded: 1",
+        "transfer-encoding: chunked, identity",
+        "transfer-encoding: xchunked",
+        "transfer-encoding : chunked",
+        "x: a\rb",
+        "x: a\0b",
+        "x",
+        ": y",
+    ] {
+        let mut client = proxy.client().await;
+        client.send(format!("POST /first HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n0\r\n\r\n{smuggled}")).await;
+        let answer = within("an end", client.try_response()).await;
+        assert!(answer.as_ref().is_none_or(|answer| answer.status >= 400), "{head}: {answer:?}");
+        client.rest().await;
+        assert_eq!(app.count(), 0, "{head}");
+    }
+    // An old client cannot chunk.
+    let mut old = proxy.client().await;
+    old.send("POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").await;
+    assert!(within("an end", old.try_response()).await.is_none_or(|answer| answer.status == 400));
+    assert_eq!(app.count(), 0);
+}
+
+/// RFC 9112, 6.3: the coding decides, the length goes, and the connection ends after the answer.
+#[tokio::test]
+async fn of_length_and_coding_the_coding_wins_and_the_connection_ends() {
+    let app = App::answering(|seen| Response::new(seen.body.clone())).await;
+    let proxy = serving(&app).await;
+    for head in [
+        "content-length: 4\r\ntransfer-encoding: chunked",
+        "transfer-encoding: chunked\r\ncontent-length: 400",
+    ] {
+        let before = app.count();
+        let mut client = proxy.client().await;
+        client
+            .send(format!(
+                "POST /first HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n2\r\nhi\r\n0\r\n\r\n\
+                 GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n"
+            ))
+            .await;
+        let response = client.response().await;
+        assert_eq!((response.text(), response.header("connection")), ("hi", Some("close")));
+        assert_eq!(client.rest().await, b"");
+        let seen = app.last();
+        assert_eq!((app.count(), seen.target.as_str()), (before + 1, "/first"));
+        assert!(!seen.headers.contains_key("content-length"));
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_the_clients_fault() {
+    let app = App::named("ok").await;
+    let proxy = serving(&app).await;
+    for chunks in ["zz\r\n", "3\r\nabcd\r\n0\r\n\r\n", "fffffffffffffffff\r\n"] {
+        let mut client = proxy.client().await;
+        client
+            .send(format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{chunks}"))
+            .await;
+        let answer = within("an end", client.try_response()).await;
+        assert!(answer.as_ref().is_none_or(|answer| answer.status == 400), "{chunks}: {answer:?}");
+    }
+    assert_eq!(app.count(), 0);
+    let pool = proxy.pool("web").await;
+    assert_eq!((pool.failed, pool.by_class[1]), (0, 0));
+    assert_eq!(proxy.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_let_go() {
+    let origin = Origin::start(|mut stream, _| async move {
+        let mut head = [0; 4096];
+        if stream.read(&mut head).await.unwrap_or(0) > 0 {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n").await;
+            let piece = vec![0; 100_000];
+            while stream.write_all(&piece).await.is_ok() {}
+        }
+    })
+    .await;
+    let proxy =
+        Proxy::start_with(|settings, _| settings.limits.client_stall = Duration::from_millis(400)).await;
+    let endpoint = origin.endpoint();
+    proxy.put_ready(&TableBuilder::serving(1, [&endpoint])).await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let id = endpoint.id;
+    proxy.wait_for_stats("it is under way", |stats| stats.in_flight.contains_key(&id)).await;
+    proxy.wait_idle(id).await;
+    let pool = proxy.pool("web").await;
+    assert_eq!((pool.cancelled, pool.failed, pool.requests), (1, 0, 0));
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_gives_up() {
+    let app = App::serving(|_| Box::pin(std::future::pending())).await;
+    let proxy = serving(&app).await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let id = app.endpoint.id;
+    proxy.wait_for_stats("it is under way", |stats| stats.in_flight.contains_key(&id)).await;
+    client.stream.get_mut().shutdown().await.unwrap();
+    proxy.wait_idle(id).await;
+    assert_eq!(client.rest().await, b"");
+    // In the middle of a body as well.
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
+    proxy.wait_for_stats("it is under way", |stats| stats.in_flight.contains_key(&id)).await;
+    drop(client);
+    proxy.wait_idle(id).await;
+    assert_eq!(proxy.pool("web").await.failed, 0);
+}
+
+/// An early answer to a large upload must not be lost in a reset, because the rest of the upload meets a closed socket.
+#[tokio::test]
+async fn an_early_answer_to_a_large_upload_can_be_read() {
+    let proxy = Proxy::start().await;
+    proxy.put(&TableBuilder::new(1)).await;
+    for _ in 0..10 {
+        let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+        let body = vec![b'x'; 5_000_000];
+        let head = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        within("the upload", stream.write_all(&body)).await.unwrap();
+        let mut client = Client { stream: tokio::io::BufReader::new(stream) };
+        assert_eq!(client.response().await.status, 404);
+    }
+}
+
+/// What an endpoint sends beyond its answer must not become the next client's.
+#[tokio::test]
+async fn an_answer_too_many_is_nobodys() {
+    let origin = Origin::start(|mut stream, n| async move {
+        let mut head = [0; 4096];
+        let good = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood".to_vec();
+        let evil = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+        while stream.read(&mut head).await.unwrap_or(0) > 0 {
+            if n % 2 == 0 {
+                stream.write_all(&[good.as_slice(), evil].concat()).await.unwrap();
+            } else {
+                stream.write_all(&good).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                stream.write_all(evil).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::start().await;
+    proxy.put_ready(&TableBuilder::serving(1, [origin.endpoint()])).await;
+    let mut client = proxy.client().await;
+    for n in 0..20 {
+        assert_eq!(client.get("/").await.text(), "good", "{n}");
+        // What comes late is seen before the connection is used again; a request that is faster than it can't be helped.
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+}
+
+#[tokio::test]
+async fn strange_answers_reach_the_client_as_502_or_clean() {
+    let answers: &[(&[u8], u16, &str)] = &[
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+            200,
+            "hi",
+        ),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\nhi", 200, "hi"),
+        (b"HTTP/1.0 200 OK\r\n\r\nto the end", 200, "to the end"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\nhi", 502, ""),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\nhi", 502, ""),
+        (b"HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n", 502, ""),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", 502, ""),
+        (b"\r\n\r\n\r\n\r\n", 502, ""),
+        (b"HTTP/1.1 599 Odd\r\ncontent-length: 0\r\n\r\n", 599, ""),
+    ];
+    for (n, (answer, status, text)) in answers.iter().enumerate() {
+        let origin = Origin::start(move |mut stream, _| async move {
+            let mut head = [0; 4096];
+            if stream.read(&mut head).await.unwrap_or(0) > 0 {
+                stream.write_all(answer).await.unwrap();
+            }
+        })
+        .await;
+        let proxy = Proxy::start().await;
+        proxy.put_ready(&TableBuilder::serving(1, [origin.endpoint()])).await;
+        let response = proxy.get("/").await;
+        assert_eq!(response.status, *status, "{n}");
+        if *status != 502 {
+            assert_eq!(response.text(), *text, "{n}");
+        }
+    }
+    // A head without an end.
+    let endless = Origin::start(|mut stream, _| async move {
+        let mut head = [0; 4096];
+        if stream.read(&mut head).await.unwrap_or(0) > 0 {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+            let line = format!("x: {}\r\n", "y".repeat(50_000));
+            while stream.write_all(line.as_bytes()).await.is_ok() {}
+        }
+    })
+    .await;
+    let proxy = Proxy::start().await;
+    proxy.put_ready(&TableBuilder::serving(1, [endless.endpoint()])).await;
+    assert_eq!(proxy.get("/").await.status, 502);
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_their_turn() {
+    let app = App::named("ok").await;
+    let proxy = Proxy::start_with(|settings, _| settings.limits.connections = 3).await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = proxy.client().await;
+        assert_eq!(client.get("/").await.status, 200);
+        clients.push(client);
+    }
+    let mut fourth = proxy.client().await;
+    fourth.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let early = tokio::time::timeout(Duration::from_millis(200), fourth.try_response()).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(clients.pop());
+    assert_eq!(fourth.response().await.status, 200);
+}
+
+/// Bytes that may be anything: the proxy answers or closes, and goes on.
+#[tokio::test]
+async fn garbage_harms_nobody_else() {
+    let app = App::answering(|_| Response::new(Bytes::from("ok"))).await;
+    let proxy = serving(&app).await;
+    let pieces: &[&[u8]] = &[
+        b"GET / HTTP/1.1\r\n",
+        b"POST /x HTTP/1.1\r\n",
+        b"host: a\r\n",
+        b"content-length: 3\r\n",
+        b"\r\n",
+        b"abc",
+        b"transfer-encoding: chunked\r\n",
+        b"0\r\n\r\n",
+        b"\0\xff",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"upgrade: x\r\n",
+        b"connection: upgrade, close\r\n",
+        b"expect: 100-continue\r\n",
+        b"GET ",
+        b"\r",
+        b"\n",
+        b"\x16\x03\x01\x02\x00",
+    ];
+    // A fixed walk through the pieces, so that a failure repeats.
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    for _ in 0..300 {
+        let bytes: Vec<u8> = (0..next(12) + 1).flat_map(|_| pieces[next(pieces.len())].to_vec()).collect();
+        let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+        let _ = stream.write_all(&bytes).await;
+        let _ = stream.shutdown().await;
+        let mut rest = Vec::new();
+        let _ = within("the end", stream.read_to_end(&mut rest)).await;
+        assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 "), "{:?}", String::from_utf8_lossy(&rest));
+    }
+    until("everything has ended", async || proxy.stats().await.in_flight.is_empty()).await;
+    assert_eq!(proxy.get("/").await.text(), "ok");
+    assert_eq!(proxy.pool("web").await.failed, 0);
+}

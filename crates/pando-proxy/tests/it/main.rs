@@ -1,0 +1,17 @@
+//! The proxy as its users meet it: real sockets on all sides.
+
+// The tests' helpers fail as tests do.
+#![allow(clippy::unwrap_used)]
+
+mod basics;
+mod control;
+mod drain;
+mod hostile;
+mod lifecycle;
+mod retry;
+mod rotation;
+mod storm;
+mod streaming;
+mod support;
+mod tables;
+mod websocket;

@@ -1,0 +1,96 @@
+//! What the tests share: a proxy, origins and a client, each on a real socket.
+
+mod client;
+mod control;
+mod origin;
+mod table;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use pando_proxy::{Listeners, ProxyError, Settings};
+use pando_rt::shutdown::Shutdown;
+use tokio::task::JoinHandle;
+
+pub(crate) use client::{Client, Response};
+pub(crate) use origin::{App, Origin, Respond};
+pub(crate) use table::{NOBODY, TableBuilder, endpoint, far};
+
+/// Whatever is waited for happens within this, or the test fails.
+pub(crate) const SOON: Duration = Duration::from_secs(10);
+
+/// A proxy in this process.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) address: SocketAddr,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) shutdown: Shutdown,
+    running: JoinHandle<Result<(), ProxyError>>,
+}
+
+impl Proxy {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_, _| {}).await
+    }
+
+    /// `adjust` gets the settings and the proxy's directory.
+    pub(crate) async fn start_with(adjust: impl FnOnce(&mut Settings, &std::path::Path)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self::start_in(directory, adjust).await
+    }
+
+    pub(crate) async fn start_in(
+        directory: tempfile::TempDir,
+        adjust: impl FnOnce(&mut Settings, &std::path::Path),
+    ) -> Self {
+        let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let socket = directory.path().join("control.sock");
+        let mut settings = Settings { listeners, control_socket: Some(socket), ..Settings::default() };
+        adjust(&mut settings, directory.path());
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn(pando_proxy::run(settings, shutdown.clone()));
+        let proxy = Self { address, directory, shutdown, running };
+        until("the control socket answers", async || proxy.try_control("GET", "/v1/stats", "").await.is_ok())
+            .await;
+        proxy
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.client().await.get(path).await
+    }
+
+    /// Ends the proxy; its directory lives on.
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
+        self.shutdown.begin();
+        within("the proxy ends", self.running).await.unwrap().unwrap();
+        self.directory
+    }
+}
+
+/// Waits for `future`, but not for ever.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(SOON, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not within {SOON:?}"),
+    }
+}
+
+/// Asks again and again until `condition` holds.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "{what}: not within {SOON:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// An address where nobody listens, at least for now.
+pub(crate) fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}

@@ -1,0 +1,73 @@
+//! Tables by example.
+
+use std::borrow::Borrow;
+use std::net::SocketAddr;
+
+use pando_routing::{Endpoint, EndpointId, EndpointState, Pool, PoolId, Rule, Table, TableVersion};
+use uuid::Uuid;
+
+/// A pool without endpoints.
+pub(crate) const NOBODY: [Endpoint; 0] = [];
+
+/// Puts a table together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableBuilder(Table);
+
+impl TableBuilder {
+    pub(crate) fn new(revision: u64) -> Self {
+        let version = TableVersion { epoch: 1, revision };
+        Self(Table { schema: 1, version, ..Table::default() })
+    }
+
+    /// A table whose every request goes to these.
+    pub(crate) fn serving(revision: u64, endpoints: impl IntoIterator<Item = impl Borrow<Endpoint>>) -> Self {
+        Self::new(revision).rule("*", "/", "web").pool("web", endpoints, |_| {})
+    }
+
+    pub(crate) fn rule(self, host: &str, path: &str, pool: &str) -> Self {
+        self.rule_with(host, path, pool, false)
+    }
+
+    pub(crate) fn rule_with(mut self, host: &str, path: &str, pool: &str, strip_prefix: bool) -> Self {
+        let pool = PoolId(pool.to_owned());
+        self.0.rules.push(Rule { host: host.parse().unwrap(), path: path.to_owned(), pool, strip_prefix });
+        self
+    }
+
+    pub(crate) fn pool(
+        mut self,
+        name: &str,
+        endpoints: impl IntoIterator<Item = impl Borrow<Endpoint>>,
+        adjust: impl FnOnce(&mut Pool),
+    ) -> Self {
+        let endpoints = endpoints.into_iter().map(|endpoint| endpoint.borrow().clone()).collect();
+        let mut pool = Pool { endpoints, ..Pool::default() };
+        pool.probe.interval_millis = 50;
+        adjust(&mut pool);
+        self.0.pools.insert(PoolId(name.to_owned()), pool);
+        self
+    }
+
+    pub(crate) fn adjust(mut self, pool: &str, adjust: impl FnOnce(&mut Pool)) -> Self {
+        adjust(self.0.pools.get_mut(&PoolId(pool.to_owned())).unwrap());
+        self
+    }
+
+    pub(crate) fn build(&self) -> Table {
+        self.0.clone()
+    }
+
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap()
+    }
+}
+
+/// A new active endpoint.
+pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint { id: EndpointId(Uuid::now_v7()), address, name: String::new(), state: EndpointState::Active }
+}
+
+/// So many milliseconds from now, as tables write it.
+pub(crate) fn far(millis: i64) -> i64 {
+    pando_rt::clock::Clock::system().now_millis() + millis
+}
