@@ -212,7 +212,7 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
     }
     save(state, now, &mut effects);
     tell(state, now, &mut effects);
-    wake(state, &mut effects);
+    wake(state, now, &mut effects);
     effects
 }
 
@@ -314,11 +314,13 @@ fn tell(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
     }
 }
 
-fn wake(state: &mut State, effects: &mut Vec<Effect>) {
+/// Times that have come and led to nothing wait for something else, whose event will come.
+fn wake(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
     let unsaved = (state.saving.is_none() && state.wanted != state.ledger).then_some(state.save_at);
-    let times = [unsaved, state.hold, release::wake_at(state), stray::wake_at(state)];
-    let more = [instance::wake_at(state), task::wake_at(state)];
-    let next = times.into_iter().chain(more).flatten().min();
+    let times = [unsaved, state.hold].into_iter().flatten();
+    let times = times.chain(instance::wakes(state)).chain(task::wakes(state));
+    let times = times.chain(release::wakes(state)).chain(stray::wakes(state));
+    let next = times.filter(|at| *at > now).min();
     if next != state.wake {
         state.wake = next;
         effects.push(Effect::WakeAt(next));

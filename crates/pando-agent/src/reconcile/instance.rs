@@ -311,14 +311,10 @@ pub(super) fn checked(state: &mut State, key: RunKey, answer: Result<(), String>
     }
 }
 
-pub(super) fn wake_at(state: &State) -> Option<Timestamp> {
-    let next = |instance: &Instance| match &instance.run {
-        Run::Ended { next_at } | Run::Refused { next_at, .. } => {
-            let release = (instance.spec.app.clone(), instance.spec.release);
-            release::is_ready(state, &release).then_some(*next_at)
-        }
+pub(super) fn wakes(state: &State) -> impl Iterator<Item = Timestamp> {
+    state.instances.values().filter_map(|instance| match &instance.run {
+        Run::Ended { next_at } | Run::Refused { next_at, .. } => Some(*next_at),
         Run::Stopping { again_at, .. } => *again_at,
         Run::None | Run::Starting | Run::Running { .. } => None,
-    };
-    state.instances.values().filter_map(next).min()
+    })
 }

@@ -325,12 +325,11 @@ fn status(slot: Option<&Slot>, artifact: &Digest) -> ReleaseState {
     }
 }
 
-pub(super) fn wake_at(state: &State) -> Option<Timestamp> {
-    let next = |slot: &Slot| match &slot.phase {
+pub(super) fn wakes(state: &State) -> impl Iterator<Item = Timestamp> {
+    state.releases.values().filter_map(|slot| match &slot.phase {
         Phase::Preparing(prepare) if prepare.stopping => prepare.again_at,
         Phase::Preparing(prepare) => Some(prepare.deadline),
         Phase::Removing { again_at } => *again_at,
         _ => None,
-    };
-    state.releases.values().filter_map(next).min()
+    })
 }

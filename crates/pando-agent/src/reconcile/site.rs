@@ -10,6 +10,7 @@ use pando_model::resources::Resources;
 use pando_runtime::{RunKey, RunSpec};
 
 use super::ReleaseKey;
+use crate::account;
 
 /// The log's name of `prepare` runs, and how they are known again.
 pub(crate) const PREPARE: &str = "prepare";
@@ -22,7 +23,7 @@ pub struct Site {
     pub releases: PathBuf,
     /// Replicas listen on it.
     pub address: IpAddr,
-    /// Everything of an app runs as `pando-APP`, rather than as the caller.
+    /// Everything of an app runs as `pando-APP` (cut to 32 characters), rather than as the caller.
     pub users: bool,
     /// A proxy runs here that the agent speaks with.
     pub proxy: bool,
@@ -44,7 +45,7 @@ impl Site {
     /// The system user that an app's commands run as.
     #[must_use]
     pub fn user(&self, app: &AppName) -> Option<String> {
-        self.users.then(|| format!("pando-{app}"))
+        self.users.then(|| account::user_of(app))
     }
 
     pub(crate) fn instance_run(&self, key: RunKey, instance: &AssignedInstance) -> RunSpec {

@@ -58,6 +58,6 @@ pub(super) fn ended(state: &mut State, key: RunKey, effects: &mut Vec<Effect>) {
     }
 }
 
-pub(super) fn wake_at(state: &State) -> Option<Timestamp> {
-    state.strays.values().filter_map(|stray| stray.again_at).min()
+pub(super) fn wakes(state: &State) -> impl Iterator<Item = Timestamp> {
+    state.strays.values().filter_map(|stray| stray.again_at)
 }

@@ -218,13 +218,10 @@ fn nobody_saw(exit: &ExitReport) -> bool {
     exit.code.is_none() && exit.signal.is_none() && !exit.out_of_memory
 }
 
-pub(super) fn wake_at(state: &State) -> Option<Timestamp> {
-    let next = |(id, task): (&TaskId, &Task)| match &task.run {
-        Run::Running if !state.wanted.tasks.get(id).is_some_and(|record| record.timed_out) => {
-            deadline(state, *id)
-        }
+pub(super) fn wakes(state: &State) -> impl Iterator<Item = Timestamp> {
+    state.tasks.iter().filter_map(|(id, task)| match &task.run {
+        Run::Running => deadline(state, *id),
         Run::Stopping { again_at } => *again_at,
         _ => None,
-    };
-    state.tasks.iter().filter_map(next).min()
+    })
 }

@@ -1,0 +1,274 @@
+//! Releases on this server's disk: fetched, unpacked, sealed, removed.
+//!
+//! What is to be done when is decided in [`crate::reconcile`]; here each order
+//! is carried out, one after another for each release, and answered by an event.
+//!
+//! ```text
+//! releases/.fetched/DIGEST        a packed release, whole and checked
+//! releases/.fetched/DIGEST.part   as much of one as has come
+//! releases/APP/vN.tmp             being unpacked or prepared
+//! releases/APP/vN                 ready, once the next one is there too
+//! releases/APP/vN.json            what it is made from; written last
+//! ```
+
+mod disk;
+mod fetch;
+mod source;
+mod unpack;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pando_model::assignment::AssignedRelease;
+use pando_model::release::Digest;
+use pando_rt::error_chain::error_chain;
+use pando_rt::shutdown::Shutdown;
+use pando_rt::tasks::Tasks;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::account;
+use crate::reconcile::{Event, OnDisk, ReleaseKey};
+
+pub use source::{ArtifactSource, Pieces, SourceError};
+pub use unpack::{Limits, UnpackError};
+
+use disk::Places;
+
+/// Unpacking takes one core; a second at a time would be a core less for those who serve.
+const UNPACKERS: usize = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ArtifactError {
+    #[error(transparent)]
+    User(#[from] account::AccountError),
+    #[error("can't fetch the packed release: {0}")]
+    Refused(String),
+    #[error(
+        "the packed release that the control plane sends for {0} is damaged: its content doesn't have this digest"
+    )]
+    Damaged(Digest),
+    #[error("the packed release is larger than {0}")]
+    TooLarge(pando_model::resources::Bytes),
+    #[error("no space left on the disk for `{}`; free some, then deploy again", path.display())]
+    Full { path: PathBuf },
+    #[error("can't {what} `{}`", path.display())]
+    Disk { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    #[error("stopped before it was done")]
+    Cancelled,
+}
+
+/// Carries out what is asked for releases. Cheap to clone.
+pub(crate) struct Releases<S> {
+    inner: Arc<Inner<S>>,
+}
+
+impl<S> Clone for Releases<S> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+struct Inner<S> {
+    places: Places,
+    users: bool,
+    source: S,
+    limits: Limits,
+    tasks: Tasks,
+    events: mpsc::Sender<Event>,
+    unpackers: Semaphore,
+    fetching: tokio::sync::Mutex<()>,
+    /// What to keep packed.
+    wanted: Mutex<BTreeSet<Digest>>,
+    jobs: Mutex<BTreeMap<ReleaseKey, Job>>,
+}
+
+/// The newest work on a release.
+struct Job {
+    stopped: Shutdown,
+    done: oneshot::Receiver<()>,
+}
+
+/// Where everything lies, whose it is to be, and where packed releases come from.
+pub(crate) struct Setup<S> {
+    /// `STATE_DIR/releases`.
+    pub(crate) directory: PathBuf,
+    pub(crate) users: bool,
+    pub(crate) source: S,
+    pub(crate) limits: Limits,
+}
+
+impl<S: ArtifactSource> Releases<S> {
+    pub(crate) fn new(setup: Setup<S>, tasks: Tasks, events: mpsc::Sender<Event>) -> Self {
+        let inner = Inner {
+            places: Places::new(setup.directory),
+            users: setup.users,
+            source: setup.source,
+            limits: setup.limits,
+            tasks,
+            events,
+            unpackers: Semaphore::new(UNPACKERS),
+            fetching: tokio::sync::Mutex::new(()),
+            wanted: Mutex::new(BTreeSet::new()),
+            jobs: Mutex::new(BTreeMap::new()),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Makes the directories and answers what is there. Blocking.
+    ///
+    /// # Errors
+    /// When the directories can't be made or read.
+    pub(crate) fn scan(&self) -> Result<Vec<OnDisk>, ArtifactError> {
+        disk::scan(&self.inner.places)
+    }
+
+    /// Does this after whatever was asked of the release before, and tells what became of it.
+    pub(crate) fn order(&self, order: Order) {
+        let key = order.release();
+        let stopped = self.inner.tasks.shutdown().child();
+        let (done, next) = oneshot::channel::<()>();
+        let earlier = self.jobs().insert(key.clone(), Job { stopped: stopped.clone(), done: next });
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(async move {
+            if let Some(earlier) = earlier {
+                if matches!(order, Order::Remove(_)) {
+                    earlier.stopped.begin();
+                }
+                // An error says that it is over, too.
+                let _ = earlier.done.await;
+            }
+            let event = inner.carry_out(order, &stopped).await;
+            // Nobody listens any more when the agent is being stopped.
+            let _ = inner.events.send(event).await;
+            drop(done);
+        });
+    }
+
+    /// From now on packed releases are kept of these alone; others are dropped.
+    pub(crate) fn keep(&self, wanted: BTreeSet<Digest>) {
+        *self.inner.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn_until_shutdown(async move {
+            // Not below a fetch, and by then perhaps for a newer list.
+            let _one_at_a_time = inner.fetching.lock().await;
+            let wanted = inner.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let places = inner.places.clone();
+            if let Err(error) = blocking(move || disk::prune(&places, &wanted)).await {
+                tracing::warn!("{}", error_chain(&error));
+            }
+        });
+    }
+
+    fn jobs(&self) -> std::sync::MutexGuard<'_, BTreeMap<ReleaseKey, Job>> {
+        self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What can be asked for a release. Each is answered by one event, fetching by one more on its way.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// Fetch and unpack.
+    Ensure(AssignedRelease),
+    /// Make an unpacked release final.
+    Seal(AssignedRelease),
+    /// Remove it; work on it ends first.
+    Remove(ReleaseKey),
+}
+
+impl Order {
+    fn release(&self) -> ReleaseKey {
+        match self {
+            Self::Ensure(release) | Self::Seal(release) => (release.app.clone(), release.release),
+            Self::Remove(key) => key.clone(),
+        }
+    }
+}
+
+impl<S: ArtifactSource> Inner<S> {
+    async fn carry_out(&self, order: Order, stopped: &Shutdown) -> Event {
+        let (key, places) = (order.release(), self.places.clone());
+        let (of, removing) = (key.clone(), matches!(order, Order::Remove(_)));
+        let done = match order {
+            Order::Ensure(release) => self.ensure(&release, &key, stopped).await,
+            Order::Seal(release) => {
+                let sealed = blocking(move || disk::seal(&places, &of, &release)).await;
+                sealed.map(|()| Event::ReleaseReady(key.clone()))
+            }
+            Order::Remove(_) => {
+                let removed = blocking(move || disk::remove(&places, &of)).await;
+                removed.map(|()| Event::ReleaseRemoved(key.clone()))
+            }
+        };
+        done.unwrap_or_else(|error| {
+            let message = error_chain(&error);
+            tracing::warn!("{} {}: {message}", key.0, key.1);
+            if removing { Event::RemovalFailed(key) } else { Event::ReleaseFailed { release: key, message } }
+        })
+    }
+
+    async fn ensure(
+        &self,
+        release: &AssignedRelease,
+        key: &ReleaseKey,
+        stopped: &Shutdown,
+    ) -> Result<Event, ArtifactError> {
+        let (places, of, wanted) = (self.places.clone(), key.clone(), release.artifact.clone());
+        if blocking(move || disk::clear_unless(&places, &of, &wanted)).await? {
+            return Ok(Event::ReleaseReady(key.clone()));
+        }
+        let owner = match self.users {
+            true => Some(account::ensure(&account::user_of(&release.app)).await?),
+            false => None,
+        };
+        {
+            let _one_at_a_time = self.fetching.lock().await;
+            fetch::fetch(&self.source, &self.places, &release.artifact, stopped).await?;
+        }
+        let _ = self.events.send(Event::ReleaseFetched(key.clone())).await;
+        self.unpack(release, key, owner.map(|account| (account.uid, account.gid)), stopped).await?;
+        Ok(Event::ReleaseUnpacked(key.clone()))
+    }
+
+    async fn unpack(
+        &self,
+        release: &AssignedRelease,
+        key: &ReleaseKey,
+        owner: Option<(u32, u32)>,
+        stopped: &Shutdown,
+    ) -> Result<(), ArtifactError> {
+        // It can only be closed, and never is.
+        let Ok(_permit) = self.unpackers.acquire().await else { return Err(ArtifactError::Cancelled) };
+        let order = unpack::Order {
+            archive: self.places.whole(&release.artifact),
+            into: self.places.staging(key),
+            owner,
+            limits: self.limits,
+        };
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&cancelled);
+        let work = blocking(move || disk::unpack(&order, &flag));
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => done,
+            () = stopped.wait() => {
+                cancelled.store(true, Ordering::Relaxed);
+                // It looks at the flag between two entries; its directory must not be touched before it has ended.
+                work.await
+            }
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ArtifactError> + Send + 'static,
+) -> Result<T, ArtifactError> {
+    // It fails only by a panic, or when the program ends.
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(ArtifactError::Cancelled))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Fetches one packed release into a file, going on after breaks, and trusts it only by its digest.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use pando_model::release::Digest;
+use pando_model::resources;
+use pando_rt::backoff::Backoff;
+use pando_rt::shutdown::Shutdown;
+use sha2::{Digest as _, Sha256};
+use tokio::fs::{File, OpenOptions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::disk::{Places, disk_error};
+use super::{ArtifactError, ArtifactSource, SourceError};
+
+/// Far more than source code and what it depends on take; less than fills most disks.
+const MAX_PACKED: u64 = 8_000_000_000;
+
+const TRY_AGAIN: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
+
+/// Returns when it is there, whole. While the source is away it is asked again and again.
+pub(super) async fn fetch(
+    source: &impl ArtifactSource,
+    places: &Places,
+    digest: &Digest,
+    stopped: &Shutdown,
+) -> Result<(), ArtifactError> {
+    let whole = places.whole(digest);
+    if tokio::fs::try_exists(&whole).await.unwrap_or(false) {
+        return Ok(());
+    }
+    let part = places.part(digest);
+    tokio::select! {
+        // What has come so far stays, for the next time.
+        () = stopped.wait() => return Err(ArtifactError::Cancelled),
+        fetched = fetch_part(source, &part, digest) => fetched?,
+    }
+    let failed = |source| disk_error("rename", &part, source);
+    tokio::fs::rename(&part, &whole).await.map_err(failed)
+}
+
+async fn fetch_part(source: &impl ArtifactSource, path: &Path, digest: &Digest) -> Result<(), ArtifactError> {
+    let mut part = Part::open(path).await?;
+    let (mut tries, mut damaged) = (0, false);
+    loop {
+        let before = part.length;
+        match part.go_on(source, digest).await? {
+            Ok(()) if part.is(digest) => return part.finish().await,
+            // What an earlier agent left may have been damaged by a crash; what is fetched afresh may not.
+            Ok(()) if damaged => {
+                part.clear().await?;
+                return Err(ArtifactError::Damaged(digest.clone()));
+            }
+            Ok(()) => {
+                damaged = true;
+                part.clear().await?;
+            }
+            Err(SourceError::Refused(why)) => return Err(ArtifactError::Refused(why)),
+            Err(SourceError::Restart(_)) => part.clear().await?,
+            Err(SourceError::Away(why)) => {
+                tries = if part.length > before { 0 } else { tries + 1 };
+                tracing::debug!("fetching {digest:?}: {why}; trying again");
+                tokio::time::sleep(TRY_AGAIN.nth(tries)).await;
+            }
+        }
+    }
+}
+
+/// As much as has come, and the digest of it.
+struct Part {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    hash: Sha256,
+}
+
+impl Part {
+    async fn open(path: &Path) -> Result<Self, ArtifactError> {
+        let failed = |source| disk_error("open", path, source);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut file = options.open(path).await.map_err(failed)?;
+        let (mut hash, mut length) = (Sha256::new(), 0);
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let count = file.read(&mut buffer).await.map_err(failed)?;
+            if count == 0 {
+                return Ok(Self { path: path.to_owned(), file, length, hash });
+            }
+            hash.update(&buffer[..count]);
+            length += count as u64;
+        }
+    }
+
+    /// Takes what comes until the source is at its end or breaks off.
+    async fn go_on(
+        &mut self,
+        source: &impl ArtifactSource,
+        digest: &Digest,
+    ) -> Result<Result<(), SourceError>, ArtifactError> {
+        let mut pieces = match source.fetch(digest, self.length).await {
+            Ok(pieces) => pieces,
+            Err(error) => return Ok(Err(error)),
+        };
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Ok(piece) => self.take(&piece).await?,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn take(&mut self, piece: &Bytes) -> Result<(), ArtifactError> {
+        if self.length + piece.len() as u64 > MAX_PACKED {
+            self.clear().await?;
+            return Err(ArtifactError::TooLarge(resources::Bytes(MAX_PACKED)));
+        }
+        self.hash.update(piece);
+        self.length += piece.len() as u64;
+        match self.write(piece).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // A disk that is full stays so as long as this lies on it.
+                let _ = self.clear().await;
+                Err(disk_error("write", &self.path, error))
+            }
+        }
+    }
+
+    /// Flushed, so that a full disk is noticed with the piece that found it full.
+    async fn write(&mut self, piece: &Bytes) -> io::Result<()> {
+        self.file.write_all(piece).await?;
+        self.file.flush().await
+    }
+
+    fn is(&self, digest: &Digest) -> bool {
+        hex::encode(self.hash.clone().finalize()) == digest.as_str()
+    }
+
+    async fn clear(&mut self) -> Result<(), ArtifactError> {
+        *self = match tokio::fs::remove_file(&self.path).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(disk_error("remove", &self.path, error));
+            }
+            _ => Self::open(&self.path).await?,
+        };
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<(), ArtifactError> {
+        self.file.sync_all().await.map_err(|source| disk_error("write", &self.path, source))
+    }
+}

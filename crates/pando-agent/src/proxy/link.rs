@@ -1,0 +1,168 @@
+//! One task that speaks with the proxy: at most one push and one poll under way, each new table at once.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use pando_routing::{ProxyStats, Table, TableVersion};
+use pando_rt::backoff::Backoff;
+use pando_rt::shutdown::Shutdown;
+use tokio::sync::{mpsc, watch};
+
+use super::call::{self, CallError};
+use super::kept;
+use super::view::{Pushed, View};
+use crate::reconcile::Event;
+
+/// How long a poll waits for a change. Counters don't wake it, so this is also how old they may be.
+const WAIT: Duration = Duration::from_millis(500);
+
+/// A proxy that was killed is back within 200 ms; one that is not there costs little to ask.
+const TRY_AGAIN: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
+
+pub(crate) struct LinkSetup {
+    /// `None`: no proxy here; tables are only kept.
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) directory: PathBuf,
+    /// Newer tables, from the control plane.
+    pub(crate) tables: watch::Receiver<Option<Arc<Table>>>,
+    pub(crate) traffic: watch::Sender<Option<ProxyStats>>,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+pub(crate) struct Link {
+    setup: LinkSetup,
+    view: View,
+    work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
+    pushing: bool,
+    failures: Failures,
+}
+
+/// In a row, since it last worked.
+#[derive(Debug, Default)]
+struct Failures {
+    pushes: u32,
+    polls: u32,
+}
+
+enum Done {
+    Pushed(TableVersion, Pushed),
+    Polled(Box<Result<ProxyStats, CallError>>),
+    Saved,
+}
+
+impl Link {
+    /// The newest table on disk. Blocking.
+    pub(crate) fn kept(directory: &std::path::Path) -> Option<Table> {
+        kept::load(directory)
+    }
+
+    pub(crate) fn new(setup: LinkSetup) -> Self {
+        let (work, failures) = (FuturesUnordered::new(), Failures::default());
+        Self { setup, view: View::default(), work, pushing: false, failures }
+    }
+
+    /// Runs until the end begins, or until nobody sends tables any more.
+    pub(crate) async fn run(mut self, shutdown: Shutdown) {
+        if let Some(table) = self.setup.tables.borrow_and_update().clone() {
+            self.view.offer(table);
+        }
+        self.poll(Duration::ZERO, Duration::ZERO);
+        loop {
+            self.push();
+            tokio::select! {
+                () = shutdown.wait() => return,
+                // Cancel-safe: a change not yet seen stays so.
+                changed = self.setup.tables.changed() => match changed {
+                    Ok(()) => self.take(),
+                    Err(_) => return,
+                },
+                // Cancel-safe: what is done stays in the set until it is taken.
+                Some(done) = self.work.next() => self.done(done).await,
+            }
+        }
+    }
+
+    /// Pushed at once, kept at the same time: should this program end in between, control sends the table again.
+    fn take(&mut self) {
+        let Some(table) = self.setup.tables.borrow_and_update().clone() else { return };
+        self.view.offer(Arc::clone(&table));
+        self.failures.pushes = 0;
+        let directory = self.setup.directory.clone();
+        self.work.push(Box::pin(async move {
+            let saved = tokio::task::spawn_blocking(move || kept::save(&directory, &table)).await;
+            if let Ok(Err(error)) = saved {
+                tracing::warn!("can't keep the newest table: {error}");
+            }
+            Done::Saved
+        }));
+    }
+
+    fn push(&mut self) {
+        let Some(socket) = self.setup.socket.clone() else { return };
+        let Some(table) = self.view.to_push().filter(|_| !self.pushing) else { return };
+        self.pushing = true;
+        let delay = delay(self.failures.pushes);
+        self.work.push(Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            let answer = call::push(&socket, &table).await;
+            Done::Pushed(table.version, answer)
+        }));
+    }
+
+    fn poll(&mut self, delay: Duration, wait: Duration) {
+        let Some(socket) = self.setup.socket.clone() else { return };
+        let after = self.view.sequence();
+        self.work.push(Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            Done::Polled(Box::new(call::poll(&socket, after, wait).await))
+        }));
+    }
+
+    async fn done(&mut self, done: Done) {
+        let before = self.view.status().clone();
+        let first = matches!(done, Done::Polled(_)) && !before.alive;
+        match done {
+            Done::Pushed(version, answer) => {
+                self.pushing = false;
+                let failed = matches!(answer, Pushed::Away | Pushed::NotNow(_));
+                self.failures.pushes = if failed { self.failures.pushes + 1 } else { 0 };
+                self.view.pushed(version, answer);
+            }
+            Done::Polled(answer) => self.polled(*answer),
+            Done::Saved => {}
+        }
+        // Also that it is still not there is news to who waits for a first word.
+        if first || *self.view.status() != before {
+            let _ = self.setup.events.send(Event::ProxyChanged(self.view.status().clone())).await;
+        }
+    }
+
+    fn polled(&mut self, answer: Result<ProxyStats, CallError>) {
+        match answer {
+            Ok(stats) => {
+                self.failures.polls = 0;
+                self.view.polled(&stats);
+                self.setup.traffic.send_replace(Some(stats));
+                self.poll(Duration::ZERO, WAIT);
+            }
+            Err(error) => {
+                tracing::debug!("{}", pando_rt::error_chain::error_chain(&error));
+                self.failures.polls += 1;
+                self.view.lost();
+                self.poll(delay(self.failures.polls), Duration::ZERO);
+            }
+        }
+    }
+}
+
+fn delay(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        more => TRY_AGAIN.nth(more - 1),
+    }
+}

@@ -1,0 +1,212 @@
+//! What is known of the proxy, from its answers. Pure.
+
+use std::sync::Arc;
+
+use pando_model::id::{InstanceId, Version};
+use pando_model::observed::{ProxyStatus, TableRefusal};
+use pando_routing::{Acknowledgement, EndpointId, ProxyStats, Table, TableVersion};
+use uuid::Uuid;
+
+/// What became of a table that was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Pushed {
+    Taken(Acknowledgement),
+    /// It won't ever take this table.
+    Refused(Vec<String>),
+    /// It could not take it just now, and says why.
+    NotNow(Vec<String>),
+    /// It wasn't there.
+    Away,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct View {
+    table: Option<Arc<Table>>,
+    /// Which start of the proxy was seen last, and the sequence of its last answer.
+    boot: Option<Uuid>,
+    sequence: u64,
+    refused: Option<TableVersion>,
+    status: ProxyStatus,
+}
+
+impl View {
+    pub(super) fn status(&self) -> &ProxyStatus {
+        &self.status
+    }
+
+    /// What the next poll is to wait beyond.
+    pub(super) fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// The newest table stays; what was refused of an earlier one no longer matters.
+    pub(super) fn offer(&mut self, table: Arc<Table>) {
+        if self.table.as_ref().is_none_or(|have| have.version < table.version) {
+            self.table = Some(table);
+            self.refused = None;
+        }
+    }
+
+    /// The table that the proxy is to be sent, if any: ours, when it uses an older one and has not refused this.
+    pub(super) fn to_push(&self) -> Option<Arc<Table>> {
+        let table = self.table.as_ref()?;
+        let version = Version::new(table.version.epoch, table.version.revision);
+        let behind = self.status.acknowledged.is_none_or(|has| has < version);
+        (behind && self.refused != Some(table.version)).then(|| Arc::clone(table))
+    }
+
+    pub(super) fn pushed(&mut self, version: TableVersion, answer: Pushed) {
+        match answer {
+            Pushed::Taken(acknowledged) => {
+                self.status.alive = true;
+                // A poll that was answered meanwhile may know of a newer one.
+                let newer = self.status.acknowledged.is_none_or(|has| has <= of(acknowledged.version));
+                if newer {
+                    self.status.acknowledged = Some(of(acknowledged.version));
+                    self.status.not_in_rotation =
+                        acknowledged.not_in_rotation.into_iter().map(instance).collect();
+                }
+                self.status.refused = None;
+            }
+            Pushed::Refused(reasons) => {
+                self.refused = Some(version);
+                self.refuse(version, reasons);
+            }
+            Pushed::NotNow(reasons) => self.refuse(version, reasons),
+            Pushed::Away => {}
+        }
+    }
+
+    fn refuse(&mut self, version: TableVersion, reasons: Vec<String>) {
+        self.status.alive = true;
+        self.status.refused = Some(TableRefusal { version: of(version), reasons });
+    }
+
+    pub(super) fn polled(&mut self, stats: &ProxyStats) {
+        let restarted = self.boot != Some(stats.boot);
+        let version = stats.version.map(of);
+        // It was on its way when the proxy took a newer table.
+        if !restarted && version < self.status.acknowledged {
+            return;
+        }
+        if restarted {
+            self.boot = Some(stats.boot);
+            self.refused = None;
+        }
+        self.sequence = stats.sequence;
+        self.status.alive = true;
+        self.status.acknowledged = version;
+        self.status.not_in_rotation = stats.not_in_rotation.iter().copied().map(instance).collect();
+        self.status.in_flight = stats.in_flight.iter().map(|(id, count)| (instance(*id), *count)).collect();
+    }
+
+    /// It can't be reached. What it acknowledged stays true of it until it says otherwise.
+    pub(super) fn lost(&mut self) {
+        self.status.alive = false;
+        self.sequence = 0;
+    }
+}
+
+fn of(version: TableVersion) -> Version {
+    Version::new(version.epoch, version.revision)
+}
+
+/// An endpoint of a table is an instance, by the same id.
+fn instance(id: EndpointId) -> InstanceId {
+    InstanceId::from_uuid(id.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+
+    fn version(revision: u64) -> TableVersion {
+        TableVersion { epoch: 1, revision }
+    }
+
+    fn table(revision: u64) -> Arc<Table> {
+        Arc::new(Table { schema: 1, version: version(revision), ..Table::default() })
+    }
+
+    fn stats(boot: u128, sequence: u64, has: Option<u64>) -> ProxyStats {
+        ProxyStats {
+            boot: Uuid::from_u128(boot),
+            sequence,
+            version: has.map(version),
+            not_in_rotation: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            unmatched: 0,
+        }
+    }
+
+    fn taken(revision: u64) -> Pushed {
+        let not_in_rotation = BTreeSet::from([EndpointId(Uuid::from_u128(5))]);
+        Pushed::Taken(Acknowledgement { version: version(revision), not_in_rotation })
+    }
+
+    fn pushes(view: &View) -> Option<u64> {
+        view.to_push().map(|table| table.version.revision)
+    }
+
+    #[test]
+    fn a_table_is_pushed_until_it_is_acknowledged() {
+        let mut view = View::default();
+        assert_eq!(pushes(&view), None);
+        view.offer(table(2));
+        view.offer(table(1));
+        view.pushed(version(2), Pushed::Away);
+        assert_eq!(pushes(&view), Some(2));
+        view.pushed(version(2), taken(2));
+        assert_eq!((pushes(&view), view.status.acknowledged), (None, Some(Version::new(1, 2))));
+        assert!(view.status.not_in_rotation.contains(&InstanceId::from_uuid(Uuid::from_u128(5))));
+    }
+
+    #[test]
+    fn an_answer_that_was_on_its_way_changes_nothing() {
+        let mut view = View::default();
+        view.polled(&stats(1, 1, Some(1)));
+        view.offer(table(2));
+        view.pushed(version(2), taken(2));
+        view.polled(&stats(1, 2, Some(1)));
+        assert_eq!((pushes(&view), view.sequence()), (None, 1));
+        view.polled(&stats(1, 3, Some(2)));
+        assert!(view.status.not_in_rotation.is_empty());
+    }
+
+    #[test]
+    fn a_restarted_proxy_gets_its_table_again() {
+        let mut view = View::default();
+        view.offer(table(2));
+        view.polled(&stats(1, 9, None));
+        view.pushed(version(2), taken(2));
+        view.lost();
+        assert!(!view.status.alive && view.sequence() == 0);
+        view.polled(&stats(2, 1, Some(1)));
+        assert_eq!((pushes(&view), view.status.alive, view.sequence()), (Some(2), true, 1));
+        view.pushed(version(2), taken(2));
+        view.polled(&stats(3, 1, None));
+        assert_eq!(pushes(&view), Some(2));
+    }
+
+    #[test]
+    fn a_refused_table_is_not_pushed_again_but_to_a_new_proxy() {
+        let mut view = View::default();
+        view.polled(&stats(1, 1, None));
+        view.offer(table(2));
+        view.pushed(version(2), Pushed::Refused(vec!["no pool".to_owned()]));
+        assert_eq!(pushes(&view), None);
+        assert_eq!(view.status.refused.as_ref().unwrap().reasons, ["no pool"]);
+        view.polled(&stats(1, 2, None));
+        assert_eq!(pushes(&view), None);
+        view.polled(&stats(2, 1, None));
+        assert_eq!(pushes(&view), Some(2));
+        view.pushed(version(2), Pushed::NotNow(vec!["disk full".to_owned()]));
+        assert_eq!(pushes(&view), Some(2), "that may pass");
+        view.offer(table(3));
+        view.pushed(version(3), taken(3));
+        assert_eq!(view.status.refused, None);
+    }
+}

@@ -1,0 +1,86 @@
+//! The agent's own API: what the control plane asks of one server.
+//!
+//! Log lines (`GET /v1/logs`), commands beside replicas and in releases (`POST
+//! /v1/exec`), and a sign of life (`GET /healthz`). Who of the people may do
+//! what is decided by the control plane before it asks; here one token, the
+//! cluster's, opens everything. Which replicas there are is asked of [`Places`].
+
+mod exec;
+mod gate;
+mod logs;
+mod reply;
+mod server;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pando_api::Bearer;
+use pando_model::name::{AppName, ReplicaName};
+use pando_model::release::ReleaseNumber;
+use pando_rt::shutdown::Shutdown;
+use pando_runtime::logs::LogStore;
+use tokio::net::TcpListener;
+
+use crate::leader::Leader;
+
+/// What the API serves from.
+pub struct ServeState {
+    /// What a caller must show for everything but `/healthz`.
+    pub token: Bearer,
+    pub logs: LogStore,
+    pub places: Arc<dyn Places>,
+    /// How a command gets a session of its own.
+    pub leader: Leader,
+    /// Where a command's environment lacks `PATH`, `HOME`, `USER`, `LANG` or `TZ`.
+    pub default_env: BTreeMap<String, String>,
+    /// Whether apps have system users: then a one-off becomes its app's, which must be there. Beside a replica,
+    /// [`Place::user`] says it.
+    pub users: bool,
+}
+
+impl fmt::Debug for ServeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeState")
+            .field("logs", &self.logs)
+            .field("users", &self.users)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where commands run. Answers from memory: it is called between requests and must not block.
+pub trait Places: Send + Sync {
+    /// Of a replica that this server runs, or is starting or stopping. Of several instances of the name, the newest.
+    fn replica(&self, app: &AppName, replica: &ReplicaName) -> Option<Place>;
+
+    /// The directory of a release that is unpacked here.
+    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<PathBuf>;
+}
+
+/// Where and as whom a replica runs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Place {
+    pub directory: PathBuf,
+    /// The replica's whole environment.
+    pub env: BTreeMap<String, String>,
+    /// A system user that is there. `None`: as the agent itself.
+    pub user: Option<String>,
+}
+
+impl fmt::Debug for Place {
+    /// Without the environment's values: they hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.env.keys().collect();
+        f.debug_struct("Place")
+            .field("directory", &self.directory)
+            .field("env", &names)
+            .field("user", &self.user)
+            .finish()
+    }
+}
+
+/// Serves the API until `shutdown` begins; then ends streams, kills the commands it runs, and returns within some seconds.
+pub async fn serve(listener: TcpListener, state: Arc<ServeState>, shutdown: Shutdown) {
+    server::serve(listener, state, shutdown).await;
+}

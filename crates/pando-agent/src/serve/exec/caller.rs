@@ -1,0 +1,84 @@
+//! The upgraded connection, as frames.
+
+use std::io;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use pando_api::stream::{Channel, ExecEnd, Frame, FrameError, Frames};
+use pando_api::v1::agents::ExecStart;
+use pando_rt::shutdown::Shutdown;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_util::codec::{FramedRead, FramedWrite};
+
+/// For the last frame to be taken, and again for the caller to leave after it.
+const LAST_WITHIN: Duration = Duration::from_secs(10);
+
+pub(super) type FromCaller = FramedRead<OwnedReadHalf, Frames>;
+pub(super) type ToCaller = FramedWrite<OwnedWriteHalf, Frames>;
+
+/// Whoever asked for the command.
+pub(super) struct Caller {
+    pub(super) input: FromCaller,
+    pub(super) output: ToCaller,
+}
+
+impl Caller {
+    /// Waits for the answer to be sent; then the connection is ours.
+    pub(super) async fn upgraded(upgrade: OnUpgrade) -> io::Result<Self> {
+        let upgraded = upgrade.await.map_err(io::Error::other)?;
+        // The socket itself, whose end can be seen before everything in front of it is read.
+        let parts = upgraded.downcast::<TokioIo<TcpStream>>();
+        let parts = parts.map_err(|_| io::Error::other("the connection is not a TCP stream"))?;
+        let (reader, writer) = parts.io.into_inner().into_split();
+        let mut input = FramedRead::new(reader, Frames);
+        input.read_buffer_mut().extend_from_slice(&parts.read_buf);
+        Ok(Self { input, output: FramedWrite::new(writer, Frames) })
+    }
+
+    /// What to run; the inner error is a sentence for the caller.
+    pub(super) async fn start(&mut self) -> Result<Result<ExecStart, String>, FrameError> {
+        let frame = match self.input.next().await {
+            Some(Ok(frame)) => frame,
+            Some(Err(FrameError::Io(error))) => return Err(error.into()),
+            Some(Err(error)) => return Ok(Err(error.to_string())),
+            None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        };
+        if frame.channel != Channel::Start {
+            return Ok(Err(format!("the first frame is {:?}, not Start", frame.channel)));
+        }
+        let start = serde_json::from_slice(&frame.payload);
+        Ok(start.map_err(|error| format!("the first frame is wrong: {error}")))
+    }
+
+    /// Sends the last frame, and waits for the caller to leave, within bounds. Leaving first, with input unread, would make the
+    /// kernel take back what the caller has not read yet.
+    pub(super) async fn finish(mut self, end: &ExecEnd, shutdown: &Shutdown) -> Result<(), FrameError> {
+        let payload = serde_json::to_vec(end).map_err(io::Error::other)?.into();
+        let sent = async {
+            self.output.send(Frame { channel: Channel::End, payload }).await?;
+            self.output.close().await
+        };
+        tokio::time::timeout(LAST_WITHIN, sent).await.map_err(io::Error::from)??;
+        let left = async { while let Some(Ok(_)) = self.input.next().await {} };
+        tokio::select! {
+            // Either way nothing is left to be done here.
+            _ = tokio::time::timeout(LAST_WITHIN, left) => {}
+            () = shutdown.wait() => {}
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the caller has closed its side, however much it has sent before that is not read yet.
+pub(super) async fn left(input: &FromCaller) {
+    loop {
+        match input.get_ref().ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(Duration::from_millis(250)).await,
+            _ => return,
+        }
+    }
+}
