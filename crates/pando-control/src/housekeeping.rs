@@ -1,4 +1,4 @@
-//! What nobody waits for: packed releases that no kept release needs are removed.
+//! What nobody waits for: packed releases that no kept release needs, and tokens that expired long ago, are removed.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::artifacts::Artifacts;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::store::{Store, StoreError};
+use crate::tokens;
 
 const EVERY: Duration = Duration::from_secs(3600);
 
@@ -20,9 +21,12 @@ pub async fn run(shared: Arc<Shared>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        // Neither arm loses anything when the other is taken: a tick that was not received is there at the next look.
         tokio::select! {
-            // A tick that was not received is there at the next look.
-            _ = ticks.tick() => sweep(&shared).await,
+            _ = ticks.tick() => {
+                sweep(&shared).await;
+                purge(&shared).await;
+            }
             () = shared.shutdown.wait() => return,
         }
     }
@@ -45,6 +49,14 @@ async fn sweep(shared: &Shared) {
         Ok(Ok(count)) => tracing::info!("{count} packed releases that no kept release needs were removed"),
         Ok(Err(error)) => tracing::warn!("packed releases can't be swept: {error}"),
         Err(error) => tracing::error!("sweeping packed releases failed: {error}"),
+    }
+}
+
+async fn purge(shared: &Shared) {
+    match tokens::purge(&*shared.store, shared.now()).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("{count} tokens that expired long ago were removed"),
+        Err(error) => tracing::warn!("expired tokens are not removed: {}", error_chain(&error)),
     }
 }
 

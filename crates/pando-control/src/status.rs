@@ -343,3 +343,6 @@ fn unknown_server() -> ServerName {
     #[allow(clippy::unwrap_used)]
     ServerName::new("removed").unwrap()
 }
+
+#[cfg(test)]
+mod tests;

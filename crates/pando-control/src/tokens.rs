@@ -138,6 +138,23 @@ pub async fn remove(
     }
 }
 
+/// How long an expired token is still listed, so that whoever wonders why it lets nobody in finds it.
+const LISTED_EXPIRED: Millis = Millis::from_secs(7 * 24 * 3600);
+
+/// Deletes tokens that expired long ago; how many.
+///
+/// # Errors
+/// When the store fails.
+pub async fn purge(store: &dyn Store, now: Timestamp) -> Result<usize, StoreError> {
+    let tokens = list(store).await?;
+    let old = tokens.iter().filter(|token| token.expires_at.is_some_and(|at| at + LISTED_EXPIRED < now));
+    let keys: Vec<Key> = old.map(|token| Key::Token(token.id.clone())).collect();
+    if !keys.is_empty() {
+        store.txn(keys.iter().fold(Txn::new(), Txn::delete)).await?;
+    }
+    Ok(keys.len())
+}
+
 fn info(id: String, token: StoredToken) -> TokenInfo {
     let StoredToken { name, scope, created_at, expires_at, .. } = token;
     TokenInfo { id, name, scope, created_at, expires_at }
@@ -220,6 +237,18 @@ mod tests {
         assert_eq!(rid(first.id.clone()).await, Removed::LastAdmin);
         install(&store, &draw().unwrap(), &new(Scope::Admin, None), now, vec![]).await.unwrap();
         assert!(matches!(rid(first.id).await, Removed::Done(_)));
+    }
+
+    #[tokio::test]
+    async fn only_what_expired_long_ago_is_purged() {
+        let store = memory::open().unwrap();
+        let now = Timestamp::default();
+        for expires_in in [None, Some(Millis(1)), Some(Millis::from_secs(3600))] {
+            install(&store, &draw().unwrap(), &new(Scope::Read, expires_in), now, vec![]).await.unwrap();
+        }
+        assert_eq!(purge(&store, now + LISTED_EXPIRED).await.unwrap(), 0);
+        assert_eq!(purge(&store, now + LISTED_EXPIRED + Millis(2)).await.unwrap(), 1);
+        assert_eq!(list(&store).await.unwrap().len(), 2);
     }
 
     #[test]

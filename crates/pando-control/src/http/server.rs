@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pando_rt::tasks::Tasks;
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -65,10 +66,21 @@ async fn accept(
     }
 }
 
+/// Small answers leave at once; a peer that vanished without a word is noticed within a minute, also in a stream that may be silent
+/// for hours.
+fn tune(stream: &TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(30))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    Ok(())
+}
+
 async fn connection(stream: TcpStream, app: Router, tasks: Tasks) {
     let peer: Option<SocketAddr> = stream.peer_addr().ok();
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!("no TCP_NODELAY for {peer:?}: {error}");
+    if let Err(error) = tune(&stream) {
+        tracing::debug!("the connection from {peer:?} could not be tuned: {error}");
     }
     let service = TowerToHyperService::new(app);
     let serving = http1::Builder::new()

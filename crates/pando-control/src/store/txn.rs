@@ -10,8 +10,8 @@ use super::{LeaseId, Revision, StoreError, value};
 
 /// The longest key in bytes.
 pub const MAX_KEY: usize = 512;
-/// The longest value in bytes. etcd takes requests of 1.5 MiB.
-pub const MAX_VALUE: usize = 1024 * 1024;
+/// The longest value in bytes. The largest is the assignment of a server with hundreds of replicas, each with its environment.
+pub const MAX_VALUE: usize = 8 * 1024 * 1024;
 /// The most operations of one transaction.
 pub const MAX_OPS: usize = 4096;
 
