@@ -115,12 +115,33 @@ impl RunDir {
         lock(&self.0.join("lock"), patience)
     }
 
+    /// Removes it in one step for everybody who comes by its name, such as a late shim; then what was in it.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let gone = self.0.with_file_name(format!("{GONE}{}", uuid::Uuid::now_v7()));
+        match fs::rename(&self.0, &gone) {
+            Ok(()) => fs::remove_dir_all(gone),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
         }
     }
+}
+
+/// What directories are called that are being removed.
+const GONE: &str = ".gone-";
+
+/// The keys of the runs in `runs`; what a removal cut short left is removed.
+pub(crate) fn list(runs: &Path) -> io::Result<Vec<RunKey>> {
+    let mut keys = Vec::new();
+    for entry in fs::read_dir(runs)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(GONE) {
+            // Another removal may be at it.
+            let _ = fs::remove_dir_all(entry.path());
+        } else if entry.file_type()?.is_dir() {
+            keys.extend(RunDir::new(entry.path()).key());
+        }
+    }
+    Ok(keys)
 }
 
 /// Locks the file at `path`, made when missing. `None`: another process holds the lock.

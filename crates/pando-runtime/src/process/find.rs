@@ -8,7 +8,7 @@ use pando_model::observed::ExitReport;
 
 use super::registry::{Registry, failed};
 use super::{blocking, lost, watch};
-use crate::dir::{Launch, RunDir, Status};
+use crate::dir::{self, Launch, RunDir, Status};
 use crate::run::{Held, RunKey, RuntimeError};
 
 /// A shim that was just started has this long to start its run.
@@ -27,7 +27,7 @@ enum Found {
 pub(super) async fn adopt(registry: &Arc<Registry>) -> Result<Vec<Held>, RuntimeError> {
     let runs = registry.runs.clone();
     let what = format!("read the directory `{}`", runs.display());
-    let on_disk = blocking(move || list(&runs)).await.map_err(failed(what))?;
+    let on_disk = blocking(move || dir::list(&runs)).await.map_err(failed(what))?;
     let mut keys: Vec<RunKey> = registry.keys();
     keys.extend(on_disk);
     keys.sort_unstable();
@@ -106,17 +106,6 @@ pub(super) async fn look(registry: &Arc<Registry>, key: RunKey) -> io::Result<Op
         }
         Found::Ended(launch, exit) => Some(Held { spec: launch.spec, pid: None, exit: Some(exit) }),
     })
-}
-
-fn list(runs: &std::path::Path) -> io::Result<Vec<RunKey>> {
-    let mut keys = Vec::new();
-    for entry in std::fs::read_dir(runs)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            keys.extend(RunDir::new(entry.path()).key());
-        }
-    }
-    Ok(keys)
 }
 
 fn inspect(dir: &RunDir, boot: &str, logs: &crate::logs::LogStore) -> io::Result<Found> {

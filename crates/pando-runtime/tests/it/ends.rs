@@ -13,10 +13,15 @@ use crate::support::{Fixture, SHIM, is_running, kill, spec, until, written};
 async fn a_plain_command_is_the_main_process_itself() {
     let mut fixture = Fixture::new();
     let held = fixture.run("sleep 1000").await;
-    let name = || std::fs::read_to_string(format!("/proc/{}/comm", held.pid.unwrap())).unwrap();
-    until("the shell became the program", || name() == "sleep\n").await;
+    until_it_is_sleep(held.pid.unwrap()).await;
     fixture.stop(held.spec.key, Millis::from_secs(60)).await;
     fixture.ended(held.spec.key).await;
+}
+
+/// The shell has become the program.
+async fn until_it_is_sleep(pid: u32) {
+    let name = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    until("the shell became the program", || name() == "sleep\n").await;
 }
 
 #[tokio::test]
@@ -205,6 +210,7 @@ async fn signals_have_their_ordinary_meaning_in_a_run() {
     let held = fixture.run("sleep 1000").await;
     // What whoever runs this test made ignored below it stays so; but for SIGPIPE, which Rust's own start-up ignores.
     let own = signals("self", "SigIgn") & !(1 << 12);
+    until_it_is_sleep(held.pid.unwrap()).await;
     let pid = held.pid.unwrap().to_string();
     assert_eq!((signals(&pid, "SigBlk"), signals(&pid, "SigIgn"), signals(&pid, "SigCgt")), (0, own, 0));
     fixture.stop(held.spec.key, Millis::ZERO).await;

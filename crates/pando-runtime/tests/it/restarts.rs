@@ -159,6 +159,9 @@ async fn what_was_cut_short_before_its_shim_began_is_cleaned_up() {
     let spec_of = |key: RunKey| serde_json::to_string(&key).unwrap();
     let whole = std::fs::read_to_string(fixture.dir(held.spec.key).join("spec.json")).unwrap();
     let keys: Vec<RunKey> = (0..3).map(|_| spec("").key).collect();
+    let half_removed = fixture.root.path().join("runs/.gone-x");
+    std::fs::create_dir(&half_removed).unwrap();
+    std::fs::write(half_removed.join("spec.json"), &whole).unwrap();
     for key in &keys {
         std::fs::create_dir(fixture.dir(*key)).unwrap();
     }
@@ -170,7 +173,7 @@ async fn what_was_cut_short_before_its_shim_began_is_cleaned_up() {
     let (runtime, _events) = open(fixture.root.path());
     let found: Vec<RunKey> = runtime.adopt().await.unwrap().iter().map(|held| held.spec.key).collect();
     assert_eq!(found, [held.spec.key]);
-    assert!(keys.iter().all(|key| !fixture.dir(*key).exists()));
+    assert!(keys.iter().all(|key| !fixture.dir(*key).exists()) && !half_removed.exists());
     // A shim that comes late finds nothing to start.
     let late = Command::new(SHIM).args(["run", "--dir"]).arg(fixture.dir(keys[2])).output().unwrap();
     assert!(!late.status.success() && late.stdout.starts_with(b"{\"refused\""));
