@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -20,6 +20,11 @@ use uuid::Uuid;
 
 /// How long an artifact that no release needs is kept: somebody may be about to deploy it.
 pub const UNUSED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// Bytes a second that an upload must make on the whole; a slower one holds a place that others wait for.
+const SLOWEST: u64 = 16 * 1024;
+
+const START: Duration = Duration::from_secs(60);
 
 /// How long an upload may stand still.
 const STALL: Duration = Duration::from_secs(30);
@@ -36,6 +41,8 @@ pub enum ArtifactError {
     Digest { expected: Digest, found: String },
     #[error("nothing was sent for {} s", after.as_secs())]
     Stalled { after: Duration },
+    #[error("the upload is too slow: {bytes} bytes in {} s", after.as_secs())]
+    Slow { bytes: u64, after: Duration },
     #[error("the upload broke off: {0}")]
     BrokeOff(String),
     #[error("the disk with `{}` is full", path.display())]
@@ -50,9 +57,10 @@ impl From<ArtifactError> for ErrorBody {
         match error {
             ArtifactError::TooLarge { .. } => ErrorBody::new(ErrorCode::TooLarge, text)
                 .hint("leave out what the app does not need to run, with a .gitignore"),
-            ArtifactError::Digest { .. } | ArtifactError::Stalled { .. } | ArtifactError::BrokeOff(_) => {
-                ErrorBody::new(ErrorCode::Invalid, text)
-            }
+            ArtifactError::Digest { .. }
+            | ArtifactError::Stalled { .. }
+            | ArtifactError::Slow { .. }
+            | ArtifactError::BrokeOff(_) => ErrorBody::new(ErrorCode::Invalid, text),
             ArtifactError::Full { .. } => ErrorBody::new(ErrorCode::Unavailable, text)
                 .hint("make room on the control server; nothing was changed"),
             ArtifactError::Disk { .. } => ErrorBody::new(ErrorCode::Internal, text),
@@ -66,12 +74,14 @@ pub struct Artifacts<'a> {
     directory: &'a Path,
     /// An upload that sends nothing for so long is given up.
     stall: Duration,
+    /// How long an upload may take beside a second for each [`SLOWEST`] bytes.
+    start: Duration,
 }
 
 impl<'a> Artifacts<'a> {
     #[must_use]
     pub fn new(directory: &'a Path) -> Self {
-        Self { directory, stall: STALL }
+        Self { directory, stall: STALL, start: START }
     }
 
     /// Where it lies, or would.
@@ -134,7 +144,7 @@ impl<'a> Artifacts<'a> {
             .open(path)
             .await
             .map_err(|error| self.disk(error))?;
-        let (mut length, mut hash) = (0u64, Sha256::new());
+        let (mut length, mut hash, began) = (0u64, Sha256::new(), Instant::now());
         loop {
             let piece = tokio::time::timeout(self.stall, pieces.next()).await;
             let Some(piece) = piece.map_err(|_| ArtifactError::Stalled { after: self.stall })? else { break };
@@ -142,6 +152,10 @@ impl<'a> Artifacts<'a> {
             length += piece.len() as u64;
             if length > most {
                 return Err(ArtifactError::TooLarge { most });
+            }
+            let after = began.elapsed();
+            if after > self.start + Duration::from_secs(length / SLOWEST) {
+                return Err(ArtifactError::Slow { bytes: length, after });
             }
             hash.update(&piece);
             file.write_all(&piece).await.map_err(|error| self.disk(error))?;
@@ -262,6 +276,23 @@ mod tests {
         let error = artifacts.receive(&digest_of(b""), 9, silent).await.unwrap_err();
         assert!(matches!(error, ArtifactError::Stalled { .. }), "{error}");
         assert!(names(directory.path()).is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_drips_is_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let drip = stream::repeat_with(|| Ok::<_, io::Error>(Bytes::from("x")));
+        let artifacts = Artifacts { start: Duration::from_millis(20), ..Artifacts::new(directory.path()) };
+        let error = artifacts.receive(&digest_of(b""), 4096, slowly(drip)).await.unwrap_err();
+        assert!(matches!(error, ArtifactError::Slow { .. }), "{error}");
+        assert!(names(directory.path()).is_empty());
+    }
+
+    fn slowly<T>(items: impl Stream<Item = T>) -> impl Stream<Item = T> + Unpin {
+        Box::pin(items.then(|item| async {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            item
+        }))
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ mod wishes;
 pub use gate::Access;
 pub use openapi::openapi_json;
 pub use routes::{RouteInfo, routes};
-pub use server::serve;
+pub use server::{Limits, serve, serve_within};
 
 /// The longest that a long poll waits.
 pub const MAX_WAIT: std::time::Duration = std::time::Duration::from_secs(30);

@@ -16,20 +16,35 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::routes::router;
 use crate::shared::Shared;
 
-/// Connections at once. Each agent holds one or two, each watching person one; beyond that, callers wait in the kernel's queue.
-const CONNECTIONS: usize = 1024;
+/// What callers may take of the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once. Beyond that, callers wait in the kernel's queue.
+    pub connections: usize,
+    /// From a connection's start, or the end of an answer, to the next request's whole head.
+    pub head_within: Duration,
+    /// How long requests under way may take to end when the control plane ends. Long polls answer at once then.
+    pub patience: Duration,
+}
 
-/// From a connection's start, or the end of an answer, to the next request's whole head.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
-
-/// How long requests under way may take to end when the control plane ends. Long polls answer at once then.
-const PATIENCE: Duration = Duration::from_secs(5);
+impl Default for Limits {
+    /// 1,024 connections: each agent holds one or two, each watching person one. A head within 30 s. Patience for 5 s.
+    fn default() -> Self {
+        let (head_within, patience) = (Duration::from_secs(30), Duration::from_secs(5));
+        Self { connections: 1024, head_within, patience }
+    }
+}
 
 /// Serves the API until [`Shared::shutdown`] begins; then ends requests under way and returns.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    serve_within(listener, shared, Limits::default()).await;
+}
+
+/// As [`serve`], within other limits.
+pub async fn serve_within(listener: TcpListener, shared: Arc<Shared>, limits: Limits) {
     let app = router(&shared);
     let tasks = Tasks::new(&shared.shutdown);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(limits.connections));
     loop {
         let accepted = tokio::select! {
             // An accepted connection is never lost: accepting is cancel-safe.
@@ -37,15 +52,19 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
             () = shared.shutdown.wait() => break,
         };
         let Some((stream, place)) = accepted else { break };
-        let served = connection(stream, app.clone(), tasks.clone());
+        let served = connection(stream, app.clone(), tasks.clone(), limits.head_within);
         tasks.spawn(async move {
             served.await;
             drop(place);
         });
     }
-    let (connections, begun) = tokio::join!(tasks.finish(PATIENCE), shared.tasks.finish(PATIENCE));
+    let (connections, begun) =
+        tokio::join!(tasks.finish(limits.patience), shared.tasks.finish(limits.patience));
     if !(connections && begun) {
-        tracing::info!("some requests were cut off, since they did not end within {} s", PATIENCE.as_secs());
+        tracing::info!(
+            "some requests were cut off, since they did not end within {} s",
+            limits.patience.as_secs()
+        );
     }
 }
 
@@ -77,7 +96,7 @@ fn tune(stream: &TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn connection(stream: TcpStream, app: Router, tasks: Tasks) {
+async fn connection(stream: TcpStream, app: Router, tasks: Tasks, head_within: Duration) {
     let peer: Option<SocketAddr> = stream.peer_addr().ok();
     if let Err(error) = tune(&stream) {
         tracing::debug!("the connection from {peer:?} could not be tuned: {error}");
@@ -85,7 +104,7 @@ async fn connection(stream: TcpStream, app: Router, tasks: Tasks) {
     let service = TowerToHyperService::new(app);
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
+        .header_read_timeout(head_within)
         .max_headers(64)
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(stream), service)

@@ -24,7 +24,6 @@ pub struct ServedStore {
     writer: Queue,
     reader: Option<Queue>,
     hub: Hub,
-    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for ServedStore {
@@ -46,15 +45,37 @@ enum Command {
 /// A command with its place in the queue, or the end of the thread.
 type Message = Option<(Command, OwnedSemaphorePermit)>;
 
+/// A thread and the way to it.
 struct Queue {
     places: Arc<Semaphore>,
     commands: mpsc::Sender<Message>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Queue {
-    fn new() -> (Self, mpsc::Receiver<Message>) {
+    fn start(
+        name: &str,
+        work: impl FnOnce(&mpsc::Receiver<Message>) + Send + 'static,
+    ) -> Result<Self, StoreError> {
         let (commands, receiver) = mpsc::channel();
-        (Self { places: Arc::new(Semaphore::new(QUEUE)), commands }, receiver)
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            // Neither recursion nor large frames here; the default of 2 MiB would be for nothing.
+            .stack_size(512 * 1024)
+            .spawn(move || work(&receiver))
+            .map_err(|source| StoreError::Failed { doing: "starting its threads", source: source.into() })?;
+        Ok(Self { places: Arc::new(Semaphore::new(QUEUE)), commands, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Lets nobody in any more and waits until the thread has done what it was asked before.
+    fn end(&self) {
+        self.places.close();
+        // A thread that ended already needs no word.
+        let _ = self.commands.send(None);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("a thread of the store had panicked");
+        }
     }
 
     async fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
@@ -78,45 +99,23 @@ impl ServedStore {
         for (id, ttl) in engine.leases()? {
             leases.begin(id, ttl, Instant::now());
         }
-        let (writer, commands) = Queue::new();
         let work = Writer { engine, leases, hub: hub.clone() };
-        let mut threads = vec![spawn("store-write", move || work.run(&commands))?];
-        let reader = match reader {
-            None => None,
-            Some(mut engine) => {
-                let (queue, commands) = Queue::new();
-                threads.push(spawn("store-read", move || serve_reads(&mut engine, &commands))?);
-                Some(queue)
-            }
-        };
-        Ok(Self { writer, reader, hub, threads: Mutex::new(threads) })
+        let writer = Queue::start("store-write", move |commands| work.run(commands))?;
+        let reader = reader
+            .map(|mut engine| Queue::start("store-read", move |commands| serve_reads(&mut engine, commands)));
+        Ok(Self { writer, reader: reader.transpose()?, hub })
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        // Neither recursion nor large frames here; the default of 2 MiB would be for nothing.
-        .stack_size(512 * 1024)
-        .spawn(work)
-        .map_err(|source| StoreError::Failed { doing: "starting its threads", source: source.into() })
 }
 
 impl Drop for ServedStore {
     /// Waits for what was begun, at most a few writes; then the threads have ended and the file is closed.
     fn drop(&mut self) {
         self.hub.close();
-        for queue in self.reader.iter().chain([&self.writer]) {
-            queue.places.close();
-            // A thread that ended already needs no word.
-            let _ = queue.commands.send(None);
+        // The writer goes last: closing the file, it writes the log back, which a reader that is still there would prevent.
+        if let Some(reader) = &self.reader {
+            reader.end();
         }
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the store had panicked");
-            }
-        }
+        self.writer.end();
     }
 }
 

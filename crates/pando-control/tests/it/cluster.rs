@@ -9,7 +9,7 @@ use pando_api::auth::{Bearer, Scope};
 use pando_api::v1::deployments::{DeployAction, DeployRequest, DeployResponse, IfBusy};
 use pando_api::{Client, ClientError};
 use pando_control::admission::Planner;
-use pando_control::http;
+use pando_control::http::{self, Limits};
 use pando_control::shared::{EntryPoint, Incoming, Parts, Settings, Shared};
 use pando_control::state::State;
 use pando_control::store::{Key, Outcome, Store, Txn, memory, sqlite};
@@ -94,7 +94,7 @@ impl Cluster {
     pub(crate) async fn on_disk() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = sqlite::open(&directory.path().join("store.db")).unwrap();
-        Self::start(Arc::new(store), directory, |_| {}).await
+        Self::start(Arc::new(store), directory, |_| {}, Limits::default()).await
     }
 
     pub(crate) async fn in_memory() -> Self {
@@ -103,13 +103,19 @@ impl Cluster {
 
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let store = memory::open().unwrap();
-        Self::start(Arc::new(store), tempfile::tempdir().unwrap(), change).await
+        Self::start(Arc::new(store), tempfile::tempdir().unwrap(), change, Limits::default()).await
+    }
+
+    pub(crate) async fn within(limits: Limits) -> Self {
+        let store = memory::open().unwrap();
+        Self::start(Arc::new(store), tempfile::tempdir().unwrap(), |_| {}, limits).await
     }
 
     async fn start(
         store: Arc<dyn Store>,
         directory: tempfile::TempDir,
         change: impl FnOnce(&mut Settings),
+        limits: Limits,
     ) -> Self {
         let mut settings = Settings::new(directory.path().join("artifacts"));
         settings.entry = Some(EntryPoint { scheme: "http".into(), host: "127.0.0.1".into(), port: 8080 });
@@ -125,7 +131,7 @@ impl Cluster {
         let (shared, reports) = Shared::new(parts);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = Some(tokio::spawn(http::serve(listener, Arc::clone(&shared))));
+        let served = Some(tokio::spawn(http::serve_within(listener, Arc::clone(&shared), limits)));
         let server = ServerId::from_uuid(id(1));
         let client = Client::new(&format!("http://{address}"), None).unwrap();
         let mut cluster = Self { shared, reports, address, client, server, served, directory };

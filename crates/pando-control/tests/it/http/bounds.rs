@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use pando_api::auth::Scope;
 use pando_api::v1::events::EventQuery;
 use pando_api::{Client, ErrorBody, ErrorCode};
+use pando_control::http::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -68,6 +69,37 @@ async fn heads_that_are_no_http_or_too_large_end_the_connection() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
     cluster.client.health().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    let head_within = Duration::from_millis(100);
+    let cluster = Cluster::within(Limits { head_within, ..Limits::default() }).await;
+    for bytes in ["", "GET /healthz HTTP/1.1\r\nhost:"] {
+        assert_eq!(raw(&cluster, bytes.as_bytes()).await, "", "{bytes:?}");
+    }
+    // A connection that was used and then stands idle ends too.
+    let answer = raw(&cluster, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn beyond_the_bound_callers_wait_until_another_leaves() {
+    let cluster = Cluster::within(Limits { connections: 2, ..Limits::default() }).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(cluster.address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut byte = [0];
+        stream.read_exact(&mut byte).await.unwrap();
+        held.push(stream);
+    }
+    let waiting = cluster.client.health();
+    tokio::pin!(waiting);
+    // Not a promise of how long, only that it is not let in while both are there.
+    assert!(tokio::time::timeout(Duration::from_millis(100), waiting.as_mut()).await.is_err());
+    held.pop();
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap();
 }
 
 #[tokio::test]
