@@ -114,3 +114,44 @@ pub struct DeploymentView {
 pub struct DeploymentList {
     pub deployments: Vec<Deployment>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scripts write these by hand.
+    #[test]
+    fn requests_are_flat_and_what_is_left_out_has_a_default() {
+        for (text, action) in [
+            (r#"{"kind":"restart"}"#, DeployAction::Restart),
+            (r#"{"kind":"rollback"}"#, DeployAction::Rollback { release: None }),
+            (
+                r#"{"kind":"rollback","release":4}"#,
+                DeployAction::Rollback { release: Some(ReleaseNumber(4)) },
+            ),
+        ] {
+            let request: DeployRequest = serde_json::from_str(text).unwrap();
+            assert_eq!(
+                request,
+                DeployRequest { action, if_busy: IfBusy::Wait, dry_run: false, note: None },
+                "{text}"
+            );
+        }
+        let written = serde_json::to_string(&DeployRequest {
+            action: DeployAction::Restart,
+            if_busy: IfBusy::Refuse,
+            dry_run: true,
+            note: Some("why".to_owned()),
+        });
+        assert_eq!(written.unwrap(), r#"{"kind":"restart","if_busy":"refuse","dry_run":true,"note":"why"}"#);
+    }
+
+    #[test]
+    fn answers_say_which_they_are() {
+        let dry_run =
+            DeployResponse::DryRun(DryRun { release: ReleaseNumber(2), plan: vec!["x".to_owned()] });
+        let text = serde_json::to_string(&dry_run).unwrap();
+        assert_eq!(text, r#"{"answer":"dry_run","release":2,"plan":["x"]}"#);
+        assert_eq!(serde_json::from_str::<DeployResponse>(&text).unwrap(), dry_run);
+    }
+}

@@ -6,3 +6,4 @@
 mod cluster;
 mod http;
 mod store;
+mod whole;
