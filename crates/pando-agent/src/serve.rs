@@ -5,6 +5,7 @@
 //! what is decided by the control plane before it asks; here one token, the
 //! cluster's, opens everything. Which replicas there are is asked of [`Places`].
 
+mod assigned;
 mod exec;
 mod gate;
 mod logs;
@@ -24,6 +25,8 @@ use pando_runtime::logs::LogStore;
 use tokio::net::TcpListener;
 
 use crate::leader::Leader;
+
+pub(crate) use assigned::Assigned;
 
 /// What the API serves from.
 pub struct ServeState {
@@ -49,9 +52,9 @@ impl fmt::Debug for ServeState {
     }
 }
 
-/// Where commands run. Answers from memory: it is called between requests and must not block.
+/// Where commands run. It is called between requests and must not block for long.
 pub trait Places: Send + Sync {
-    /// Of a replica that this server runs, or is starting or stopping. Of several instances of the name, the newest.
+    /// Of a replica that this server runs or is starting. Of several instances of the name, the one that a person means.
     fn replica(&self, app: &AppName, replica: &ReplicaName) -> Option<Place>;
 
     /// The directory of a release that is unpacked here.

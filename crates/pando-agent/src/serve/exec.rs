@@ -5,6 +5,7 @@
 
 mod caller;
 mod place;
+mod ready;
 mod running;
 mod streams;
 mod terminal;

@@ -73,7 +73,10 @@ impl Caller {
     }
 }
 
-/// Waits until the caller has closed its side, however much it has sent before that is not read yet.
+/// Waits until the caller has closed its side, though what it sent before is not read yet.
+///
+/// What found no room in the kernel's buffers still lies with the caller's kernel, and the close behind it: then it takes that
+/// kernel minutes to give up, and us to see it.
 pub(super) async fn left(input: &FromCaller) {
     loop {
         match input.get_ref().ready(Interest::READABLE).await {

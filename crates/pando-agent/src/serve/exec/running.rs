@@ -18,6 +18,7 @@ use tokio::process::Child;
 use tokio::time::timeout;
 
 use super::caller::{Caller, FromCaller};
+use super::ready::watched;
 use super::streams::{Input, Output, Signs, deliver};
 use super::terminal::Terminal;
 use crate::account;
@@ -135,7 +136,7 @@ fn ends(child: &mut Child, terminal: Option<Arc<Terminal>>) -> (Input, Vec<Outpu
 
 fn watch(pid: u32) -> std::io::Result<AsyncFd<OwnedFd>> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::InvalidInput)?;
-    AsyncFd::with_interest(rustix::process::pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)
+    watched(rustix::process::pidfd_open(pid, PidfdFlags::empty())?, Interest::READABLE)
 }
 
 async fn exited(ended: &AsyncFd<OwnedFd>) {

@@ -12,6 +12,8 @@ use rustix::termios::{self, InputModes, OptionalActions, SpecialCodeIndex, Winsi
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::ready::watched;
+
 /// Our end. When it is closed, the command's session is hung up.
 #[derive(Debug)]
 pub(super) struct Terminal {
@@ -34,7 +36,7 @@ impl Terminal {
         modes.input_modes |= InputModes::IUTF8;
         termios::tcsetattr(&slave, OptionalActions::Now, &modes)?;
         rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK)?;
-        let terminal = Self { master: AsyncFd::new(master)? };
+        let terminal = Self { master: watched(master, Interest::READABLE | Interest::WRITABLE)? };
         terminal.resize(size)?;
         Ok((terminal, [slave.try_clone()?.into(), slave.try_clone()?.into(), slave.into()]))
     }

@@ -1,0 +1,8 @@
+//! The agent's own API, as the control plane calls it.
+
+mod exec;
+mod gate;
+mod leaving;
+mod logs;
+mod support;
+mod terminal;
