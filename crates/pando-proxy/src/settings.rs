@@ -59,7 +59,7 @@ pub struct Limits {
     pub client_stall: Duration,
     /// A connection to an endpoint without a request. Default 50 s, below what most servers allow.
     pub upstream_idle: Duration,
-    /// Idle connections kept for one endpoint. Default 128.
+    /// Idle connections kept for one endpoint. Default 1024.
     pub upstream_idle_connections: usize,
     /// How long an acknowledgement waits for the first probes of new endpoints. Default 300 ms.
     pub first_look: Duration,
@@ -76,7 +76,7 @@ impl Default for Limits {
             client_idle: Duration::from_secs(75),
             client_stall: Duration::from_secs(60),
             upstream_idle: Duration::from_secs(50),
-            upstream_idle_connections: 128,
+            upstream_idle_connections: 1024,
             first_look: Duration::from_millis(300),
             drain: Duration::from_secs(30),
         }

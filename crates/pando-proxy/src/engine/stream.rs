@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustix::net::RecvFlags;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::meter::Meter;
@@ -79,6 +79,21 @@ impl Stream {
         }
     }
 
+    /// Reads what is there. A read that didn't fill the buffer has emptied the socket: saying so saves the next one a trip to
+    /// the kernel for nothing. It is said of the readiness from before the read, so that what comes meanwhile isn't missed.
+    fn try_read(&self, buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let (tcp, room) = (&self.shared.tcp, buf.remaining());
+        let mut partial = 0;
+        let read = tcp.try_io(Interest::READABLE, || match tcp.try_read_buf(buf) {
+            Ok(count) if 0 < count && count < room => {
+                partial = count;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            other => other,
+        });
+        if partial > 0 { Ok(partial) } else { read }
+    }
+
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
@@ -105,7 +120,7 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.shared.tcp.poll_read_ready(cx))?;
-            match self.shared.tcp.try_read_buf(buf) {
+            match self.try_read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(count) => {
                     self.shared.meter.read(count);
