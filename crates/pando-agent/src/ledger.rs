@@ -23,17 +23,10 @@ const TASKS_KEPT: usize = 1000;
 pub struct Ledger {
     pub schema: u32,
     pub assignment: Assignment,
-    /// Instances that were assigned and may still run.
-    pub leaving: BTreeMap<InstanceId, Leaving>,
+    /// Instances that were assigned and may still run; how they were assigned says how they are stopped.
+    pub leaving: BTreeMap<InstanceId, AssignedInstance>,
     /// Every task that was started, or may have been.
     pub tasks: BTreeMap<TaskId, TaskRecord>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Leaving {
-    pub instance: AssignedInstance,
-    /// When it left the assignment.
-    pub since: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,11 +68,11 @@ impl Ledger {
         }
     }
 
-    /// Takes a newer assignment: what it no longer has is leaving from `now` on.
-    pub(crate) fn accept(&mut self, assignment: Assignment, now: Timestamp) {
+    /// Takes a newer assignment: what it no longer has is leaving.
+    pub(crate) fn accept(&mut self, assignment: Assignment) {
         let old = std::mem::replace(&mut self.assignment, assignment);
         for (id, instance) in old.instances {
-            self.leaving.entry(id).or_insert(Leaving { instance, since: now });
+            self.leaving.entry(id).or_insert(instance);
         }
         self.leaving.retain(|id, _| !self.assignment.instances.contains_key(id));
         self.forget_old_tasks();

@@ -219,7 +219,7 @@ pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
 fn apply(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Effect>) {
     match event {
         Event::Adopted { held, releases } => adopt::adopt(state, held, releases, now, effects),
-        Event::Assignment(assignment) => accept(state, assignment, now),
+        Event::Assignment(assignment) => accept(state, assignment),
         Event::LedgerSaved => come_into_force(state, effects),
         Event::LedgerFailed(why) => save_failed(state, why, now),
         Event::RunStarted(held) => started(state, &held, now, effects),
@@ -239,10 +239,10 @@ fn apply(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Effe
     }
 }
 
-fn accept(state: &mut State, assignment: Assignment, now: Timestamp) {
+fn accept(state: &mut State, assignment: Assignment) {
     let newer = assignment.version > state.wanted.assignment.version;
     if newer && assignment.server == state.site.server {
-        state.wanted.accept(assignment, now);
+        state.wanted.accept(assignment);
     }
 }
 
@@ -275,6 +275,10 @@ fn started(state: &mut State, held: &Held, now: Timestamp, effects: &mut Vec<Eff
     let key = held.spec.key;
     if !instance::started(state, key, held.pid, now, effects) && !task::started(state, key) {
         release::prepare_started(state, key);
+    }
+    // A start that was asked for before may answer with a run that has ended.
+    if let Some(exit) = &held.exit {
+        ended(state, key, exit.clone(), now, effects);
     }
 }
 

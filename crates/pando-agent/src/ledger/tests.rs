@@ -46,7 +46,7 @@ fn begun_tasks_are_remembered_for_long_but_not_forever() {
     for n in 0..1500u128 {
         ledger.tasks.insert(TaskId::from_uuid(Uuid::from_u128(n)), record.clone());
     }
-    ledger.accept(Assignment::empty(server()), Timestamp::default());
+    ledger.accept(Assignment::empty(server()));
     assert_eq!(ledger.tasks.len(), TASKS_KEPT);
     assert!(ledger.tasks.contains_key(&TaskId::from_uuid(Uuid::from_u128(1499))));
 }

@@ -40,7 +40,7 @@ pub(super) fn adopt(
 fn adopt_one(state: &mut State, id: Uuid, runs: Vec<Held>, now: Timestamp, effects: &mut Vec<Effect>) {
     let (instance, task) = (InstanceId::from_uuid(id), TaskId::from_uuid(id));
     let assignment = &state.ledger.assignment;
-    let leaving = state.ledger.leaving.get(&instance).map(|leaving| &leaving.instance);
+    let leaving = state.ledger.leaving.get(&instance);
     if let Some(spec) = assignment.instances.get(&instance).or(leaving) {
         let spec = spec.clone();
         state.instances.insert(instance, Instance::new(spec));

@@ -165,10 +165,9 @@ fn leave(state: &mut State, id: InstanceId, now: Timestamp, effects: &mut Vec<Ef
         Run::Stopping { again_at: Some(at), .. } if now < at => {}
         Run::Running { pid } | Run::Stopping { pid, .. } => {
             instance.run = Run::Stopping { pid, again_at: None };
-            let since = state.ledger.leaving.get(&id).map_or(now, |leaving| leaving.since);
-            let timeout = Millis(instance.spec.stop_timeout.0.saturating_sub(now.since(since).0));
             effects.push(Effect::StopCheck(key));
-            effects.push(Effect::Stop { key, timeout });
+            // Where an earlier agent asked for it, the runtime keeps to the time given then.
+            effects.push(Effect::Stop { key, timeout: instance.spec.stop_timeout });
         }
         Run::None | Run::Ended { .. } | Run::Refused { .. } => {
             effects.extend(instance.ended.map(Effect::Forget));

@@ -1,91 +1,92 @@
-//! Commands beside replicas and in releases, with their input and output over one upgraded connection.
+//! Commands beside a replica, or in a release, for a person at the other end.
 //!
-//! A command lives no longer than its caller: when the connection ends, so
-//! does everything in the command's session.
+//! The connection is upgraded, the first frame says what to run ([`place`]
+//! finds where), and then frames go both ways ([`talk`]) until the command ends
+//! or the caller leaves; then nothing of its session is left.
 
-mod caller;
 mod place;
-mod ready;
-mod running;
-mod streams;
+mod talk;
 mod terminal;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State as Held};
+use axum::extract::{Request, State};
+use axum::http::header::{CONNECTION, UPGRADE};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use pando_api::stream::{self, ExecEnd, FrameError};
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use pando_api::stream::{self, Channel, ExecEnd, Frame, Frames};
 use pando_api::v1::agents::ExecStart;
-use pando_api::{ErrorBody, ErrorCode};
+use pando_rt::error_chain::error_chain;
+use tokio_util::codec::Framed;
 
-use super::reply::Refused;
-use super::server::{COMMANDS, Served};
-use caller::Caller;
-use running::Running;
+use super::{Api, Problem};
 
-/// From the answer to the first frame.
-const START_WITHIN: Duration = Duration::from_secs(10);
+/// For the connection to become a stream of frames, and for the first to come.
+const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What shells use for a command that could not be started.
-const NOT_STARTED: i32 = 126;
+/// What shells say of a command that can't be run.
+const CANNOT_RUN: i32 = 126;
 
-/// Runs a command: upgrades to `pando-exec`.
-pub(super) async fn open(Held(served): Held<Arc<Served>>, mut request: Request) -> Result<Response, Refused> {
-    let wants = request.headers().get(UPGRADE).is_some_and(|value| value == stream::UPGRADE);
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>().filter(|_| wants);
-    let Some(upgrade) = upgrade else {
-        let text = format!("this needs `Connection: upgrade` and `Upgrade: {}`", stream::UPGRADE);
-        return Err(Refused::new(ErrorCode::Invalid, text));
+/// An upgraded one.
+type Connection = Framed<TokioIo<Upgraded>, Frames>;
+
+pub(super) async fn exec(State(api): State<Api>, mut request: Request) -> Response {
+    let asked = request.headers().get(UPGRADE).is_some_and(|value| value == stream::UPGRADE);
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let (true, Some(upgrade)) = (asked, upgrade) else {
+        return Problem::invalid(format!("exec needs `Upgrade: {}`", stream::UPGRADE)).into_response();
     };
-    let Ok(room) = Arc::clone(&served.commands).try_acquire_owned() else {
-        let busy = ErrorBody::new(ErrorCode::Busy, format!("{COMMANDS} commands run here already"));
-        return Err(busy.hint("wait until one of them has ended").into());
+    let Ok(slot) = Arc::clone(&api.inner.limits.execs).try_acquire_owned() else {
+        return Problem::busy("commands").into_response();
     };
-    let tasks = served.tasks.clone();
+    let tasks = api.inner.tasks.clone();
     tasks.spawn(async move {
-        if let Err(error) = serve(&served, upgrade).await {
-            tracing::debug!("a command's caller left early: {error}");
+        let upgraded = tokio::time::timeout(BEGIN_DEADLINE, upgrade).await;
+        if let Ok(Ok(upgraded)) = upgraded {
+            begin(&api, Framed::new(TokioIo::new(upgraded), Frames)).await;
         }
-        drop(room);
+        drop(slot);
     });
     let headers = [
         (CONNECTION, HeaderValue::from_static("upgrade")),
         (UPGRADE, HeaderValue::from_static(stream::UPGRADE)),
     ];
-    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-async fn serve(served: &Served, upgrade: OnUpgrade) -> Result<(), FrameError> {
-    let shutdown = served.tasks.shutdown();
-    let asked = async {
-        let mut caller = Caller::upgraded(upgrade).await?;
-        let start = caller.start().await?;
-        Ok::<_, FrameError>((caller, start))
+async fn begin(api: &Api, mut frames: Connection) {
+    let first = tokio::time::timeout(BEGIN_DEADLINE, frames.next()).await;
+    let Ok(Some(Ok(frame))) = first else { return };
+    let started = match read_start(&frame) {
+        Ok(start) => place::start(api, &start).await.map(|started| (start, started)),
+        Err(error) => Err(error),
     };
-    let asked = tokio::select! {
-        asked = tokio::time::timeout(START_WITHIN, asked) => asked,
-        // Nothing has begun that could be lost.
-        () = shutdown.wait() => return Ok(()),
-    };
-    let (mut caller, start) = asked.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-    let end = match begin(served, start).await {
-        Ok(running) => running.relay(&mut caller, shutdown).await,
-        Err(why) => Some(ExecEnd { code: NOT_STARTED, error: Some(why) }),
-    };
-    match end {
-        Some(end) => caller.finish(&end, shutdown).await,
-        None => Ok(()),
+    match started {
+        Ok((start, started)) => {
+            let rules = talk::Rules { timeout: start.timeout, shutdown: api.inner.tasks.shutdown().clone() };
+            talk::talk(frames, started, &rules).await;
+        }
+        Err(error) => {
+            let end = ExecEnd { code: CANNOT_RUN, error: Some(error) };
+            // The caller may have left; then nobody wants to know.
+            let _ = tokio::time::timeout(BEGIN_DEADLINE, frames.send(end_frame(&end))).await;
+        }
     }
 }
 
-/// The error is a sentence.
-async fn begin(served: &Served, start: Result<ExecStart, String>) -> Result<Running, String> {
-    let start = start?;
-    let script = place::script(&served.state, &start)?;
-    tracing::info!(app = %start.app, replica = ?start.replica.as_ref().map(ToString::to_string), "a command is run");
-    Running::start(&served.sessions, &script, start.terminal, start.timeout).await
+fn read_start(frame: &Frame) -> Result<ExecStart, String> {
+    if frame.channel != Channel::Start {
+        return Err("the first frame must say what to run".to_owned());
+    }
+    serde_json::from_slice(&frame.payload)
+        .map_err(|error| format!("what to run can't be read: {}", error_chain(&error)))
+}
+
+fn end_frame(end: &ExecEnd) -> Frame {
+    let payload = serde_json::to_vec(end).unwrap_or_default().into();
+    Frame { channel: Channel::End, payload }
 }

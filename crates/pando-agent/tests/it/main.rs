@@ -1,5 +1,9 @@
-//! The agent from outside: over sockets, with real processes.
+//! The agent as a whole, between a control plane, a proxy and a runtime.
 
-#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-
-mod serve;
+mod api;
+mod bench;
+mod checks;
+mod control;
+mod deploy;
+mod links;
+mod proxy;

@@ -205,7 +205,7 @@ fn a_stop_that_fails_is_tried_again() {
     let mut agent = Agent::running(&[1]);
     agent.on(Event::Assignment(assignment(2, &[])));
     assert!(agent.on(Event::StopFailed(run(1, 0))).is_empty());
-    assert_eq!(stops(&agent.after(1000, Event::Tick)), [(run(1, 0), 29_000)]);
+    assert_eq!(stops(&agent.after(1000, Event::Tick)), [(run(1, 0), 30_000)]);
 }
 
 #[test]
@@ -270,14 +270,13 @@ fn two_live_runs_of_one_instance_both_end_before_the_next() {
 }
 
 #[test]
-fn who_was_leaving_is_stopped_by_the_next_agent_within_what_is_left_of_its_time() {
+fn who_was_leaving_is_stopped_by_the_next_agent_with_its_own_timeout() {
     let mut before = Agent::running(&[1]);
     before.on(Event::Assignment(assignment(2, &[])));
     let mut agent = Agent::with(before.state.ledger().clone());
-    agent.now = before.now + Millis(12_000);
     let runs = vec![held(run(1, 0), "web-1", None)];
     let effects = agent.on(Event::Adopted { held: runs, releases: vec![on_disk(1)] });
-    assert_eq!(stops(&effects), [(run(1, 0), 18_000)]);
+    assert_eq!(stops(&effects), [(run(1, 0), 30_000)]);
     assert_eq!(agent.state_of(1), Some(InstanceState::Stopping));
     agent.ends(run(1, 0), 0);
     assert_eq!(agent.status(1), None);

@@ -1,0 +1,196 @@
+//! An agent under test, and short ways to say what it is assigned.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pando_agent::{Agent, Leader, LogSource, Settings};
+use pando_api::auth::Bearer;
+use pando_model::app::{HealthCheck, HealthKind};
+use pando_model::assignment::{AssignedInstance, AssignedRelease, Assignment};
+use pando_model::id::{InstanceId, ServerId, Version};
+use pando_model::observed::{AgentReport, InstanceState};
+use pando_model::release::{Digest, ReleaseNumber};
+use pando_model::resources::Resources;
+use pando_model::time::Millis;
+use pando_rt::shutdown::Shutdown;
+use pando_runtime::RunKey;
+use pando_runtime::logs::{LogSettings, LogStore};
+use pando_runtime::memory::MemoryRuntime;
+use sha2::Digest as _;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::control::{self, Control};
+use crate::proxy::Proxy;
+
+pub(crate) const TOKEN: &str = "pando_for-the-agent";
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) fn server() -> ServerId {
+    ServerId::from_uuid(Uuid::from_u128(7))
+}
+
+pub(crate) fn instance_id(n: u128) -> InstanceId {
+    InstanceId::from_uuid(Uuid::from_u128(n))
+}
+
+pub(crate) fn run(n: u128, attempt: u32) -> RunKey {
+    RunKey { id: Uuid::from_u128(n), attempt }
+}
+
+/// A packed release, and its digest.
+pub(crate) fn packed(files: &[(&str, &str)]) -> (Bytes, Digest) {
+    let mut pack = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(content.len() as u64);
+        pack.append_data(&mut header, path, content.as_bytes()).unwrap();
+    }
+    let bytes = Bytes::from(pack.into_inner().unwrap().finish().unwrap());
+    let digest = Digest::new(hex::encode(sha2::Sha256::digest(&bytes))).unwrap();
+    (bytes, digest)
+}
+
+pub(crate) fn instance(n: u16, port: u16) -> AssignedInstance {
+    AssignedInstance {
+        app: "hits".parse().unwrap(),
+        process: "web".parse().unwrap(),
+        replica: format!("web-{n}").parse().unwrap(),
+        release: ReleaseNumber(1),
+        command: "bin/web".to_owned(),
+        port,
+        env: BTreeMap::from([("COLOUR".to_owned(), "green".to_owned())]),
+        health: HealthCheck {
+            kind: HealthKind::Tcp,
+            interval: Millis(50),
+            timeout: Millis(1000),
+            healthy: 1,
+            unhealthy: 2,
+            start_timeout: Millis(60_000),
+        },
+        stop_timeout: Millis(5000),
+        resources: Resources::default(),
+    }
+}
+
+pub(crate) fn is(report: &AgentReport, n: u128, state: &InstanceState) -> bool {
+    report.instances.get(&instance_id(n)).is_some_and(|status| status.state == *state)
+}
+
+/// Waits until something holds.
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(DEADLINE, async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+/// A server: its disk, its runs, its proxy, and (from time to time) its agent.
+pub(crate) struct Bench {
+    pub(crate) control: Control,
+    pub(crate) runtime: MemoryRuntime,
+    pub(crate) proxy: Proxy,
+    pub(crate) directory: TempDir,
+    pub(crate) digest: Digest,
+    pub(crate) address: SocketAddr,
+    with_proxy: bool,
+    agent: Option<(Shutdown, JoinHandle<()>)>,
+}
+
+impl Bench {
+    /// Everything but the agent, with release 1 at the control plane.
+    pub(crate) async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let control = Control::start().await;
+        let (content, digest) = packed(&[("bin/web", "#!/bin/sh\n"), ("note.txt", "hello\n")]);
+        control.store(digest.as_str(), content);
+        Self {
+            control,
+            runtime: MemoryRuntime::new(),
+            proxy: Proxy::at(&directory.path().join("proxy.sock")),
+            directory,
+            digest,
+            address: "127.0.0.1:0".parse().unwrap(),
+            with_proxy: false,
+            agent: None,
+        }
+    }
+
+    pub(crate) fn with_proxy(mut self) -> Self {
+        self.with_proxy = true;
+        self
+    }
+
+    pub(crate) fn logs(&self) -> LogStore {
+        LogStore::new(self.directory.path().join("logs"), LogSettings::default())
+    }
+
+    pub(crate) async fn start_agent(&mut self) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.address = listener.local_addr().unwrap();
+        let settings = self.settings(listener);
+        let shutdown = Shutdown::new();
+        let logs: Arc<dyn LogSource> = Arc::new(self.logs());
+        let (runtime, ending) = (Arc::new(self.runtime.clone()), shutdown.clone());
+        let agent = tokio::spawn(async move { Agent::run(settings, runtime, logs, ending).await.unwrap() });
+        self.agent = Some((shutdown, agent));
+    }
+
+    pub(crate) fn settings(&self, listener: TcpListener) -> Settings {
+        Settings {
+            server: server(),
+            state_dir: self.directory.path().to_owned(),
+            control_url: self.control.url(),
+            control_token: Bearer::new(control::TOKEN).unwrap(),
+            listener,
+            token: Bearer::new(TOKEN).unwrap(),
+            proxy_socket: self.with_proxy.then(|| self.directory.path().join("proxy.sock")),
+            users: false,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            leader: Leader { program: env!("CARGO_BIN_EXE_agent-leader").into(), args: Vec::new() },
+            default_env: BTreeMap::new(),
+        }
+    }
+
+    /// Asks the agent to end, and waits for it.
+    pub(crate) async fn stop_agent(&mut self) {
+        let (shutdown, agent) = self.agent.take().unwrap();
+        shutdown.begin();
+        tokio::time::timeout(DEADLINE, agent).await.expect("the agent ends in time").unwrap();
+        self.runtime = self.runtime.reopen();
+    }
+
+    /// Release 1, and these instances.
+    pub(crate) fn assignment(&self, revision: u64, instances: &[(u16, u16)]) -> Assignment {
+        let mut assignment = Assignment::empty(server());
+        assignment.version = Version::new(1, revision);
+        assignment.releases = vec![AssignedRelease {
+            app: "hits".parse().unwrap(),
+            release: ReleaseNumber(1),
+            artifact: self.digest.clone(),
+            prepare: None,
+            env: BTreeMap::new(),
+        }];
+        for (n, port) in instances {
+            assignment.instances.insert(instance_id(u128::from(*n)), instance(*n, *port));
+        }
+        assignment
+    }
+}
+
+/// A port on which the test listens, as a replica would.
+pub(crate) async fn listening() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
