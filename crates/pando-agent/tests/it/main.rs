@@ -1,5 +1,7 @@
 //! The agent as a whole, between a control plane, a proxy and a runtime.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod api;
 mod bench;
 mod checks;
