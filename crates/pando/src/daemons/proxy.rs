@@ -1,0 +1,77 @@
+//! `pando proxy`: the load balancer as a process of its own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use pando_proxy::{AccessLog, LogTarget, Settings};
+use pando_rt::shutdown::{Shutdown, termination};
+use pando_rt::telemetry;
+
+use super::args::{AccessLogFormat, LogFormat, ProxyArgs};
+
+/// Serves until SIGTERM or SIGINT, then finishes what is under way.
+pub(crate) fn proxy(args: ProxyArgs) -> anyhow::Result<ExitCode> {
+    start_telemetry(args.log_format);
+    let settings = settings(args)?;
+    // One worker a core; the load balancer is what this machine is for.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::new();
+        let ending = shutdown.clone();
+        let serving = tokio::spawn(pando_proxy::run(settings, shutdown));
+        termination().await?;
+        ending.begin();
+        serving.await.context("the load balancer ended by a panic")??;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+pub(crate) fn start_telemetry(format: LogFormat) {
+    let format = match format {
+        LogFormat::Text => telemetry::Format::Text,
+        LogFormat::Json => telemetry::Format::Json,
+    };
+    telemetry::start(tracing::Level::INFO, format);
+}
+
+fn settings(args: ProxyArgs) -> anyhow::Result<Settings> {
+    let listeners = listeners(&args.listen)?;
+    let access_log = args.access_log.as_deref().map(|target| access_log(target, args.access_log_format));
+    let metrics_listener = args.metrics.map(bind).transpose()?;
+    Ok(Settings {
+        listeners,
+        control_socket: args.control_socket,
+        table_file: args.table,
+        state_file: args.state_file,
+        access_log,
+        metrics_listener,
+        ..Settings::default()
+    })
+}
+
+fn listeners(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = pando_runtime::listen::inherited().context("can't take over the listening sockets")?;
+    for address in addresses {
+        listeners.push(bind(*address)?);
+    }
+    if listeners.is_empty() {
+        anyhow::bail!("nothing to listen on: give `--listen ADDRESS:PORT`");
+    }
+    Ok(listeners)
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("can't listen on {address}"))
+}
+
+fn access_log(target: &Path, format: AccessLogFormat) -> AccessLog {
+    let format = match format {
+        AccessLogFormat::Combined => pando_proxy::LogFormat::Combined,
+        AccessLogFormat::Json => pando_proxy::LogFormat::Json,
+    };
+    let target =
+        if target == Path::new("-") { LogTarget::Stdout } else { LogTarget::File(target.to_owned()) };
+    AccessLog { format, target }
+}
