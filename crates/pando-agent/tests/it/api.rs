@@ -252,7 +252,7 @@ async fn a_command_ends_when_its_caller_leaves() {
     let command = "trap '' HUP; sleep 36003 & echo begun; sleep 36003";
     let mut frames = client(&bench).exec(&beside(command)).await.unwrap();
     until_says(&mut frames, "begun").await;
-    assert!(lives("36003"));
+    until("its sleep", || lives("36003")).await;
     drop(frames);
     until("its end", || !lives("36003")).await;
     bench.stop_agent().await;
