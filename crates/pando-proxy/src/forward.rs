@@ -9,7 +9,7 @@ mod target;
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 
 use crate::engine::{Client, Download, Upload};
@@ -77,6 +77,10 @@ fn consider(
     let target = Target::of(&request).map_err(Page::BadRequest)?;
     let routed = route(plane, &target)?;
     let (mut head, body) = request.into_parts();
+    if head.version == Version::HTTP_10 {
+        // An old client's expectation means nothing (RFC 9110, 10.1.1).
+        head.headers.remove(EXPECT);
+    }
     head.version = Version::HTTP_11;
     let upgrade = headers::to_upstream(&mut head.headers, client, id, can_upgrade && body.is_empty());
     Ok(Errand { head, body, target, routed, upgrade })

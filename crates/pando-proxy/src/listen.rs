@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pando_rt::tasks::Tasks;
 use tokio::sync::Semaphore;
@@ -16,6 +16,12 @@ use crate::plane::Plane;
 
 /// Connections that the kernel holds while we are busy; it bounds this by its own `somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// How often it is said that connections cannot be accepted.
+const WARN_AGAIN: Duration = Duration::from_secs(10);
+
+/// Files for the control side, probes and logs.
+const SPARE_FILES: usize = 128;
 
 /// After an accept that failed for want of something (files, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -40,24 +46,10 @@ impl Listeners {
     pub fn from_fds(fds: Vec<OwnedFd>) -> Result<Vec<TcpListener>, ProxyError> {
         fds.into_iter().map(|fd| adopt(fd).map_err(|source| ProxyError::Listener { source })).collect()
     }
-
-    /// Takes over the listening TCP socket that is this process's standard input.
-    ///
-    /// # Errors
-    /// When it isn't one.
-    pub fn from_stdin() -> Result<TcpListener, ProxyError> {
-        let stdin = std::io::stdin().as_fd().try_clone_to_owned();
-        stdin.and_then(adopt).map_err(|source| ProxyError::Listener { source })
-    }
 }
 
 fn bind(address: SocketAddr) -> Result<TcpListener, ProxyError> {
-    let listener = TcpListener::bind(address).and_then(|listener| {
-        // Bound with the standard library's short queue; listening again makes it longer.
-        rustix::net::listen(listener.as_fd(), BACKLOG)?;
-        Ok(listener)
-    });
-    listener.map_err(|source| ProxyError::Bind { address: address.to_string(), source })
+    TcpListener::bind(address).map_err(|source| ProxyError::Bind { address: address.to_string(), source })
 }
 
 fn adopt(fd: OwnedFd) -> io::Result<TcpListener> {
@@ -75,7 +67,30 @@ fn adopt(fd: OwnedFd) -> io::Result<TcpListener> {
 /// When it isn't a socket that can be waited for.
 pub(crate) fn into_async(listener: TcpListener) -> io::Result<tokio::net::TcpListener> {
     listener.set_nonblocking(true)?;
+    // Bound elsewhere with a short queue, maybe; listening again only changes its length.
+    rustix::net::listen(listener.as_fd(), BACKLOG)?;
     tokio::net::TcpListener::from_std(listener)
+}
+
+/// How many client connections there may be: `wanted`, or what the system's limit on open files allows. The limit is raised as
+/// far as it can be; a connection may need two files, one for each side, and the rest of the program needs some too.
+pub(crate) fn room(wanted: usize) -> usize {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if setrlimit(Resource::Nofile, raised).is_ok() {
+        limit = raised;
+    }
+    let files = limit.current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
+    let room = (files.saturating_sub(SPARE_FILES) / 2).max(1);
+    if room < wanted {
+        tracing::warn!(
+            files,
+            connections = room,
+            "the limit on open files allows fewer connections than wanted"
+        );
+    }
+    room.min(wanted)
 }
 
 /// Accepts until the tasks' shutdown begins, then lets go of the listener: its queue stays for whoever else holds it.
@@ -86,47 +101,63 @@ pub(crate) async fn accept(
     room: Arc<Semaphore>,
     cut: pando_rt::shutdown::Shutdown,
 ) {
+    let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
             () = tasks.shutdown().wait() => return,
             accepted = next(&listener, &room) => accepted,
         };
-        let Some((tcp, address, seat)) = accepted else { continue };
-        plane.gauges.accepted_connections.fetch_add(1, Relaxed);
-        let (plane, stop, cut) = (Arc::clone(&plane), tasks.shutdown().child(), cut.child());
-        tasks.spawn(async move {
-            plane.gauges.open_connections.fetch_add(1, Relaxed);
-            tokio::select! {
-                () = serve(tcp, Client { address }, Arc::clone(&plane), stop) => {}
-                // Dropping the connection closes it, and gives up what is under way.
-                () = cut.wait() => {}
+        match accepted {
+            Ok((tcp, address, seat)) => {
+                let client = Client { address };
+                let serving =
+                    connection(tcp, client, Arc::clone(&plane), tasks.shutdown().child(), cut.child());
+                tasks.spawn(async move {
+                    serving.await;
+                    drop(seat);
+                });
             }
-            plane.gauges.open_connections.fetch_sub(1, Relaxed);
-            drop(seat);
-        });
+            Err(error) if is_of_one(&error) => {}
+            Err(error) => {
+                if warned.is_none_or(|at| at.elapsed() > WARN_AGAIN) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%error, "cannot accept connections for now");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 
 type Accepted = (tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
 
 /// The next connection, once there is room for it. Cancel-safe: a connection that was accepted is returned at once.
-async fn next(listener: &tokio::net::TcpListener, room: &Arc<Semaphore>) -> Option<Accepted> {
-    let seat = Arc::clone(room).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((tcp, address)) => Some((tcp, address, seat)),
-        Err(error) => {
-            let of_one = matches!(
-                error.kind(),
-                io::ErrorKind::ConnectionAborted
-                    | io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::Interrupted
-            );
-            if !of_one {
-                tracing::warn!(%error, "cannot accept connections for now");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-            None
-        }
+async fn next(listener: &tokio::net::TcpListener, room: &Arc<Semaphore>) -> io::Result<Accepted> {
+    let seat = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (tcp, address) = listener.accept().await?;
+    Ok((tcp, address, seat))
+}
+
+/// Whether only the connection that was to be accepted is lost.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+async fn connection(
+    tcp: tokio::net::TcpStream,
+    client: Client,
+    plane: Arc<Plane>,
+    stop: pando_rt::shutdown::Shutdown,
+    cut: pando_rt::shutdown::Shutdown,
+) {
+    plane.gauges.accepted_connections.fetch_add(1, Relaxed);
+    plane.gauges.open_connections.fetch_add(1, Relaxed);
+    tokio::select! {
+        () = serve(tcp, client, Arc::clone(&plane), stop) => {}
+        // Dropping the connection closes it, and gives up what is under way.
+        () = cut.wait() => {}
     }
+    plane.gauges.open_connections.fetch_sub(1, Relaxed);
 }

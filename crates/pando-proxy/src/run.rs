@@ -71,7 +71,7 @@ async fn start(settings: Settings, shutdown: &Shutdown, background: &Tasks) -> R
     }
     background.spawn_until_shutdown(sweep(Arc::clone(&plane)));
     let (clients, cut) = (Tasks::new(shutdown), Shutdown::new());
-    let room = Arc::new(Semaphore::new(limits.connections));
+    let room = Arc::new(Semaphore::new(listen::room(limits.connections)));
     for listener in listeners {
         let listener = listen::into_async(listener).map_err(|source| ProxyError::Listener { source })?;
         let accept =

@@ -83,10 +83,15 @@ impl Link {
         Ok(Self { stream, sender, connection, leftover: Bytes::new(), upload: None, used: false })
     }
 
-    /// Whether it can take a request: the last exchange is over on both sides, and the peer is there.
-    pub(crate) fn is_reusable(&mut self) -> bool {
+    /// Whether the last exchange is over on both sides and another may follow.
+    pub(super) fn is_free(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        self.connection.is_some() && self.sender.is_ready() && !self.was_closed_by_peer()
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// Whether it can take a request now: it is free, and the peer is there.
+    pub(crate) fn is_reusable(&mut self) -> bool {
+        self.is_free() && !self.was_closed_by_peer()
     }
 
     /// Whether an idle connection was closed, or misused, by the endpoint.
@@ -145,6 +150,11 @@ impl Link {
         self.upload.as_ref().map_or(0, |progress| progress.moved())
     }
 
+    /// Whether the request's body broke off, by which the exchange did too.
+    pub(super) fn client_broke(&self) -> bool {
+        self.upload.as_ref().is_some_and(|progress| progress.is_broken())
+    }
+
     fn explain(&self, mut error: TrySendError<Request<Upload>>, reused: bool) -> ExchangeError {
         if let Some(request) = error.take_message() {
             return ExchangeError::NotSent(Box::new(request));
@@ -176,9 +186,10 @@ fn prepare(request: &mut Request<Upload>) {
         let chunked = HeaderValue::from_static("chunked");
         request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
     }
+    let continues = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if request.body().is_empty() {
         request.headers_mut().remove(header::EXPECT);
-    } else if request.headers().contains_key(header::EXPECT) {
+    } else if request.headers().get(header::EXPECT).is_some_and(continues) {
         let opener = request.body_mut().hold();
         hyper::ext::on_informational(request, move |informational| {
             if informational.status() == StatusCode::CONTINUE {

@@ -91,13 +91,15 @@ impl Download {
         }
     }
 
-    /// The endpoint broke off.
+    /// The answer broke off; dropping the tally unsettled says that the client was the one.
     fn cut(&mut self) {
-        if let Source::Endpoint(source) = &mut self.source {
-            source.link = None;
-            source.lease = None;
-        }
-        if let Some(tally) = self.tally.take() {
+        let by_client = match &mut self.source {
+            Source::Endpoint(source) => source.give_up(),
+            Source::Page(_) => false,
+        };
+        if let Some(tally) = self.tally.take()
+            && !by_client
+        {
             tally.cut();
         }
         if let Some(client) = &self.client {
@@ -112,11 +114,18 @@ impl FromEndpoint {
     fn release(&mut self) {
         let (link, lease) = (self.link.take(), self.lease.take());
         if let (Some(mut link), Some(lease)) = (link, &lease)
-            && link.is_reusable()
+            && link.is_free()
         {
             lease.endpoint.idle.put(link);
         }
         drop(lease);
+    }
+
+    /// Closes the connection and ends the lease. True: because the client's body broke off.
+    fn give_up(&mut self) -> bool {
+        let by_client = self.link.take().is_some_and(|link| link.client_broke());
+        self.lease = None;
+        by_client
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

@@ -32,6 +32,7 @@ pub(super) struct Progress {
     done: AtomicU64,
     /// The endpoint is ready for more and the client has sent none.
     wants_client: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl Upload {
@@ -71,7 +72,12 @@ impl Upload {
 
 impl Progress {
     fn new() -> Self {
-        Self { moved: AtomicU64::new(ticks()), done: AtomicU64::new(0), wants_client: AtomicBool::new(false) }
+        Self {
+            moved: AtomicU64::new(ticks()),
+            done: AtomicU64::new(0),
+            wants_client: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn moved(&self) -> u64 {
@@ -84,6 +90,10 @@ impl Progress {
 
     pub(super) fn wants_client(&self) -> bool {
         self.wants_client.load(Relaxed)
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Relaxed)
     }
 
     fn note(&self, frame: Poll<bool>) {
@@ -114,6 +124,9 @@ impl Body for Upload {
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let frame = Pin::new(&mut *body).poll_frame(cx);
         if let Some(progress) = &this.progress {
+            if matches!(frame, Poll::Ready(Some(Err(_)))) {
+                progress.broken.store(true, Relaxed);
+            }
             let is_last = matches!(frame, Poll::Ready(None)) || body.is_end_stream();
             progress.note(if frame.is_pending() { Poll::Pending } else { Poll::Ready(is_last) });
         }

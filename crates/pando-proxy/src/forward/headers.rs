@@ -94,9 +94,18 @@ pub(super) fn to_client_upgrading<B>(response: &mut Response<B>) {
 
 fn wanted_upgrade(headers: &HeaderMap) -> Option<(HeaderValue, Upgrade)> {
     let protocol = headers.get(UPGRADE)?;
+    if tokens(protocol).any(is_http_or_tls) {
+        return None;
+    }
     let asked = headers.get_all(CONNECTION).iter().any(|value| has_token(value, "upgrade"));
     let upgrade = Upgrade { is_websocket: has_token(protocol, "websocket") };
     asked.then(|| (protocol.clone(), upgrade))
+}
+
+/// Upgrades to HTTP itself would carry requests past the rules, under headers that nobody checked. A server may decline any.
+fn is_http_or_tls(token: &str) -> bool {
+    let lower = token.to_ascii_lowercase();
+    lower == "h2c" || lower.starts_with("http/") || lower.starts_with("tls/")
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

@@ -17,7 +17,9 @@ pub(crate) async fn poll(plane: &Plane, after: u64, wait: Duration) -> ProxyStat
     stats(plane)
 }
 
-/// The state now. The sequence is read first: what changes while the rest is read wakes the next poll.
+/// The state now. The sequence is read first: what changes while the rest is read wakes the next poll. The snapshot is read
+/// before the registry is locked: a swap holds that lock until whoever drains in the new snapshot takes nothing new, so a
+/// version that is reported here is reported with counts that only fall.
 pub(crate) fn stats(plane: &Plane) -> ProxyStats {
     let sequence = plane.sequence.now();
     let snapshot = plane.current();

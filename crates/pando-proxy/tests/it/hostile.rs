@@ -199,6 +199,33 @@ async fn a_client_that_closes_its_side_gives_up() {
     assert_eq!(proxy.pool("web").await.failed, 0);
 }
 
+/// The answer has begun when the client's body breaks off: that is no failure of the endpoint's.
+#[tokio::test]
+async fn a_body_that_breaks_off_under_an_answer_is_the_clients_doing() {
+    let origin = Origin::start(|mut stream, _| async move {
+        let mut got = [0; 4096];
+        if stream.read(&mut got).await.unwrap_or(0) > 0 {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun").await.unwrap();
+            while stream.read(&mut got).await.unwrap_or(0) > 0 {}
+        }
+    })
+    .await;
+    let endpoint = origin.endpoint();
+    let proxy = Proxy::start().await;
+    proxy.put_ready(&TableBuilder::serving(1, [&endpoint])).await;
+    for breaking in ["", "zz\r\n"] {
+        let mut client = proxy.client().await;
+        client.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n").await;
+        assert_eq!(client.head().await.status, 200);
+        client.send(breaking).await;
+        client.stream.get_mut().shutdown().await.unwrap();
+        client.rest().await;
+        proxy.wait_idle(endpoint.id).await;
+    }
+    let pool = proxy.pool("web").await;
+    assert_eq!((pool.cancelled, pool.failed, pool.requests), (2, 0, 0));
+}
+
 /// An early answer to a large upload must not be lost in a reset, because the rest of the upload meets a closed socket.
 #[tokio::test]
 async fn an_early_answer_to_a_large_upload_can_be_read() {

@@ -343,3 +343,19 @@ async fn silence_ends_an_upgraded_connection() {
     }
     assert_eq!(within("the app's end", ended.recv()).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_shutdown_tells_open_sockets_to_go() {
+    let (ends, mut ended) = mpsc::channel(8);
+    let origin = echo(ends).await;
+    let proxy = Proxy::start().await;
+    proxy.put_ready(&TableBuilder::serving(1, [origin.endpoint()])).await;
+    let mut socket = connect(&proxy).await;
+    say(&mut socket, "hello").await;
+    let started = Instant::now();
+    proxy.shutdown.begin();
+    assert_eq!(close_code(&mut socket).await, AWAY);
+    assert_eq!(within("the app's end", ended.recv()).await.unwrap(), Some(AWAY));
+    proxy.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}

@@ -109,3 +109,12 @@ fn a_missing_host_is_filled_in() {
     assert_eq!(headers["host"], "10.0.0.1:80");
     ensure_host(&mut headers, || unreachable!());
 }
+
+#[test]
+fn upgrades_to_http_itself_are_not_passed_on() {
+    for protocol in ["h2c", "H2C", "websocket, h2c", "HTTP/2.0", "TLS/1.3"] {
+        let (headers, upgrade) = upstream(&[("host", "a"), ("connection", "upgrade"), ("upgrade", protocol)]);
+        assert_eq!(upgrade, None, "{protocol}");
+        assert!(!headers.contains_key("upgrade") && !headers.contains_key("connection"), "{protocol}");
+    }
+}
