@@ -157,7 +157,7 @@ impl Bench {
             proxy_socket: self.with_proxy.then(|| self.directory.path().join("proxy.sock")),
             users: false,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            leader: Leader { program: env!("CARGO_BIN_EXE_agent-leader").into(), args: Vec::new() },
+            leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
             default_env: BTreeMap::new(),
         }
     }

@@ -8,4 +8,5 @@ mod checks;
 mod control;
 mod deploy;
 mod links;
+mod machine;
 mod proxy;
