@@ -34,8 +34,9 @@ const LAST_REQUEST: Duration = Duration::from_millis(500);
 /// nobody takes its own.
 const LINGER: Duration = Duration::from_secs(2);
 
-const TIME_OUT_PAGE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 45\r\n\
-    content-type: text/plain; charset=utf-8\r\n\r\n408 The request's head didn't end in 10 s.\n\n";
+/// What a client reads whose request's head didn't end in time; the engine is still waiting for it and can't be asked.
+const TIME_OUT_PAGE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 63\r\n\
+    content-type: text/plain; charset=utf-8\r\n\r\n408 Request Timeout\nThe request's head did not arrive in time.\n";
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,7 @@
 //! else if doing it twice is as good as once.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,6 +134,7 @@ async fn ask(
     tally: &mut Tally,
 ) -> Result<Answered, Failure> {
     let timeouts = &routed.pool.timeouts;
+    let connect = Duration::from_millis(timeouts.connect_millis);
     let waits = Waits {
         response: Duration::from_millis(timeouts.response_millis),
         idle: Duration::from_millis(timeouts.idle_millis),
@@ -142,14 +144,9 @@ async fn ask(
     let mut idle = lease.endpoint.idle.take((!may_repeat).then_some(YOUTH));
     loop {
         let reused = idle.is_some();
-        let mut link = match idle.take() {
-            Some(link) => link,
-            None => match Link::open(lease.endpoint.address, Duration::from_millis(timeouts.connect_millis))
-                .await
-            {
-                Ok(link) => link,
-                Err(error) => return Err(unreachable(request, &lease, &error)),
-            },
+        let mut link = match link(idle.take(), lease.endpoint.address, connect).await {
+            Ok(link) => link,
+            Err(error) => return Err(unreachable(request, &lease, &error)),
         };
         let copy = (reused && may_repeat).then(|| copy_of(&request));
         match (link.exchange(request, waits).await, copy) {
@@ -161,6 +158,13 @@ async fn ask(
         }
         // The connection was at fault, not the endpoint: once more, over a new one.
         tally.retried();
+    }
+}
+
+async fn link(idle: Option<Link>, address: SocketAddr, patience: Duration) -> io::Result<Link> {
+    match idle {
+        Some(link) => Ok(link),
+        None => Link::open(address, patience).await,
     }
 }
 

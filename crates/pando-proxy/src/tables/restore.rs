@@ -13,7 +13,8 @@ const MODE: u32 = 0o640;
 /// Whatever the disk answers; the old content is then still there.
 pub(super) fn write(path: &Path, table: &Table) -> io::Result<()> {
     let bytes = serde_json::to_vec(table)?;
-    write_atomically(path, &bytes, MODE)
+    // A bare file name has no directory to sync.
+    write_atomically(&std::path::absolute(path)?, &bytes, MODE)
 }
 
 /// The table that was in use last, if there is one. What cannot be used is reported, set aside and otherwise ignored: a proxy
