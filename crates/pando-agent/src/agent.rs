@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use pando_api::auth::Bearer;
 use pando_api::client::{Client, ClientError};
+use pando_model::assignment::Assignment;
 use pando_model::id::ServerId;
-use pando_model::time::{Millis, Timestamp};
-use pando_routing::Table;
+use pando_model::time::Millis;
+use pando_routing::{ProxyStats, Table};
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use pando_runtime::{RunEvent, Runtime, RuntimeError};
@@ -28,7 +29,7 @@ use crate::ledger::{self, Ledger, LedgerError};
 use crate::moment::Moments;
 use crate::probe::Probes;
 use crate::proxy::{Link, LinkSetup};
-use crate::reconcile::{Event, OnDisk, Site, State};
+use crate::reconcile::{Event, Facts, OnDisk, Site, State};
 use crate::serve::{self, LogSource};
 use crate::session::Sessions;
 use crate::shell::Shell;
@@ -112,8 +113,18 @@ impl Agent {
         let found = find(&settings, releases.clone()).await?;
         let held = runtime.adopt().await?;
         let first = Event::Adopted { held, releases: found.releases };
-        let parts = Parts { settings, runtime, logs, client, releases, tasks, sender };
-        parts.run(found.ledger, found.table, first, events, ends, shutdown).await;
+        let newest = Newest {
+            facts: watch::Sender::new(None),
+            assignment: watch::Sender::new(Arc::new(found.ledger.assignment.clone())),
+            tables: watch::Sender::new(found.table.map(Arc::new)),
+            traffic: watch::Sender::new(None),
+        };
+        let sessions =
+            Arc::new(Sessions { leader: settings.leader.clone(), default_env: settings.default_env.clone() });
+        let moments = Moments::start();
+        let parts =
+            Parts { settings, runtime, logs, client, releases, tasks, sender, moments, sessions, newest };
+        parts.run(found.ledger, first, events, ends, shutdown).await;
         Ok(())
     }
 }
@@ -156,92 +167,114 @@ struct Parts<R> {
     releases: Releases<Client>,
     tasks: Tasks,
     sender: mpsc::Sender<Event>,
+    moments: Moments,
+    sessions: Arc<Sessions>,
+    newest: Newest,
+}
+
+/// The newest of everything that parts tell each other; each reader sees the last.
+struct Newest {
+    facts: watch::Sender<Option<Arc<Facts>>>,
+    assignment: watch::Sender<Arc<Assignment>>,
+    tables: watch::Sender<Option<Arc<Table>>>,
+    traffic: watch::Sender<Option<ProxyStats>>,
 }
 
 impl<R: Runtime> Parts<R> {
     async fn run(
         self,
         ledger: Ledger,
-        table: Option<Table>,
         first: Event,
         events: mpsc::Receiver<Event>,
         ends: mpsc::Receiver<RunEvent>,
         shutdown: Shutdown,
     ) {
-        let settings = &self.settings;
-        let moments = Moments::start();
-        let site = self.site();
-        let sessions =
-            Arc::new(Sessions { leader: settings.leader.clone(), default_env: settings.default_env.clone() });
-        let (facts, facts_seen) = watch::channel(None);
-        let (assignment, assignment_seen) = watch::channel(Arc::new(ledger.assignment.clone()));
-        let (tables, tables_seen) = watch::channel(table.map(Arc::new));
-        let (traffic, traffic_seen) = watch::channel(None);
-
-        let poller = Poller {
-            client: self.client.clone(),
-            server: settings.server,
-            assignment: ledger.assignment.version,
-            tables,
-            events: self.sender.clone(),
-        };
-        let reporter = Reporter {
-            client: self.client.clone(),
-            server: settings.server,
-            capacity: tokio::task::spawn_blocking(capacity::read).await.unwrap_or_default(),
-            moments,
-            facts: facts_seen.clone(),
-            traffic: traffic_seen,
-        };
-        let link = Link::new(LinkSetup {
-            socket: settings.proxy_socket.clone(),
-            directory: ledger_directory(settings),
-            tables: tables_seen,
-            traffic,
-            events: self.sender.clone(),
-        });
-        let api = serve::router(serve::Inner {
-            token: settings.token.clone(),
-            site: site.clone(),
-            logs: self.logs,
-            sessions: Arc::clone(&sessions),
-            assignment: assignment_seen,
-            facts: facts_seen,
-            tasks: self.tasks.clone(),
-            limits: serve::Limits::default(),
-        });
-        let seed = moments.now().as_millis().unsigned_abs() ^ (u64::from(std::process::id()) << 44);
-        let shell = Shell {
-            state: State::new(site, ledger, seed),
-            moments,
-            runtime: self.runtime,
-            releases: self.releases,
-            probes: Probes::new(sessions, self.tasks.clone(), self.sender.clone()),
-            tasks: self.tasks.clone(),
-            ledger: ledger_directory(settings),
-            sender: self.sender,
-            facts,
-            assignment,
-            wake: None::<Timestamp>,
-        };
-        self.tasks.spawn_until_shutdown(poller.run());
-        self.tasks.spawn_until_shutdown(reporter.run());
-        self.tasks.spawn(link.run(self.tasks.shutdown().clone()));
-        self.tasks.spawn(serve::serve(self.settings.listener, api, self.tasks.clone()));
+        let tasks = self.tasks.clone();
+        self.report().await;
+        self.talk_to_proxy();
+        tasks.spawn_until_shutdown(self.poller(&ledger).run());
+        let api = self.api();
+        let (listener, shell) = self.shell(ledger);
+        tasks.spawn(serve::serve(listener, api, tasks.clone()));
         shell.run(first, events, ends, shutdown).await;
-        if !self.tasks.finish(PATIENCE).await {
+        if !tasks.finish(PATIENCE).await {
             tracing::warn!("some of the agent's work had not ended after {PATIENCE:?}");
         }
     }
 
-    fn site(&self) -> Site {
-        Site {
+    async fn report(&self) {
+        let reporter = Reporter {
+            client: self.client.clone(),
             server: self.settings.server,
-            releases: self.settings.state_dir.join("releases"),
-            address: self.settings.address,
-            users: self.settings.users,
-            proxy: self.settings.proxy_socket.is_some(),
+            capacity: tokio::task::spawn_blocking(capacity::read).await.unwrap_or_default(),
+            moments: self.moments,
+            facts: self.newest.facts.subscribe(),
+            traffic: self.newest.traffic.subscribe(),
+        };
+        self.tasks.spawn_until_shutdown(reporter.run());
+    }
+
+    fn talk_to_proxy(&self) {
+        let link = Link::new(LinkSetup {
+            socket: self.settings.proxy_socket.clone(),
+            directory: ledger_directory(&self.settings),
+            tables: self.newest.tables.subscribe(),
+            traffic: self.newest.traffic.clone(),
+            events: self.sender.clone(),
+        });
+        self.tasks.spawn(link.run(self.tasks.shutdown().clone()));
+    }
+
+    fn poller(&self, ledger: &Ledger) -> Poller {
+        Poller {
+            client: self.client.clone(),
+            server: self.settings.server,
+            assignment: ledger.assignment.version,
+            tables: self.newest.tables.clone(),
+            events: self.sender.clone(),
         }
+    }
+
+    fn api(&self) -> axum::Router {
+        serve::router(serve::Inner {
+            token: self.settings.token.clone(),
+            site: site(&self.settings),
+            logs: Arc::clone(&self.logs),
+            sessions: Arc::clone(&self.sessions),
+            assignment: self.newest.assignment.subscribe(),
+            facts: self.newest.facts.subscribe(),
+            tasks: self.tasks.clone(),
+            limits: serve::Limits::default(),
+        })
+    }
+
+    fn shell(self, ledger: Ledger) -> (TcpListener, Shell<R, Client>) {
+        // Ids that no earlier run of this program has drawn: they carry the time as well.
+        let seed = self.moments.now().as_millis().unsigned_abs() ^ (u64::from(std::process::id()) << 44);
+        let shell = Shell {
+            state: State::new(site(&self.settings), ledger, seed),
+            moments: self.moments,
+            runtime: self.runtime,
+            releases: self.releases,
+            probes: Probes::new(self.sessions, self.tasks.clone(), self.sender.clone()),
+            tasks: self.tasks,
+            ledger: ledger_directory(&self.settings),
+            sender: self.sender,
+            facts: self.newest.facts,
+            assignment: self.newest.assignment,
+            wake: None,
+        };
+        (self.settings.listener, shell)
+    }
+}
+
+fn site(settings: &Settings) -> Site {
+    Site {
+        server: settings.server,
+        releases: settings.state_dir.join("releases"),
+        address: settings.address,
+        users: settings.users,
+        proxy: settings.proxy_socket.is_some(),
     }
 }
 

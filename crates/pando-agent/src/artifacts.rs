@@ -92,6 +92,12 @@ struct Job {
     done: oneshot::Receiver<()>,
 }
 
+impl Job {
+    fn is_under_way(&mut self) -> bool {
+        self.done.try_recv() == Err(oneshot::error::TryRecvError::Empty)
+    }
+}
+
 /// Where everything lies, whose it is to be, and where packed releases come from.
 pub(crate) struct Setup<S> {
     /// `STATE_DIR/releases`.
@@ -131,7 +137,11 @@ impl<S: ArtifactSource> Releases<S> {
         let key = order.release();
         let stopped = self.inner.tasks.shutdown().child();
         let (done, next) = oneshot::channel::<()>();
-        let earlier = self.jobs().insert(key.clone(), Job { stopped: stopped.clone(), done: next });
+        let earlier = {
+            let mut jobs = self.jobs();
+            jobs.retain(|_, job| job.is_under_way());
+            jobs.insert(key, Job { stopped: stopped.clone(), done: next })
+        };
         let inner = Arc::clone(&self.inner);
         self.inner.tasks.spawn(async move {
             if let Some(earlier) = earlier {
@@ -224,7 +234,8 @@ impl<S: ArtifactSource> Inner<S> {
             true => Some(account::ensure(&account::user_of(&release.app)).await?),
             false => None,
         };
-        {
+        // One that is here needs no turn: the source may be away for days.
+        if !fetch::is_here(&self.places, &release.artifact).await {
             let _one_at_a_time = self.fetching.lock().await;
             fetch::fetch(&self.source, &self.places, &release.artifact, stopped).await?;
         }

@@ -22,6 +22,11 @@ const MAX_PACKED: u64 = 8_000_000_000;
 
 const TRY_AGAIN: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
 
+/// Whether it was fetched before.
+pub(super) async fn is_here(places: &Places, digest: &Digest) -> bool {
+    tokio::fs::try_exists(places.whole(digest)).await.unwrap_or(false)
+}
+
 /// Returns when it is there, whole. While the source is away it is asked again and again.
 pub(super) async fn fetch(
     source: &impl ArtifactSource,
@@ -29,8 +34,8 @@ pub(super) async fn fetch(
     digest: &Digest,
     stopped: &Shutdown,
 ) -> Result<(), ArtifactError> {
-    let whole = places.whole(digest);
-    if tokio::fs::try_exists(&whole).await.unwrap_or(false) {
+    // Another release of the same content may have had its turn meanwhile.
+    if is_here(places, digest).await {
         return Ok(());
     }
     let part = places.part(digest);
@@ -40,7 +45,7 @@ pub(super) async fn fetch(
         fetched = fetch_part(source, &part, digest) => fetched?,
     }
     let failed = |source| disk_error("rename", &part, source);
-    tokio::fs::rename(&part, &whole).await.map_err(failed)
+    tokio::fs::rename(&part, places.whole(digest)).await.map_err(failed)
 }
 
 async fn fetch_part(source: &impl ArtifactSource, path: &Path, digest: &Digest) -> Result<(), ArtifactError> {

@@ -248,6 +248,17 @@ async fn a_release_of_the_same_content_needs_no_network() {
 }
 
 #[tokio::test]
+async fn what_is_here_does_not_wait_for_a_source_that_is_away() {
+    let mut bench = Bench::new(vec![Answer::Whole, Answer::Hang(10)]);
+    assert_eq!(bench.ensure(1).await, Event::ReleaseUnpacked(key(1)));
+    let mut other = bench.release(2);
+    other.artifact = Digest::new("0".repeat(64)).unwrap();
+    bench.releases.order(Order::Ensure(other));
+    settle(|| bench.source.offsets.lock().unwrap().len() == 2).await;
+    assert_eq!(bench.ensure(3).await, Event::ReleaseUnpacked(key(3)));
+}
+
+#[tokio::test]
 async fn a_removal_ends_the_work_and_leaves_nothing() {
     let mut bench = Bench::new(vec![Answer::Hang(10)]);
     bench.releases.order(Order::Ensure(bench.release(1)));

@@ -118,17 +118,21 @@ async fn converse(
             () = &mut feeding, if !fed => fed = true,
         }
     };
-    if let Some(leader) = leader {
-        let grace = if end.error.is_some() { GRACE } else { Duration::ZERO };
-        tokio::join!(session::end(leader, grace), async {
-            if !said {
-                // What it left in the background may hold the pipes open; it is being ended.
-                let _ = tokio::time::timeout(grace + DRAIN, outputs).await;
-            }
-        });
-    }
+    wind_down(leader, &end, outputs, said).await;
     // An error says that the caller has left.
     let _ = out.send(end_frame(&end)).await;
+}
+
+/// Ends what is left of the session, while its last output is still carried.
+async fn wind_down(leader: Option<u32>, end: &ExecEnd, outputs: impl Future, said: bool) {
+    let Some(leader) = leader else { return };
+    let grace = if end.error.is_some() { GRACE } else { Duration::ZERO };
+    tokio::join!(session::end(leader, grace), async {
+        if !said {
+            // What the command left in the background may hold the pipes open; it is being ended.
+            let _ = tokio::time::timeout(grace + DRAIN, outputs).await;
+        }
+    });
 }
 
 async fn late(timeout: Option<Millis>) {
