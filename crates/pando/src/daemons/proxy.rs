@@ -20,10 +20,17 @@ pub(crate) fn proxy(args: ProxyArgs) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let shutdown = Shutdown::new();
         let ending = shutdown.clone();
-        let serving = tokio::spawn(pando_proxy::run(settings, shutdown));
-        termination().await?;
-        ending.begin();
-        serving.await.context("the load balancer ended by a panic")??;
+        let serving = pando_proxy::run(settings, shutdown);
+        tokio::pin!(serving);
+        tokio::select! {
+            // Serving goes on below, where it was; a signal that was not received yet stays pending.
+            ended = &mut serving => ended?,
+            told = termination() => {
+                told?;
+                ending.begin();
+                serving.await?;
+            }
+        }
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -1,0 +1,79 @@
+//! What each command does, a file each; and which one was asked for.
+
+mod check;
+mod deploy;
+mod dev;
+mod events;
+mod exec;
+mod init;
+mod logs;
+mod releases;
+mod scale;
+mod status;
+mod stop;
+mod token;
+mod version;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+
+use crate::cli::{Cli, Command};
+use crate::context::Context;
+use crate::{daemons, exit};
+
+/// Runs the command; says what went wrong, if something did.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    let context = Context::new(cli.global);
+    let ended = match cli.command {
+        Command::Daemon(args) => daemons::daemon(args),
+        Command::Proxy(args) => daemons::proxy(args),
+        Command::Completion { shell } => Ok(completion(shell)),
+        Command::Schema => context.printer().line(pando_config::schema_json().trim_end()).map(|()| ExitCode::SUCCESS),
+        Command::Init(args) => init::run(&args, &context),
+        Command::Check(args) => check::run(&args, &context),
+        other => in_runtime(other, &context),
+    };
+    ended.unwrap_or_else(|error| exit::report(&error, &context))
+}
+
+/// One thread is enough for a command, and starts in no time.
+fn in_runtime(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let code = runtime.block_on(dispatch(command, context));
+    // A read of stdin that never ends must not hold up the end.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Dev(args) => dev::run(&args, context).await,
+        Command::Deploy(args) => deploy::deploy(&args, context).await,
+        Command::Rollback(args) => deploy::rollback(&args, context).await,
+        Command::Restart(args) => deploy::restart(&args, context).await,
+        Command::Releases(args) => releases::run(&args, context).await,
+        Command::Status(args) => status::run(&args, context).await,
+        Command::Logs(args) => logs::run(&args, context).await,
+        Command::Events(args) => events::run(&args, context).await,
+        Command::Scale(args) => scale::run(&args, context).await,
+        Command::Stop(args) => stop::stop(&args, context).await,
+        Command::Start(args) => stop::start(&args, context).await,
+        Command::Run(args) => exec::run(args, context).await,
+        Command::Exec(args) => exec::exec(args, context).await,
+        Command::Token(args) => token::run(&args, context).await,
+        Command::Version => version::run(context).await,
+        Command::Daemon(_)
+        | Command::Proxy(_)
+        | Command::Completion { .. }
+        | Command::Schema
+        | Command::Init(_)
+        | Command::Check(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn completion(shell: clap_complete::Shell) -> ExitCode {
+    clap_complete::generate(shell, &mut Cli::command(), "pando", &mut io::stdout());
+    ExitCode::SUCCESS
+}

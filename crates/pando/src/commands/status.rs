@@ -1,0 +1,192 @@
+//! `pando status`: what runs, and what is waited for.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use pando_api::client::Client;
+use pando_api::v1::apps::{AppState, AppStatus, ReplicaState, ReplicaStatus};
+use pando_api::v1::status::{ClusterStatus, ServerState};
+use pando_model::desired::DeploymentPhase;
+use pando_model::resources::{Bytes, Cores};
+
+use crate::cli::StatusArgs;
+use crate::context::{App, Context};
+use crate::printer::{Paint, Style};
+use crate::progress::Progress;
+use crate::table::{Cell, Table};
+use crate::words::{age, counted, listed, now};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) async fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let app = if args.all { None } else { context.app_if_any(&args.app)? };
+    let client = match &app {
+        Some(app) => app.client.clone(),
+        None => context.client()?,
+    };
+    if args.watch {
+        watch(context, app.as_ref(), &client).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let printer = context.printer();
+    match (&app, printer.is_json()) {
+        (Some(app), true) => printer.json(&client.app(&app.name).await?)?,
+        (None, true) => printer.json(&client.status().await?)?,
+        (app, false) => printer.lines(&picture(app.as_ref(), &client, printer.paint()).await?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Anew every second, until Ctrl-C. Piped: one picture after the other.
+pub(crate) async fn watch(context: &Context, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
+    let printer = context.printer();
+    let mut progress = Progress::new(printer);
+    let mut tick = tokio::time::interval(EVERY);
+    loop {
+        tokio::select! {
+            // A tick that is missed is made up for by the next.
+            _ = tick.tick() => {}
+            told = tokio::signal::ctrl_c() => return Ok(told?),
+        }
+        let lines = match picture(app, client, printer.talk_paint()).await {
+            Ok(lines) => lines,
+            Err(error) if error.downcast_ref().is_some_and(pando_api::ClientError::is_absence) => {
+                vec!["the control plane does not answer; replicas and traffic go on".to_owned()]
+            }
+            Err(error) => return Err(error),
+        };
+        if progress.is_live() { progress.show(&lines) } else { printer.lines(&lines)? }
+    }
+}
+
+async fn picture(app: Option<&App>, client: &Client, paint: Paint) -> anyhow::Result<Vec<String>> {
+    Ok(match app {
+        Some(app) => of_app(&client.app(&app.name).await?, paint),
+        None => of_cluster(&client.status().await?, paint),
+    })
+}
+
+fn of_app(status: &AppStatus, paint: Paint) -> Vec<String> {
+    let mut lines = vec![head(status, paint)];
+    if let Some(deployment) = &status.deployment {
+        let what = match &deployment.phase {
+            DeploymentPhase::Queued => "waits for its turn",
+            DeploymentPhase::Releasing { .. } => "is being brought to the servers",
+            DeploymentPhase::Rolling => "is rolling out",
+            DeploymentPhase::GoingBack { .. } => "failed and is being taken back",
+            DeploymentPhase::Done { .. } => "is live",
+            DeploymentPhase::Failed { .. } => "failed",
+        };
+        let queued = if status.queued > 0 { format!("; {} behind it", counted(status.queued as u64, "deployment")) } else { String::new() };
+        lines.push(format!("{} {what}{queued}", deployment.release));
+    }
+    if let Some(DeploymentPhase::Failed { failure }) = status.last.as_ref().map(|last| &last.phase) {
+        let release = status.last.as_ref().map(|last| last.release.to_string()).unwrap_or_default();
+        lines.push(paint.with(Style::Bad, &format!("the last deployment ({release}) failed: {}", failure.message)));
+    }
+    if !status.replicas.is_empty() {
+        lines.push(String::new());
+        lines.extend(replicas(&status.replicas, paint));
+    }
+    if !status.waiting_on.is_empty() {
+        lines.push(String::new());
+        lines.extend(status.waiting_on.iter().cloned());
+    }
+    lines
+}
+
+/// `hits v3 running: web 3 of 3 http://localhost:8080`
+fn head(status: &AppStatus, paint: Paint) -> String {
+    let (word, style) = state_word(status.state);
+    let release = status.release.map(|release| format!(" {release}")).unwrap_or_default();
+    let count = |process: &pando_api::v1::apps::ProcessStatus| {
+        let scaled = if process.scaled { " (scaled)" } else { "" };
+        format!("{} {} of {}{scaled}", process.process, process.ready, process.wanted)
+    };
+    let counts: Vec<String> = status.processes.iter().map(count).collect();
+    let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
+    let urls = status.urls.iter().map(|url| format!(" {url}")).collect::<String>();
+    format!("{}{release} {}{counts}{urls}", paint.with(Style::Bold, status.name.as_str()), paint.with(style, word))
+}
+
+fn state_word(state: AppState) -> (&'static str, Style) {
+    match state {
+        AppState::New => ("was never live", Style::Dim),
+        AppState::Running => ("running", Style::Good),
+        AppState::Degraded => ("degraded", Style::Warn),
+        AppState::Deploying => ("deploying", Style::Hint),
+        AppState::GoingBack => ("going back", Style::Warn),
+        AppState::Stopping => ("stopping", Style::Dim),
+        AppState::Stopped => ("stopped", Style::Dim),
+    }
+}
+
+fn replicas(replicas: &[ReplicaStatus], paint: Paint) -> Vec<String> {
+    let mut table = Table::new(&["REPLICA", "SERVER", "RELEASE", "STATE", "SINCE", "RESTARTS", "PORT", "OPEN", "PROBLEM"]);
+    for replica in replicas {
+        let (word, style) = replica_word(replica.state);
+        let some = |number: u64| if number == 0 { String::new() } else { number.to_string() };
+        table.row(vec![
+            (&replica.replica).into(),
+            (&replica.server_name).into(),
+            replica.release.into(),
+            Cell::styled(word, style),
+            age(replica.since, now()).into(),
+            some(u64::from(replica.restarts)).into(),
+            replica.port.into(),
+            some(replica.in_flight).into(),
+            crate::words::harmless(replica.problem.as_deref().unwrap_or_default()).into(),
+        ]);
+    }
+    table.lines(paint)
+}
+
+fn replica_word(state: ReplicaState) -> (&'static str, Style) {
+    match state {
+        ReplicaState::Pending => ("pending", Style::Dim),
+        ReplicaState::Starting => ("starting", Style::Hint),
+        ReplicaState::Ready => ("ready", Style::Hint),
+        ReplicaState::Serving => ("serving", Style::Good),
+        ReplicaState::Unhealthy => ("unhealthy", Style::Bad),
+        ReplicaState::BackingOff => ("backing off", Style::Bad),
+        ReplicaState::Draining => ("draining", Style::Warn),
+        ReplicaState::Stopping => ("stopping", Style::Dim),
+        ReplicaState::Failed => ("failed", Style::Bad),
+        ReplicaState::Lost => ("lost", Style::Bad),
+    }
+}
+
+fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
+    let mut servers = Table::new(&["SERVER", "STATE", "ROLES", "ADDRESS", "REPLICAS", "SET ASIDE"]);
+    for server in &status.servers {
+        let (word, style) = match server.state {
+            ServerState::Alive => ("alive", Style::Good),
+            ServerState::Suspect => ("suspect", Style::Warn),
+            ServerState::Lost => ("lost", Style::Bad),
+            ServerState::Unknown => ("not heard yet", Style::Dim),
+        };
+        let (aside, all) = (server.reserved, server.capacity);
+        let memory = format!("{} of {}", Bytes(aside.memory_bytes), Bytes(all.memory_bytes));
+        let cores = format!("{} of {} cores", Cores(u64::from(aside.cpu_millis)), Cores(u64::from(all.cpu_millis)));
+        servers.row(vec![
+            (&server.name).into(),
+            Cell::styled(word, style),
+            listed(&server.roles).into(),
+            server.private_address.into(),
+            server.instances.into(),
+            format!("{memory}, {cores}").into(),
+        ]);
+    }
+    let mut apps = Table::new(&["APP", "RELEASE", "STATE", "READY", "ADDRESS"]);
+    for app in &status.apps {
+        let (word, style) = state_word(app.state);
+        let release = app.release.map(|release| release.to_string()).unwrap_or_default();
+        let ready = format!("{} of {}", app.ready, app.wanted);
+        apps.row(vec![(&app.name).into(), release.into(), Cell::styled(word, style), ready.into(), app.urls.join(" ").into()]);
+    }
+    let mut lines = servers.lines(paint);
+    lines.push(String::new());
+    lines.extend(if status.apps.is_empty() { vec!["no apps yet".to_owned()] } else { apps.lines(paint) });
+    lines.extend(status.warnings.iter().map(|warning| paint.with(Style::Warn, warning)));
+    lines
+}

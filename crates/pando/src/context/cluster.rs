@@ -1,0 +1,220 @@
+//! Which cluster to speak to, and with which token.
+//!
+//! In this order: `--cluster`; PANDO_CLUSTER_URL with PANDO_TOKEN; the cluster of
+//! `pando dev` in the project's directory or above; the one that the file's target
+//! names; the one whose control server this is.
+
+use std::path::{Path, PathBuf};
+
+use pando_api::Bearer;
+use pando_config::Target;
+use pando_rt::fs::read_if_there;
+use serde::Deserialize;
+
+use crate::exit::{Trouble, UNREACHABLE};
+
+/// What the environment says, and where clusters are known from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// PANDO_CLUSTER_URL.
+    pub(crate) url: Option<String>,
+    /// PANDO_TOKEN.
+    pub(crate) token: Option<String>,
+    /// Holds a `NAME.json` for each cluster that was named.
+    pub(crate) clusters: Option<PathBuf>,
+    /// The state directory of this server's own daemon.
+    pub(crate) state: PathBuf,
+}
+
+impl Known {
+    pub(crate) fn of_environment() -> Self {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+        let config = set("XDG_CONFIG_HOME").map(PathBuf::from);
+        let config = config.or_else(|| Some(PathBuf::from(set("HOME")?).join(".config")));
+        Self {
+            url: set("PANDO_CLUSTER_URL"),
+            token: set("PANDO_TOKEN"),
+            clusters: config.map(|config| config.join("pando/clusters")),
+            state: PathBuf::from("/var/lib/pando"),
+        }
+    }
+}
+
+/// A cluster that was chosen.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) url: String,
+    pub(crate) token: Option<Bearer>,
+    pub(crate) origin: Origin,
+}
+
+/// Why this cluster was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Flag,
+    Environment,
+    /// By this file of `pando dev`.
+    Dev(PathBuf),
+    /// By a known name.
+    Named(String),
+    /// This server's own.
+    Server,
+}
+
+impl Origin {
+    /// What to do when it does not answer.
+    pub(crate) fn absence_hint(&self) -> String {
+        match self {
+            Self::Flag => "is the address right, and does `pando daemon` run there?".to_owned(),
+            Self::Environment => "PANDO_CLUSTER_URL names it: is it right, and does `pando daemon` run there?".to_owned(),
+            Self::Dev(path) => {
+                let path = path.display();
+                format!("`{path}` names it: `pando dev` starts it (again); `--cluster NAME` speaks to another")
+            }
+            Self::Named(name) => format!("`{name}` is that address: is it right, and does `pando daemon` run there?"),
+            Self::Server => "start this server's daemon: `systemctl start pando`".to_owned(),
+        }
+    }
+}
+
+/// The file that says how to reach a cluster.
+#[derive(Debug, Deserialize)]
+struct ContextFile {
+    url: String,
+    #[serde(default)]
+    token: Option<String>,
+}
+
+const CONTEXT: &str = "context.json";
+const DEV: &str = ".pando";
+
+/// Chooses; nothing is sent.
+pub(super) fn find(
+    flag: Option<&str>,
+    target: Option<&Target>,
+    project: &Path,
+    known: &Known,
+) -> anyhow::Result<Found> {
+    if let Some(name) = flag {
+        return by_flag(name, known);
+    }
+    if let Some(url) = &known.url {
+        return Ok(Found { url: url.clone(), token: bearer(known.token.as_deref(), "PANDO_TOKEN")?, origin: Origin::Environment });
+    }
+    if let Some(path) = dev_context(project) {
+        let file = read(&path)?.ok_or_else(|| nowhere(&path))?;
+        return found(file, &path, Origin::Dev(path.clone()));
+    }
+    if let Some(name) = target.and_then(|target| target.cluster.as_deref()) {
+        return by_name(name, known);
+    }
+    if let Some(host) = target.and_then(|target| target.server.as_deref()) {
+        return by_host(host, known);
+    }
+    let own = known.state.join(CONTEXT);
+    match read(&own)? {
+        Some(file) => found(file, &own, Origin::Server),
+        None => Err(none().into()),
+    }
+}
+
+/// Whether `pando dev` has a cluster in `project` or above.
+pub(super) fn has_dev(project: &Path) -> bool {
+    dev_context(project).is_some()
+}
+
+fn dev_context(project: &Path) -> Option<PathBuf> {
+    let absolute = std::path::absolute(project).ok()?;
+    let plain = absolute.canonicalize().unwrap_or(absolute);
+    let mut directories = plain.ancestors().map(|directory| directory.join(DEV).join(CONTEXT));
+    directories.find(|path| path.is_file())
+}
+
+fn by_flag(name: &str, known: &Known) -> anyhow::Result<Found> {
+    if name.contains("://") {
+        let token = bearer(known.token.as_deref(), "PANDO_TOKEN")?;
+        return Ok(Found { url: name.to_owned(), token, origin: Origin::Flag });
+    }
+    by_name(name, known)
+}
+
+/// `~/.config/pando/clusters/NAME.json`.
+fn by_name(name: &str, known: &Known) -> anyhow::Result<Found> {
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if !plain || name.starts_with('.') {
+        return Err(Trouble::wrong(format!("`{name}` is no name of a cluster, and no http://HOST:PORT")).into());
+    }
+    let path = known.clusters.as_ref().map(|directory| directory.join(format!("{name}.json")));
+    let file = path.as_deref().map(read).transpose()?.flatten();
+    match (file, path) {
+        (Some(file), Some(path)) => found(file, &path, Origin::Named(name.to_owned())),
+        (_, path) => Err(unknown(&format!("`{name}`"), path.as_deref()).into()),
+    }
+}
+
+/// The known cluster whose control address is at `host`.
+fn by_host(host: &str, known: &Known) -> anyhow::Result<Found> {
+    let entries = known.clusters.as_deref().and_then(|directory| std::fs::read_dir(directory).ok());
+    let mut paths: Vec<PathBuf> = entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
+        let Some(file) = read(path)? else { continue };
+        let uri: Option<http::Uri> = file.url.parse().ok();
+        let same = uri.as_ref().and_then(http::Uri::host).is_some_and(|known| known.eq_ignore_ascii_case(host));
+        if same {
+            return found(file, path, Origin::Named(host.to_owned()));
+        }
+    }
+    let example = known.clusters.as_ref().map(|directory| directory.join("NAME.json"));
+    Err(unknown(&format!("with its control server at `{host}`"), example.as_deref()).into())
+}
+
+fn found(file: ContextFile, path: &Path, origin: Origin) -> anyhow::Result<Found> {
+    let token = bearer(file.token.as_deref(), &format!("the token in `{}`", path.display()))?;
+    Ok(Found { url: file.url, token, origin })
+}
+
+fn bearer(text: Option<&str>, what: &str) -> anyhow::Result<Option<Bearer>> {
+    let token = text.map(Bearer::new).transpose();
+    token.map_err(|error| Trouble::wrong(format!("{what} is not usable: {error}")).into())
+}
+
+/// `None`: there is no such file.
+fn read(path: &Path) -> anyhow::Result<Option<ContextFile>> {
+    let refused = |message: String| Trouble::new(UNREACHABLE, "no_cluster", message);
+    let bytes = read_if_there(path).map_err(|error| {
+        let trouble = refused(format!("can't read `{}`: {error}", path.display()));
+        match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                trouble.hint("run it as the user that it belongs to, or set PANDO_CLUSTER_URL and PANDO_TOKEN")
+            }
+            _ => trouble,
+        }
+    })?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    let file = serde_json::from_slice(&bytes);
+    Ok(Some(file.map_err(|error| {
+        // The error's own words may quote the file, and so the token: only its place is told.
+        let place = format!("line {}, column {}", error.line(), error.column());
+        refused(format!("`{}` is no {{\"url\": …, \"token\": …}}, at {place}", path.display()))
+    })?))
+}
+
+fn nowhere(path: &Path) -> Trouble {
+    Trouble::new(UNREACHABLE, "no_cluster", format!("`{}` has gone", path.display())).hint("`pando dev` starts a cluster here")
+}
+
+fn none() -> Trouble {
+    Trouble::new(UNREACHABLE, "no_cluster", "there is no cluster to speak to").hint(
+        "`pando dev` starts one on this machine; for another, set PANDO_CLUSTER_URL and PANDO_TOKEN, or give `--cluster`",
+    )
+}
+
+fn unknown(which: &str, path: Option<&Path>) -> Trouble {
+    let file = path.map_or("NAME.json".to_owned(), |path| path.display().to_string());
+    Trouble::new(UNREACHABLE, "no_cluster", format!("no cluster {which} is known"))
+        .hint(format!("write {{\"url\": \"http://HOST:7420\", \"token\": …}} to `{file}`, or set PANDO_CLUSTER_URL and PANDO_TOKEN"))
+}
+
+#[cfg(test)]
+mod tests;

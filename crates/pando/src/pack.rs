@@ -1,0 +1,174 @@
+//! Packs a directory into a release: a tar.gz that is the same, byte by byte,
+//! whenever and wherever the same files are packed.
+//!
+//! Left out: `.git` and `.pando`, what git ignores, and what a `.pandoignore` in
+//! the directory says, which has the last word (`!bin/` brings back what git
+//! ignores). What can't be in a release is an error, or is said in a note.
+
+mod archive;
+mod link;
+mod walk;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use pando_model::release::Digest;
+use pando_model::resources::Bytes;
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+/// A packed directory, in a file that is removed with this value.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    file: NamedTempFile,
+    /// The SHA-256 of the file.
+    pub(crate) digest: Digest,
+    /// How large the file is.
+    pub(crate) bytes: u64,
+    /// How many files are in it; directories don't count.
+    pub(crate) files: u64,
+    /// What was left out though nobody asked for it, a line each.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Packed {
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+}
+
+/// What a release may be at most. A release larger than this carries what does not belong into one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Of the packed file; as much as a control plane takes.
+    pub(crate) packed: u64,
+    pub(crate) files: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { packed: 2 << 30, files: 1_000_000 }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackError {
+    #[error("can't read {}", shown(.path))]
+    Read { path: PathBuf, source: io::Error },
+    #[error("can't look through {}", shown(.path))]
+    Walk { path: PathBuf, source: ignore::Error },
+    #[error("can't write the packed release in {}", shown(.directory))]
+    Write { directory: PathBuf, source: io::Error },
+    #[error("nothing is left to pack in {}", shown(.0))]
+    Empty(PathBuf),
+    #[error("{} changed while it was packed", shown(.0))]
+    Changed(PathBuf),
+    #[error("{}", escaping(.0))]
+    Escapes(Vec<Escape>),
+    #[error("the packed release is larger than {}", Bytes(*.0))]
+    TooLarge(u64),
+    #[error("there are more than {0} files to pack")]
+    TooMany(u64),
+}
+
+/// A symbolic link that leads out of the directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Escape {
+    /// Relative to the directory.
+    pub(crate) link: PathBuf,
+    pub(crate) target: PathBuf,
+}
+
+impl PackError {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Read { .. } | Self::Walk { .. } => "make it readable, or leave it out with a line in .pandoignore",
+            Self::Write { .. } => "make room there, or set TMPDIR to a directory that has some",
+            Self::Empty(_) => "git's ignore files leave everything out; a line such as `!bin/` in .pandoignore brings it back",
+            Self::Changed(_) => "try again when nothing writes to it, or leave it out with a line in .pandoignore",
+            Self::Escapes(_) => "put what they lead to inside, or leave the links out with a line each in .pandoignore",
+            Self::TooLarge(_) | Self::TooMany(_) => "leave out what the app does not need, with lines in .pandoignore",
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    format!("`{}`", path.display())
+}
+
+fn escaping(escapes: &[Escape]) -> String {
+    let one = |escape: &Escape| format!("`{}` leads to `{}`", escape.link.display(), escape.target.display());
+    let all: Vec<String> = escapes.iter().map(one).collect();
+    format!("symbolic links lead out of the directory: {}", all.join(", "))
+}
+
+/// Packs `directory`.
+///
+/// # Errors
+/// See [`PackError`]; nothing is left behind then.
+pub(crate) fn pack(directory: &Path, limits: Limits) -> Result<Packed, PackError> {
+    let found = walk::walk(directory, limits.files)?;
+    let place = std::env::temp_dir();
+    let unwritable = |source| PackError::Write { directory: place.clone(), source };
+    let mut file = tempfile::Builder::new().prefix("pando-").suffix(".tar.gz").tempfile().map_err(unwritable)?;
+    let (hash, bytes) = write(directory, &found.entries, file.as_file_mut(), limits, &unwritable)?;
+    let digest = Digest::new(hash).map_err(|error| unwritable(io::Error::other(error)))?;
+    Ok(Packed { file, digest, bytes, files: found.files, notes: found.notes })
+}
+
+/// The packed file's SHA-256 and length.
+fn write(
+    directory: &Path,
+    entries: &[walk::Entry],
+    file: &mut File,
+    limits: Limits,
+    unwritable: &dyn Fn(io::Error) -> PackError,
+) -> Result<(String, u64), PackError> {
+    let out = io::BufWriter::with_capacity(256 << 10, file);
+    let sink = Sink { out, hash: Sha256::new(), bytes: 0, most: limits.packed };
+    // Level 3: a release crosses a private network once, and a person waits for the packing.
+    let encoder = archive::write(directory, entries, GzEncoder::new(sink, Compression::new(3)), &unwritable)?;
+    let mut sink = encoder.finish().map_err(|error| written(error, limits, unwritable))?;
+    sink.out.flush().map_err(unwritable)?;
+    Ok((hex::encode(sink.hash.finalize()), sink.bytes))
+}
+
+/// A write that failed: because of the limit, or of the disk.
+fn written(error: io::Error, limits: Limits, unwritable: &dyn Fn(io::Error) -> PackError) -> PackError {
+    if error.get_ref().is_some_and(|inner| inner.is::<OverLimit>()) {
+        return PackError::TooLarge(limits.packed);
+    }
+    unwritable(error)
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("over the limit")]
+struct OverLimit;
+
+/// Writes to the file, hashes and counts.
+struct Sink<'a> {
+    out: io::BufWriter<&'a mut File>,
+    hash: Sha256,
+    bytes: u64,
+    most: u64,
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(buffer)?;
+        self.hash.update(&buffer[..written]);
+        self.bytes += written as u64;
+        if self.bytes > self.most { Err(io::Error::other(OverLimit)) } else { Ok(written) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Lines that come to stay and, on a terminal, lines below them that change.
+//!
+//! Without a terminal only the lines that stay are printed. What the lines say
+//! is for others to decide.
+
+use std::io::{self, Write as _};
+
+use crate::printer::Printer;
+use crate::terminal;
+
+/// The part of stderr that this program draws anew. Dropping it wipes the changing lines.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    printer: Printer,
+    /// The changing lines as they are on the screen.
+    drawn: Vec<String>,
+}
+
+/// More would push what stays off a small screen.
+const MOST_LINES: usize = 12;
+
+impl Progress {
+    pub(crate) fn new(printer: Printer) -> Self {
+        Self { printer, drawn: Vec::new() }
+    }
+
+    /// Whether [`Progress::show`] does anything.
+    pub(crate) fn is_live(&self) -> bool {
+        self.printer.is_live()
+    }
+
+    /// A line that stays, above those that change.
+    pub(crate) fn keep(&mut self, line: &str) {
+        if !self.is_live() {
+            return self.printer.talk(line);
+        }
+        let again = std::mem::take(&mut self.drawn);
+        self.write(&format!("{}{line}\n{}", wipe(again.len()), drawing(&again)));
+        self.drawn = again;
+    }
+
+    /// The lines that change, in place of those before. Nothing without a terminal.
+    pub(crate) fn show(&mut self, lines: &[String]) {
+        if !self.is_live() {
+            return;
+        }
+        let columns = terminal::talk_columns();
+        let fitting: Vec<String> = lines.iter().take(MOST_LINES).map(|line| cut(line, columns)).collect();
+        if fitting != self.drawn {
+            self.write(&format!("{}{}", wipe(self.drawn.len()), drawing(&fitting)));
+            self.drawn = fitting;
+        }
+    }
+
+    /// Wipes the lines that change.
+    pub(crate) fn clear(&mut self) {
+        self.show(&[]);
+    }
+
+    fn write(&self, text: &str) {
+        let mut stderr = io::stderr().lock();
+        // A screen that went away must not stop the work.
+        let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Up over the changing lines, and nothing below the cursor.
+fn wipe(lines: usize) -> String {
+    if lines == 0 { String::new() } else { format!("\u{1b}[{lines}A\r\u{1b}[J") }
+}
+
+fn drawing(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// So that a line takes one row of the screen. Escape sequences take no room.
+fn cut(line: &str, columns: usize) -> String {
+    let mut out = String::with_capacity(line.len());
+    let (mut room, mut in_escape) = (columns.saturating_sub(1), false);
+    let mut cut_off = false;
+    for character in line.chars() {
+        if in_escape || character == '\u{1b}' {
+            in_escape = character != 'm';
+            out.push(character);
+        } else if room > 0 {
+            room -= 1;
+            out.push(character);
+        } else {
+            cut_off = true;
+        }
+    }
+    if cut_off { out + "\u{1b}[0m…" } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_to_one_row_and_keeps_its_colours() {
+        assert_eq!(cut("short", 80), "short");
+        assert_eq!(cut("0123456789", 8), "0123456\u{1b}[0m…");
+        assert_eq!(cut("\u{1b}[31mred\u{1b}[0m", 4), "\u{1b}[31mred\u{1b}[0m");
+    }
+
+    #[test]
+    fn wiping_goes_up_over_exactly_what_was_drawn() {
+        assert_eq!(wipe(0), "");
+        assert_eq!(wipe(2), "\u{1b}[2A\r\u{1b}[J");
+        assert_eq!(drawing(&["a".to_owned(), "b".to_owned()]), "a\nb\n");
+    }
+}

@@ -1,0 +1,56 @@
+//! The terminal: its size, and a keyboard whose every key is sent on.
+
+use std::io::{self, IsTerminal as _};
+
+use pando_api::v1::agents::TerminalSize;
+use rustix::termios::{self, OptionalActions, Termios};
+
+/// A size for terminals that don't tell theirs.
+const USUAL: TerminalSize = TerminalSize { columns: 80, rows: 24 };
+
+/// Both a keyboard and a screen are there.
+pub(crate) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Of the terminal that stdout is, or the usual one.
+pub(crate) fn size() -> TerminalSize {
+    size_of(&io::stdout())
+}
+
+/// How many characters fit on a line of stderr.
+pub(crate) fn talk_columns() -> usize {
+    usize::from(size_of(&io::stderr()).columns)
+}
+
+fn size_of(stream: &impl std::os::fd::AsFd) -> TerminalSize {
+    match termios::tcgetwinsize(stream) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => TerminalSize { columns: size.ws_col, rows: size.ws_row },
+        _ => USUAL,
+    }
+}
+
+/// While it lives, keys come one by one and without meaning: Ctrl-C too is a key for the other side.
+#[derive(Debug)]
+pub(crate) struct RawKeyboard {
+    before: Termios,
+}
+
+impl RawKeyboard {
+    /// # Errors
+    /// When stdin is no terminal.
+    pub(crate) fn new() -> io::Result<Self> {
+        let before = termios::tcgetattr(io::stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        termios::tcsetattr(io::stdin(), OptionalActions::Drain, &raw)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for RawKeyboard {
+    fn drop(&mut self) {
+        // The terminal went away: there is nothing to restore.
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Drain, &self.before);
+    }
+}

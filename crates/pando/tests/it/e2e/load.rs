@@ -1,0 +1,161 @@
+//! Constant load from a real HTTP client, with keep-alive and without, that looks at every byte of every answer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// A request that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Load {
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicU64>,
+    thread: JoinHandle<Tally>,
+}
+
+/// What came of the load.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) requests: u64,
+    /// The first hundred.
+    pub(crate) failures: Vec<String>,
+    pub(crate) failed: u64,
+    /// Could not even connect.
+    pub(crate) refused: u64,
+}
+
+impl Load {
+    /// `clients` with keep-alive and as many without, one request after the other each, until stopped.
+    pub(crate) fn start(address: &str, clients: usize) -> Self {
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counted, address) = (Arc::clone(&stop), Arc::clone(&count), address.to_owned());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(run(address, clients, stopped, counted))
+        });
+        let load = Self { stop, count, thread };
+        load.wait_for_requests(20);
+        load
+    }
+
+    /// Waits until so many more requests were answered.
+    pub(crate) fn wait_for_requests(&self, more: u64) {
+        let goal = self.count.load(Ordering::Relaxed) + more;
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while self.count.load(Ordering::Relaxed) < goal {
+            assert!(std::time::Instant::now() < deadline, "the load does not get through");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn stop(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+
+    /// Stops and insists that not one request failed; how many there were.
+    pub(crate) fn stop_flawless(self) -> u64 {
+        let tally = self.stop();
+        assert_eq!(tally.failed, 0, "of {} requests: {:#?}", tally.requests, tally.failures);
+        tally.requests
+    }
+}
+
+async fn run(address: String, clients: usize, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Tally {
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..clients * 2 {
+        let keep_alive = number % 2 == 0;
+        tasks.spawn(client(address.clone(), keep_alive, number, Arc::clone(&stop), Arc::clone(&count)));
+    }
+    let mut tally = Tally::default();
+    while let Some(part) = tasks.join_next().await {
+        let part = part.unwrap();
+        tally.requests += part.requests;
+        tally.failed += part.failed;
+        tally.refused += part.refused;
+        tally.failures.extend(part.failures);
+    }
+    tally.failures.truncate(100);
+    tally
+}
+
+async fn client(
+    address: String,
+    keep_alive: bool,
+    number: usize,
+    stop: Arc<AtomicBool>,
+    count: Arc<AtomicU64>,
+) -> Tally {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new());
+    if !keep_alive {
+        builder.pool_max_idle_per_host(0);
+    }
+    let client: Client<_, Empty<Bytes>> = builder.build_http();
+    let mut tally = Tally::default();
+    let mut turn = number;
+    while !stop.load(Ordering::Relaxed) {
+        turn += 1;
+        tally.requests += 1;
+        let result = match tokio::time::timeout(PATIENCE, ask(&client, &address, keep_alive, turn)).await {
+            Ok(result) => result,
+            Err(_) => Err("no answer in time".to_owned()),
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        if let Err(why) = result {
+            tally.failed += 1;
+            tally.refused += u64::from(why.contains("refused"));
+            if tally.failures.len() < 20 {
+                tally.failures.push(format!("client {number} (keep-alive {keep_alive}): {why}"));
+            }
+        }
+        // A steady stream that leaves the machine room to deploy.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    tally
+}
+
+type HttpClient = Client<hyper_util::client::legacy::connect::HttpConnector, Empty<Bytes>>;
+
+/// A small answer, or one of 20 KB whose every byte is known.
+async fn ask(client: &HttpClient, address: &str, keep_alive: bool, turn: usize) -> Result<(), String> {
+    let (path, length) = if turn % 3 == 0 { ("/bytes?n=20000", Some(20_000)) } else { ("/hits.json", None) };
+    let mut request = http::Request::get(format!("http://{address}{path}"));
+    if !keep_alive {
+        request = request.header("connection", "close");
+    }
+    let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
+    let response = client.request(request).await.map_err(|error| chain(&error))?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(|error| chain(&error))?.to_bytes();
+    if status != 200 {
+        return Err(format!("{status}: {}", String::from_utf8_lossy(&body).chars().take(300).collect::<String>()));
+    }
+    match length {
+        Some(length) if body.len() != length => Err(format!("{} bytes of {length}", body.len())),
+        Some(_) => whole(&body),
+        None if body.starts_with(b"{") && body.ends_with(b"}") => Ok(()),
+        None => Err(format!("not whole: {body:?}")),
+    }
+}
+
+fn whole(body: &[u8]) -> Result<(), String> {
+    let wrong = body.iter().enumerate().find(|(place, byte)| usize::from(**byte) != place % 251);
+    wrong.map_or(Ok(()), |(place, _)| Err(format!("byte {place} is wrong")))
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
