@@ -8,11 +8,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 mod docs;
+mod picture;
 mod tidy;
 
 const USAGE: &str = "usage: cargo run -p xtask -- COMMAND
 
   docs    write what is generated from the types (docs/reference); with --check only compare
+  picture draw docs/demo.svg from a real run of the release build
   tidy    check the rules of the house that no other tool checks";
 
 fn main() -> ExitCode {
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let result = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["docs"] => repository().and_then(|root| docs::docs(&root, false)),
         ["docs", "--check"] => repository().and_then(|root| docs::docs(&root, true)),
+        ["picture"] => repository().and_then(|root| picture::picture(&root)),
         ["tidy"] => repository().and_then(|root| tidy::run(&root)),
         other => {
             eprintln!("xtask: unknown command `{}`\n{USAGE}", other.join(" "));

@@ -11,7 +11,9 @@ use std::path::Path;
 /// # Errors
 /// Whatever the disk answers; the old content is then still there.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    // The parent of a bare file name is the empty path.
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    let directory = parent.unwrap_or_else(|| Path::new("."));
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let beside = directory.join(format!(".{name}.new"));
     let written = write_synced(&beside, bytes, mode).and_then(|()| fs::rename(&beside, path));
