@@ -115,34 +115,17 @@ pub(crate) fn pack(directory: &Path, limits: Limits) -> Result<Packed, PackError
     let place = std::env::temp_dir();
     let unwritable = |source| PackError::Write { directory: place.clone(), source };
     let mut file = tempfile::Builder::new().prefix("pando-").suffix(".tar.gz").tempfile().map_err(unwritable)?;
-    let (hash, bytes) = write(directory, &found.entries, file.as_file_mut(), limits, &unwritable)?;
+    let sink = Sink::new(file.as_file_mut(), limits.packed);
+    // Level 3: a release crosses a private network once, and a person waits for the packing.
+    let encoder = GzEncoder::new(sink, Compression::new(3));
+    let failed = |error: io::Error| match error.get_ref() {
+        Some(inner) if inner.is::<OverLimit>() => PackError::TooLarge(limits.packed),
+        _ => unwritable(error),
+    };
+    let encoder = archive::write(directory, &found.entries, encoder, &failed)?;
+    let (hash, bytes) = encoder.finish().and_then(Sink::finish).map_err(failed)?;
     let digest = Digest::new(hash).map_err(|error| unwritable(io::Error::other(error)))?;
     Ok(Packed { file, digest, bytes, files: found.files, notes: found.notes })
-}
-
-/// The packed file's SHA-256 and length.
-fn write(
-    directory: &Path,
-    entries: &[walk::Entry],
-    file: &mut File,
-    limits: Limits,
-    unwritable: &dyn Fn(io::Error) -> PackError,
-) -> Result<(String, u64), PackError> {
-    let out = io::BufWriter::with_capacity(256 << 10, file);
-    let sink = Sink { out, hash: Sha256::new(), bytes: 0, most: limits.packed };
-    // Level 3: a release crosses a private network once, and a person waits for the packing.
-    let encoder = archive::write(directory, entries, GzEncoder::new(sink, Compression::new(3)), &unwritable)?;
-    let mut sink = encoder.finish().map_err(|error| written(error, limits, unwritable))?;
-    sink.out.flush().map_err(unwritable)?;
-    Ok((hex::encode(sink.hash.finalize()), sink.bytes))
-}
-
-/// A write that failed: because of the limit, or of the disk.
-fn written(error: io::Error, limits: Limits, unwritable: &dyn Fn(io::Error) -> PackError) -> PackError {
-    if error.get_ref().is_some_and(|inner| inner.is::<OverLimit>()) {
-        return PackError::TooLarge(limits.packed);
-    }
-    unwritable(error)
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +138,18 @@ struct Sink<'a> {
     hash: Sha256,
     bytes: u64,
     most: u64,
+}
+
+impl<'a> Sink<'a> {
+    fn new(file: &'a mut File, most: u64) -> Self {
+        Self { out: io::BufWriter::with_capacity(256 << 10, file), hash: Sha256::new(), bytes: 0, most }
+    }
+
+    /// The hash in hexadecimal digits, and the bytes.
+    fn finish(mut self) -> io::Result<(String, u64)> {
+        self.out.flush()?;
+        Ok((hex::encode(self.hash.finalize()), self.bytes))
+    }
 }
 
 impl Write for Sink<'_> {

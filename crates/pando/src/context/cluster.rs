@@ -216,5 +216,42 @@ fn unknown(which: &str, path: Option<&Path>) -> Trouble {
         .hint(format!("write {{\"url\": \"http://HOST:7420\", \"token\": …}} to `{file}`, or set PANDO_CLUSTER_URL and PANDO_TOKEN"))
 }
 
+
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn known(config: &Path) -> Known {
+        Known { clusters: Some(config.to_owned()), state: config.join("no-daemon"), ..Known::default() }
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_what_lies_around() {
+        let root = tempfile::tempdir().unwrap();
+        let dev = root.path().join(".pando");
+        fs::create_dir(&dev).unwrap();
+        fs::write(dev.join("context.json"), r#"{"url": "http://127.0.0.1:1", "token": "pando_dev"}"#).unwrap();
+        fs::write(root.path().join("prod.json"), r#"{"url": "http://prod:7420"}"#).unwrap();
+        let mut known = known(root.path());
+        let url = |flag, known: &Known| find(flag, None, root.path(), known).map(|found| found.url).unwrap();
+        assert_eq!(url(None, &known), "http://127.0.0.1:1");
+        known.url = Some("http://env:7420".to_owned());
+        assert_eq!(url(None, &known), "http://env:7420");
+        assert_eq!(url(Some("prod"), &known), "http://prod:7420");
+        assert_eq!(url(Some("http://flag:1"), &known), "http://flag:1");
+    }
+
+    #[test]
+    fn what_is_missing_or_odd_is_said_and_tokens_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        let known = known(root.path());
+        let error = |flag| find(flag, None, root.path(), &known).unwrap_err().to_string();
+        assert!(error(None).contains("no cluster to speak to"));
+        assert!(error(Some("gone")).contains("`gone`"));
+        assert!(error(Some("../up")).contains("no name of a cluster"));
+        fs::write(root.path().join("odd.json"), r#"{"url": 1, "token": "pando_secret"}"#).unwrap();
+        assert!(!error(Some("odd")).contains("secret"));
+    }
+}

@@ -7,33 +7,33 @@ use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
 use super::walk::{Entry, Kind};
-use super::{Limits, PackError, written};
+use super::PackError;
 
 pub(super) fn write<W: Write>(
     directory: &Path,
     entries: &[Entry],
     out: W,
-    unwritable: &dyn Fn(io::Error) -> PackError,
+    failed: &dyn Fn(io::Error) -> PackError,
 ) -> Result<W, PackError> {
     let mut builder = Builder::new(out);
     for entry in entries {
-        append(&mut builder, directory, entry, unwritable)?;
+        append(&mut builder, directory, entry, failed)?;
     }
-    builder.into_inner().map_err(|error| written(error, Limits::default(), unwritable))
+    builder.into_inner().map_err(failed)
 }
 
 fn append<W: Write>(
     builder: &mut Builder<W>,
     directory: &Path,
     entry: &Entry,
-    unwritable: &dyn Fn(io::Error) -> PackError,
+    failed: &dyn Fn(io::Error) -> PackError,
 ) -> Result<(), PackError> {
     let appended = match &entry.kind {
         Kind::Directory => builder.append_data(&mut header(EntryType::Directory, 0o755, 0), &entry.path, io::empty()),
         Kind::Link { target } => builder.append_link(&mut header(EntryType::Symlink, 0o777, 0), &entry.path, target),
-        Kind::File { bytes, executable } => return append_file(builder, directory, entry, *bytes, *executable, unwritable),
+        Kind::File { bytes, executable } => return append_file(builder, directory, entry, *bytes, *executable, failed),
     };
-    appended.map_err(|error| written(error, Limits::default(), unwritable))
+    appended.map_err(failed)
 }
 
 fn append_file<W: Write>(
@@ -42,7 +42,7 @@ fn append_file<W: Write>(
     entry: &Entry,
     bytes: u64,
     executable: bool,
-    unwritable: &dyn Fn(io::Error) -> PackError,
+    failed: &dyn Fn(io::Error) -> PackError,
 ) -> Result<(), PackError> {
     let path = directory.join(&entry.path);
     let unreadable = |source| PackError::Read { path: path.clone(), source };
@@ -53,7 +53,7 @@ fn append_file<W: Write>(
     if let Some(source) = reading.failed {
         return Err(unreadable(source));
     }
-    appended.map_err(|error| written(error, Limits::default(), unwritable))?;
+    appended.map_err(failed)?;
     // Shorter or longer than its header says: the archive would be damaged, or hold half a file.
     let length = reading.file.into_inner().metadata().map_err(unreadable)?.len();
     if reading.bytes == bytes && length == bytes { Ok(()) } else { Err(PackError::Changed(path)) }
@@ -77,7 +77,7 @@ struct Reading {
     failed: Option<io::Error>,
 }
 
-impl io::Read for &mut Reading {
+impl io::Read for Reading {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.file.read(buffer) {
             Ok(read) => {

@@ -1,0 +1,5 @@
+//! The real binary, from outside.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod e2e;
