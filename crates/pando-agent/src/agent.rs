@@ -16,6 +16,7 @@ use pando_model::time::Millis;
 use pando_routing::{ProxyStats, Table};
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
+use pando_runtime::logs::LogStore;
 use pando_runtime::{RunEvent, Runtime, RuntimeError};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -30,7 +31,7 @@ use crate::moment::Moments;
 use crate::probe::Probes;
 use crate::proxy::{Link, LinkSetup};
 use crate::reconcile::{Event, Facts, OnDisk, Site, State};
-use crate::serve::{self, LogSource};
+use crate::serve::{self, Assigned, ServeState};
 use crate::session::Sessions;
 use crate::shell::Shell;
 
@@ -96,7 +97,7 @@ impl Agent {
     pub async fn run<R: Runtime>(
         settings: Settings,
         runtime: Arc<R>,
-        logs: Arc<dyn LogSource>,
+        logs: LogStore,
         shutdown: Shutdown,
     ) -> Result<(), AgentError> {
         let client = Client::new(&settings.control_url, Some(settings.control_token.clone()))?;
@@ -162,7 +163,7 @@ fn make_private(path: &Path) -> Result<(), AgentError> {
 struct Parts<R> {
     settings: Settings,
     runtime: Arc<R>,
-    logs: Arc<dyn LogSource>,
+    logs: LogStore,
     client: Client,
     releases: Releases<Client>,
     tasks: Tasks,
@@ -195,7 +196,7 @@ impl<R: Runtime> Parts<R> {
         tasks.spawn_until_shutdown(self.poller(&ledger).run());
         let api = self.api();
         let (listener, shell) = self.shell(ledger);
-        tasks.spawn(serve::serve(listener, api, tasks.clone()));
+        tasks.spawn(serve::serve(listener, api, tasks.shutdown().clone()));
         shell.run(first, events, ends, shutdown).await;
         if !tasks.finish(PATIENCE).await {
             tracing::warn!("some of the agent's work had not ended after {PATIENCE:?}");
@@ -235,16 +236,19 @@ impl<R: Runtime> Parts<R> {
         }
     }
 
-    fn api(&self) -> axum::Router {
-        serve::router(serve::Inner {
-            token: self.settings.token.clone(),
+    fn api(&self) -> Arc<ServeState> {
+        let places = Assigned {
             site: site(&self.settings),
-            logs: Arc::clone(&self.logs),
-            sessions: Arc::clone(&self.sessions),
             assignment: self.newest.assignment.subscribe(),
             facts: self.newest.facts.subscribe(),
-            tasks: self.tasks.clone(),
-            limits: serve::Limits::default(),
+        };
+        Arc::new(ServeState {
+            token: self.settings.token.clone(),
+            logs: self.logs.clone(),
+            places: Arc::new(places),
+            leader: self.settings.leader.clone(),
+            default_env: self.settings.default_env.clone(),
+            users: self.settings.users,
         })
     }
 

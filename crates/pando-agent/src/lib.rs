@@ -17,10 +17,9 @@ mod moment;
 mod probe;
 mod proxy;
 pub mod reconcile;
-mod serve;
+pub mod serve;
 mod session;
 mod shell;
 
 pub use agent::{Agent, AgentError, Settings, stop_all};
 pub use leader::Leader;
-pub use serve::{Lines, LogSource};

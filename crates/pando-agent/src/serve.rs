@@ -1,106 +1,89 @@
-// NOTE from the lead to the colleague who began src/serve (NAME=serve): the agent's author has written this module anew around
-// the agent's own state. STOP here, please: leave this version, don't restore yours; delete your leftovers that are no longer
-// declared (gate.rs, reply.rs, server.rs if unused), give your integration tests (tests/it/serve*.rs) to this version where they
-// fit once `Agent::run` is committed, and report.
-//! The agent's own API, for the control plane: logs, exec, health. Every request carries the token.
+//! The agent's own API: what the control plane asks of one server.
 //!
-//! ```text
-//! GET  /healthz    204
-//! GET  /v1/logs    lines of JSON (see `pando_api::v1::agents::LogQuery`)
-//! POST /v1/exec    upgraded to frames (see `pando_api::stream`)
-//! ```
+//! Log lines (`GET /v1/logs`), commands beside replicas and in releases (`POST
+//! /v1/exec`), and a sign of life (`GET /healthz`). Who of the people may do
+//! what is decided by the control plane before it asks; here one token, the
+//! cluster's, opens everything. Which replicas there are is asked of [`Places`].
 
-mod auth;
+mod assigned;
 mod exec;
-mod listen;
+mod gate;
 mod logs;
+mod reply;
+mod server;
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use pando_api::auth::Bearer;
-use pando_api::error::{ErrorBody, ErrorCode};
-use pando_model::assignment::Assignment;
-use pando_rt::tasks::Tasks;
-use tokio::sync::{Semaphore, watch};
+use pando_api::Bearer;
+use pando_model::name::{AppName, ReplicaName};
+use pando_model::release::ReleaseNumber;
+use pando_rt::shutdown::Shutdown;
+use pando_runtime::logs::LogStore;
+use tokio::net::TcpListener;
 
-use crate::reconcile::{Facts, Site};
-use crate::session::Sessions;
+use crate::leader::Leader;
 
-pub(crate) use listen::serve;
-pub use logs::{Lines, LogSource};
+pub(crate) use assigned::Assigned;
 
-/// Streams of log lines at once. Each costs a thread now and then.
-const LOG_STREAMS: usize = 64;
-
-/// Commands at once: people at work, not traffic.
-const EXECS: usize = 32;
-
-/// What the routes need.
-#[derive(Clone)]
-pub(crate) struct Api {
-    inner: Arc<Inner>,
+/// What the API serves from.
+pub struct ServeState {
+    /// What a caller must show for everything but `/healthz`.
+    pub token: Bearer,
+    pub logs: LogStore,
+    pub places: Arc<dyn Places>,
+    /// How a command gets a session of its own.
+    pub leader: Leader,
+    /// Where a command's environment lacks `PATH`, `HOME`, `USER`, `LANG` or `TZ`.
+    pub default_env: BTreeMap<String, String>,
+    /// Whether apps have system users: then a one-off becomes its app's, which must be there. Beside a replica,
+    /// [`Place::user`] says it.
+    pub users: bool,
 }
 
-pub(crate) struct Inner {
-    pub(crate) token: Bearer,
-    pub(crate) site: Site,
-    pub(crate) logs: Arc<dyn LogSource>,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) assignment: watch::Receiver<Arc<Assignment>>,
-    pub(crate) facts: watch::Receiver<Option<Arc<Facts>>>,
-    pub(crate) tasks: Tasks,
-    pub(crate) limits: Limits,
-}
-
-#[derive(Debug)]
-pub(crate) struct Limits {
-    logs: Arc<Semaphore>,
-    execs: Arc<Semaphore>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { logs: Arc::new(Semaphore::new(LOG_STREAMS)), execs: Arc::new(Semaphore::new(EXECS)) }
+impl fmt::Debug for ServeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServeState")
+            .field("logs", &self.logs)
+            .field("users", &self.users)
+            .finish_non_exhaustive()
     }
 }
 
-/// Every route, behind the token.
-pub(crate) fn router(inner: Inner) -> Router {
-    let api = Api { inner: Arc::new(inner) };
-    Router::new()
-        .route("/healthz", get(async || StatusCode::NO_CONTENT))
-        .route("/v1/logs", get(logs::logs))
-        .route("/v1/exec", post(exec::exec))
-        .fallback(async || Problem(ErrorBody::new(ErrorCode::NotFound, "there is no such path")))
-        .method_not_allowed_fallback(async || {
-            Problem(ErrorBody::new(ErrorCode::NotFound, "there is no such method here"))
-        })
-        .layer(from_fn_with_state(api.clone(), auth::check))
-        .with_state(api)
+/// Where commands run. It is called between requests and must not block for long.
+pub trait Places: Send + Sync {
+    /// Of a replica that this server runs or is starting. Of several instances of the name, the one that a person means.
+    fn replica(&self, app: &AppName, replica: &ReplicaName) -> Option<Place>;
+
+    /// The directory of a release that is unpacked here.
+    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<PathBuf>;
 }
 
-/// A refusal.
-struct Problem(ErrorBody);
+/// Where and as whom a replica runs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Place {
+    pub directory: PathBuf,
+    /// The replica's whole environment.
+    pub env: BTreeMap<String, String>,
+    /// A system user that is there. `None`: as the agent itself.
+    pub user: Option<String>,
+}
 
-impl Problem {
-    fn busy(what: &str) -> Self {
-        let message = format!("this server has as many {what} open as it allows");
-        Self(ErrorBody::new(ErrorCode::Unavailable, message).hint("end some, then try again"))
-    }
-
-    fn invalid(message: impl Into<String>) -> Self {
-        Self(ErrorBody::new(ErrorCode::Invalid, message))
+impl fmt::Debug for Place {
+    /// Without the environment's values: they hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&String> = self.env.keys().collect();
+        f.debug_struct("Place")
+            .field("directory", &self.directory)
+            .field("env", &names)
+            .field("user", &self.user)
+            .finish()
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, axum::Json(self.0)).into_response()
-    }
+/// Serves the API until `shutdown` begins; then ends streams, kills the commands it runs, and returns within some seconds.
+pub async fn serve(listener: TcpListener, state: Arc<ServeState>, shutdown: Shutdown) {
+    server::serve(listener, state, shutdown).await;
 }

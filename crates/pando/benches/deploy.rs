@@ -21,8 +21,14 @@ fn main() {
     let hits = Path::new(env!("CARGO_BIN_EXE_pando")).with_file_name("hits");
     assert!(hits.exists(), "build it first: cargo build --release -p hits");
     let own_start = median((0..ROUNDS * 2).map(|_| app_start(&hits)).collect());
-    let mut report = String::from("# Deploys\n\nOne machine, release build, medians. `script/bench deploy` measures again.\n\n");
-    let _ = writeln!(report, "The app's own start, from its process to the first good answer of `/health`: {}\n", ms(own_start));
+    let mut report = String::from(
+        "# Deploys\n\nOne machine, release build, medians. `script/bench deploy` measures again.\n\n",
+    );
+    let _ = writeln!(
+        report,
+        "The app's own start, from its process to the first good answer of `/health`: {}\n",
+        ms(own_start)
+    );
     report.push_str("| replicas | rolling deploy | restart of a ready release | beyond the app's own starts, a batch |\n|---|---|---|---|\n");
     for replicas in [1_u32, 3, 10] {
         report.push_str(&deploys(&hits, replicas, own_start));
@@ -67,7 +73,11 @@ impl Cluster {
 
     fn pando(&self, args: &[&str]) -> Duration {
         let start = Instant::now();
-        let output = Command::new(env!("CARGO_BIN_EXE_pando")).args(args).current_dir(self.dir.path()).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_pando"))
+            .args(args)
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap();
         let took = start.elapsed();
         assert!(output.status.success(), "pando {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         took
@@ -159,7 +169,12 @@ fn put_table(socket: &Path, address: &str, revision: u32) -> Duration {
     );
     let start = Instant::now();
     let mut stream = UnixStream::connect(socket).unwrap();
-    write!(stream, "PUT /v1/table HTTP/1.1\r\nHost: p\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{table}", table.len()).unwrap();
+    write!(
+        stream,
+        "PUT /v1/table HTTP/1.1\r\nHost: p\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{table}",
+        table.len()
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let took = start.elapsed();

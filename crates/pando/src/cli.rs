@@ -116,7 +116,9 @@ pub(crate) enum Command {
     Daemon(DaemonArgs),
     Proxy(ProxyArgs),
     /// Print the completion script of a shell
-    #[command(after_help = "Examples:\n  pando completion bash > /etc/bash_completion.d/pando\n  pando completion fish | source")]
+    #[command(
+        after_help = "Examples:\n  pando completion bash > /etc/bash_completion.d/pando\n  pando completion fish | source"
+    )]
     Completion {
         shell: clap_complete::Shell,
     },

@@ -30,7 +30,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Daemon(args) => daemons::daemon(args),
         Command::Proxy(args) => daemons::proxy(args),
         Command::Completion { shell } => Ok(completion(shell)),
-        Command::Schema => context.printer().line(pando_config::schema_json().trim_end()).map(|()| ExitCode::SUCCESS),
+        Command::Schema => {
+            context.printer().line(pando_config::schema_json().trim_end()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Init(args) => init::run(&args, &context),
         Command::Check(args) => check::run(&args, &context),
         other => in_runtime(other, &context),

@@ -13,7 +13,7 @@ use pando_api::Client;
 use pando_config::{Disk, Loaded, Target};
 use pando_model::name::AppName;
 
-pub(crate) use cluster::{Found, Known, Origin};
+pub(crate) use cluster::{Known, Origin};
 
 use crate::cli::{AppArgs, GlobalArgs};
 use crate::exit::Trouble;
@@ -45,7 +45,8 @@ impl Context {
 
     /// The same call, speaking to this cluster.
     pub(crate) fn speaking_to(&self, url: &str, token: &pando_api::Bearer) -> Self {
-        let known = Known { url: Some(url.to_owned()), token: Some(token.reveal().to_owned()), ..self.known.clone() };
+        let known =
+            Known { url: Some(url.to_owned()), token: Some(token.reveal().to_owned()), ..self.known.clone() };
         let global = GlobalArgs { cluster: None, ..self.global.clone() };
         Self { global, printer: self.printer, known, origin: OnceCell::new() }
     }
@@ -143,16 +144,12 @@ impl Context {
     pub(crate) fn absence_hint(&self) -> String {
         self.origin.get().map_or_else(|| Origin::Flag.absence_hint(), Origin::absence_hint)
     }
-
-    /// The cluster of this directory's `pando dev` was chosen.
-    pub(crate) fn is_dev(&self) -> bool {
-        matches!(self.origin.get(), Some(Origin::Dev(_)))
-    }
 }
 
 /// The file has several targets and none was named.
 pub(crate) fn choose_target(targets: &[Target]) -> Trouble {
-    let names = listed(targets.iter().filter_map(|target| target.name.as_deref()).map(|name| format!("`{name}`")));
+    let names =
+        listed(targets.iter().filter_map(|target| target.name.as_deref()).map(|name| format!("`{name}`")));
     Trouble::wrong("the file has several targets").hint(format!("name one with `-t`: {names}"))
 }
 

@@ -85,7 +85,8 @@ impl Trouble {
     }
 
     fn render(&self, paint: Paint) -> String {
-        let mut out = format!("{} {}", paint.with(Style::Bad, "error:"), paint.with(Style::Bold, &self.message));
+        let mut out =
+            format!("{} {}", paint.with(Style::Bad, "error:"), paint.with(Style::Bold, &self.message));
         for line in &self.details {
             out.push_str("\n  ");
             out.push_str(line);

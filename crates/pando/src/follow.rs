@@ -58,7 +58,9 @@ pub(crate) async fn follow(
             summary::tell(printer, client, app, &view, *replaced, before).await?;
             Ok(ExitCode::SUCCESS)
         }
-        DeploymentPhase::Failed { failure } => Err(failure::trouble(client, app, &view, failure).await.into()),
+        DeploymentPhase::Failed { failure } => {
+            Err(failure::trouble(client, app, &view, failure).await.into())
+        }
         other => anyhow::bail!("the deployment ended as {other:?}, which this version does not know"),
     }
 }
@@ -108,7 +110,9 @@ impl Away {
         if !passing || since.elapsed() >= PATIENCE {
             return Err(error);
         }
-        progress.show(&["  the control plane does not answer; waiting for it (the deployment goes on)".to_owned()]);
+        progress.show(&[
+            "  the control plane does not answer; waiting for it (the deployment goes on)".to_owned()
+        ]);
         tokio::time::sleep(RETRY).await;
         Ok(())
     }

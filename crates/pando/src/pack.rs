@@ -86,12 +86,22 @@ impl PackError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Read { .. } | Self::Walk { .. } => "make it readable, or leave it out with a line in .pandoignore",
+            Self::Read { .. } | Self::Walk { .. } => {
+                "make it readable, or leave it out with a line in .pandoignore"
+            }
             Self::Write { .. } => "make room there, or set TMPDIR to a directory that has some",
-            Self::Empty(_) => "git's ignore files leave everything out; a line such as `!bin/` in .pandoignore brings it back",
-            Self::Changed(_) => "try again when nothing writes to it, or leave it out with a line in .pandoignore",
-            Self::Escapes(_) => "put what they lead to inside, or leave the links out with a line each in .pandoignore",
-            Self::TooLarge(_) | Self::TooMany(_) => "leave out what the app does not need, with lines in .pandoignore",
+            Self::Empty(_) => {
+                "git's ignore files leave everything out; a line such as `!bin/` in .pandoignore brings it back"
+            }
+            Self::Changed(_) => {
+                "try again when nothing writes to it, or leave it out with a line in .pandoignore"
+            }
+            Self::Escapes(_) => {
+                "put what they lead to inside, or leave the links out with a line each in .pandoignore"
+            }
+            Self::TooLarge(_) | Self::TooMany(_) => {
+                "leave out what the app does not need, with lines in .pandoignore"
+            }
         }
     }
 }
@@ -114,7 +124,8 @@ pub(crate) fn pack(directory: &Path, limits: Limits) -> Result<Packed, PackError
     let found = walk::walk(directory, limits.files)?;
     let place = std::env::temp_dir();
     let unwritable = |source| PackError::Write { directory: place.clone(), source };
-    let mut file = tempfile::Builder::new().prefix("pando-").suffix(".tar.gz").tempfile().map_err(unwritable)?;
+    let mut file =
+        tempfile::Builder::new().prefix("pando-").suffix(".tar.gz").tempfile().map_err(unwritable)?;
     let sink = Sink::new(file.as_file_mut(), limits.packed);
     // Level 3: a release crosses a private network once, and a person waits for the packing.
     let encoder = GzEncoder::new(sink, Compression::new(3));

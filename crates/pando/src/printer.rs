@@ -137,6 +137,10 @@ impl Paint {
             Style::Hint => "1;36",
             Style::Source(n) => SOURCES[n % SOURCES.len()],
         };
-        if self.colour && !text.is_empty() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if self.colour && !text.is_empty() {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }

@@ -44,7 +44,8 @@ impl Table {
     pub(crate) fn lines(&self, paint: Paint) -> Vec<String> {
         let used: Vec<usize> = (0..self.head.len()).filter(|column| self.is_used(*column)).collect();
         let width = |column: &usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(*column)).map(|cell| cell.text.chars().count());
+            let cells =
+                self.rows.iter().filter_map(|row| row.get(*column)).map(|cell| cell.text.chars().count());
             cells.chain([self.head[*column].len()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = used.iter().map(width).collect();
@@ -58,7 +59,8 @@ impl Table {
     }
 
     fn is_used(&self, column: usize) -> bool {
-        self.rows.is_empty() || self.rows.iter().any(|row| row.get(column).is_some_and(|cell| !cell.text.is_empty()))
+        self.rows.is_empty()
+            || self.rows.iter().any(|row| row.get(column).is_some_and(|cell| !cell.text.is_empty()))
     }
 }
 

@@ -25,7 +25,9 @@ pub(crate) fn talk_columns() -> usize {
 
 fn size_of(stream: &impl std::os::fd::AsFd) -> TerminalSize {
     match termios::tcgetwinsize(stream) {
-        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => TerminalSize { columns: size.ws_col, rows: size.ws_row },
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
+            TerminalSize { columns: size.ws_col, rows: size.ws_row }
+        }
         _ => USUAL,
     }
 }

@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_and_counted() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (41_208, "41,208"), (1_234_567, "1,234,567")] {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1000, "1,000"), (41_208, "41,208"), (1_234_567, "1,234,567")]
+        {
             assert_eq!(thousands(number), text);
         }
         assert_eq!(counted(1, "replica"), "1 replica");

@@ -45,7 +45,7 @@ fn agent(server: &str, state_dir: &Path, control: &str, users: bool) -> Result<(
     runtime.block_on(async {
         let shutdown = Shutdown::new();
         let processes = ProcessRuntime::open(process_settings(state_dir, &program), &shutdown)?;
-        let logs = Arc::new(processes.logs());
+        let logs = processes.logs();
         let settings = Settings {
             server: server.parse()?,
             state_dir: state_dir.to_owned(),

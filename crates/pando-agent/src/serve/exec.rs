@@ -1,92 +1,91 @@
-//! Commands beside a replica, or in a release, for a person at the other end.
+//! Commands beside replicas and in releases, with their input and output over one upgraded connection.
 //!
-//! The connection is upgraded, the first frame says what to run ([`place`]
-//! finds where), and then frames go both ways ([`talk`]) until the command ends
-//! or the caller leaves; then nothing of its session is left.
+//! A command lives no longer than its caller: when the connection ends, so
+//! does everything in the command's session.
 
+mod caller;
 mod place;
-mod talk;
+mod ready;
+mod running;
+mod streams;
 mod terminal;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, UPGRADE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{Request, State as Held};
 use axum::response::{IntoResponse, Response};
-use futures_util::{SinkExt, StreamExt};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use pando_api::stream::{self, Channel, ExecEnd, Frame, Frames};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use pando_api::stream::{self, ExecEnd, FrameError};
 use pando_api::v1::agents::ExecStart;
-use pando_rt::error_chain::error_chain;
-use tokio_util::codec::Framed;
+use pando_api::{ErrorBody, ErrorCode};
 
-use super::{Api, Problem};
+use super::reply::Refused;
+use super::server::{COMMANDS, Served};
+use caller::Caller;
+use running::Running;
 
-/// For the connection to become a stream of frames, and for the first to come.
-const BEGIN_DEADLINE: Duration = Duration::from_secs(10);
+/// From the answer to the first frame.
+const START_WITHIN: Duration = Duration::from_secs(10);
 
-/// What shells say of a command that can't be run.
-const CANNOT_RUN: i32 = 126;
+/// What shells use for a command that could not be started.
+const NOT_STARTED: i32 = 126;
 
-/// An upgraded one.
-type Connection = Framed<TokioIo<Upgraded>, Frames>;
-
-pub(super) async fn exec(State(api): State<Api>, mut request: Request) -> Response {
-    let asked = request.headers().get(UPGRADE).is_some_and(|value| value == stream::UPGRADE);
-    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let (true, Some(upgrade)) = (asked, upgrade) else {
-        return Problem::invalid(format!("exec needs `Upgrade: {}`", stream::UPGRADE)).into_response();
+/// Runs a command: upgrades to `pando-exec`.
+pub(super) async fn open(Held(served): Held<Arc<Served>>, mut request: Request) -> Result<Response, Refused> {
+    let wants = request.headers().get(UPGRADE).is_some_and(|value| value == stream::UPGRADE);
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>().filter(|_| wants);
+    let Some(upgrade) = upgrade else {
+        let text = format!("this needs `Connection: upgrade` and `Upgrade: {}`", stream::UPGRADE);
+        return Err(Refused::new(ErrorCode::Invalid, text));
     };
-    let Ok(slot) = Arc::clone(&api.inner.limits.execs).try_acquire_owned() else {
-        return Problem::busy("commands").into_response();
+    let Ok(room) = Arc::clone(&served.commands).try_acquire_owned() else {
+        let busy = ErrorBody::new(ErrorCode::Busy, format!("{COMMANDS} commands run here already"));
+        return Err(busy.hint("wait until one of them has ended").into());
     };
-    let tasks = api.inner.tasks.clone();
+    let tasks = served.tasks.clone();
     tasks.spawn(async move {
-        let upgraded = tokio::time::timeout(BEGIN_DEADLINE, upgrade).await;
-        if let Ok(Ok(upgraded)) = upgraded {
-            begin(&api, Framed::new(TokioIo::new(upgraded), Frames)).await;
+        if let Err(error) = serve(&served, upgrade).await {
+            tracing::debug!("a command's caller left early: {error}");
         }
-        drop(slot);
+        drop(room);
     });
     let headers = [
         (CONNECTION, HeaderValue::from_static("upgrade")),
         (UPGRADE, HeaderValue::from_static(stream::UPGRADE)),
     ];
-    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
-async fn begin(api: &Api, mut frames: Connection) {
-    let first = tokio::time::timeout(BEGIN_DEADLINE, frames.next()).await;
-    let Ok(Some(Ok(frame))) = first else { return };
-    let started = match read_start(&frame) {
-        Ok(start) => place::start(api, &start).await.map(|started| (start, started)),
-        Err(error) => Err(error),
+async fn serve(served: &Served, upgrade: OnUpgrade) -> Result<(), FrameError> {
+    let shutdown = served.tasks.shutdown();
+    let asked = async {
+        let mut caller = Caller::upgraded(upgrade).await?;
+        let start = caller.start().await?;
+        Ok::<_, FrameError>((caller, start))
     };
-    match started {
-        Ok((start, started)) => {
-            let rules = talk::Rules { timeout: start.timeout, shutdown: api.inner.tasks.shutdown().clone() };
-            talk::talk(frames, started, &rules).await;
-        }
-        Err(error) => {
-            let end = ExecEnd { code: CANNOT_RUN, error: Some(error) };
-            // The caller may have left; then nobody wants to know.
-            let _ = tokio::time::timeout(BEGIN_DEADLINE, frames.send(end_frame(&end))).await;
-        }
+    let asked = tokio::select! {
+        asked = tokio::time::timeout(START_WITHIN, asked) => asked,
+        // Nothing has begun that could be lost.
+        () = shutdown.wait() => return Ok(()),
+    };
+    let (mut caller, start) = asked.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+    let end = match begin(served, start).await {
+        Ok(running) => running.relay(&mut caller, shutdown).await,
+        Err(why) => Some(ExecEnd { code: NOT_STARTED, error: Some(why) }),
+    };
+    match end {
+        Some(end) => caller.finish(&end, shutdown).await,
+        None => Ok(()),
     }
 }
 
-fn read_start(frame: &Frame) -> Result<ExecStart, String> {
-    if frame.channel != Channel::Start {
-        return Err("the first frame must say what to run".to_owned());
-    }
-    serde_json::from_slice(&frame.payload)
-        .map_err(|error| format!("what to run can't be read: {}", error_chain(&error)))
-}
-
-fn end_frame(end: &ExecEnd) -> Frame {
-    let payload = serde_json::to_vec(end).unwrap_or_default().into();
-    Frame { channel: Channel::End, payload }
+/// The error is a sentence.
+async fn begin(served: &Served, start: Result<ExecStart, String>) -> Result<Running, String> {
+    let start = start?;
+    let script = place::script(&served.state, &start)?;
+    tracing::info!(app = %start.app, replica = ?start.replica.as_ref().map(ToString::to_string), "a command is run");
+    Running::start(&served.sessions, &script, start.terminal, start.timeout).await
 }

@@ -1,114 +1,131 @@
-//! What replicas wrote, as lines of JSON.
+//! Log lines of this server, a line of JSON each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
 use std::io;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::extract::{Query as Asked, State as Held};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
+use http::Uri;
+use http::header::CONTENT_TYPE;
+use pando_api::ErrorCode;
 use pando_api::v1::agents::{LogLine, LogQuery, LogStream};
 use pando_model::name::AppName;
 use pando_model::time::Timestamp;
-use pando_runtime::logs::{self, LogStore, Sources};
-use tokio::sync::OwnedSemaphorePermit;
+use pando_rt::clock::Clock;
+use pando_runtime::logs::{Line, LogStore, Query, Sources, Stream as Kind};
 
-use super::{Api, Problem};
+use super::reply::Refused;
+use super::server::Served;
 
-/// A blank line this often while nothing is written, so that either side notices when the other is gone.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+const DEFAULT_TAIL: usize = 100;
 
-/// With neither a time nor a count in the query.
-const TAIL: usize = 100;
+/// The most lines before following.
+const MOST_TAIL: usize = 100_000;
 
-/// With a time and no count.
-const TAIL_SINCE: usize = 100_000;
+/// How long a followed log may be quiet before an empty line says that it is still followed.
+const QUIET: Duration = Duration::from_secs(10);
 
-/// Log lines, oldest first.
-pub type Lines = Pin<Box<dyn Stream<Item = io::Result<LogLine>> + Send>>;
-
-/// Where log lines come from.
-pub trait LogSource: Send + Sync + 'static {
-    /// The lines of `app` that `query` wants; without an end when it follows.
-    fn read(&self, app: &AppName, query: &LogQuery) -> Lines;
+/// The lines that the query wants, oldest first.
+pub(super) async fn show(Held(served): Held<Arc<Served>>, uri: Uri) -> Result<Response, Refused> {
+    let invalid = |text: String| Refused::new(ErrorCode::Invalid, text);
+    let asked = Asked::<LogQuery>::try_from_uri(&uri);
+    let Asked(wanted) =
+        asked.map_err(|error| invalid(format!("the query is wrong: {}", error.body_text())))?;
+    let query = query(&wanted).map_err(invalid)?;
+    let shutdown = served.tasks.shutdown().clone();
+    let lines = futures_util::stream::once(open(served.state.logs.clone(), query));
+    // A reader may follow for weeks; that is not worth holding up the end of the agent.
+    let bytes = lines.flatten().take_until(async move { shutdown.wait().await });
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(bytes)).into_response())
 }
 
-impl LogSource for LogStore {
-    fn read(&self, app: &AppName, query: &LogQuery) -> Lines {
-        let tail = query.tail.unwrap_or(if query.since_millis.is_some() { TAIL_SINCE } else { TAIL });
-        let query = logs::Query {
-            app: app.clone(),
-            sources: sources(query),
-            since: query.since_millis.map(Timestamp::from_millis),
-            tail: Some(tail),
-            follow: query.follow,
-        };
-        Box::pin(LogStore::read(self, query).into_stream().map(|line| line.map(on_the_wire)))
-    }
-}
-
-fn sources(query: &LogQuery) -> Sources {
-    match (&query.replica, &query.process) {
+/// The error is a sentence.
+fn query(wanted: &LogQuery) -> Result<Query, String> {
+    let app = wanted.app.clone().ok_or("an app must be named, as `app=NAME`")?;
+    let sources = match (&wanted.replica, &wanted.process) {
+        (Some(replica), Some(process)) if replica.process != *process => {
+            return Err(format!("{replica} is no replica of `{process}`"));
+        }
         (Some(replica), _) => Sources::Names(BTreeSet::from([replica.to_string()])),
         (None, Some(process)) => Sources::Process(process.to_string()),
         (None, None) => Sources::All,
-    }
+    };
+    let since = wanted.since_millis.map(Timestamp::from_millis);
+    let default = if since.is_some() { MOST_TAIL } else { DEFAULT_TAIL };
+    let tail = Some(wanted.tail.unwrap_or(default).min(MOST_TAIL));
+    Ok(Query { app, sources, since, tail, follow: wanted.follow })
 }
 
-fn on_the_wire(line: logs::Line) -> LogLine {
+async fn open(store: LogStore, query: Query) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    let (app, begun) = (query.app.clone(), begin(&store, query).await);
+    let lines = match begun {
+        Ok((query, skipped)) => store.read(query).into_stream().skip(skipped).left_stream(),
+        Err(error) => futures_util::stream::iter([Err(error)]).right_stream(),
+    };
+    let answered = lines.map(move |line| encode(&line.map_or_else(|error| broken(&app, &error), api_line)));
+    signs_of_life(answered.boxed())
+}
+
+/// The same stream, with an empty line whenever it was quiet for long.
+fn signs_of_life(lines: BoxStream<'static, Bytes>) -> impl Stream<Item = Result<Bytes, Infallible>> + Send {
+    futures_util::stream::unfold(lines, async |mut lines| {
+        // Giving up on `next` loses nothing: what it waits for is kept in the stream.
+        match tokio::time::timeout(QUIET, lines.next()).await {
+            Ok(line) => line.map(|line| (Ok(line), lines)),
+            Err(_) => Some((Ok(Bytes::from_static(b"\n")), lines)),
+        }
+    })
+}
+
+/// The query to read with, and how many lines at its beginning are not wanted.
+///
+/// The store keeps a short tail in memory. For a longer one, a first pass finds the time at which it begins: eight bytes a line
+/// instead of the line. Lines that are written in between come on top.
+async fn begin(store: &LogStore, query: Query) -> io::Result<(Query, usize)> {
+    let Some(tail) = query.tail.filter(|tail| *tail > Query::MOST_TAIL) else { return Ok((query, 0)) };
+    let mut lines = store.read(Query { tail: None, follow: false, ..query.clone() });
+    let (mut newest, mut skipped) = (VecDeque::new(), 0);
+    while let Some(line) = lines.next().await {
+        newest.push_back(line?.time);
+        if newest.len() > tail {
+            let left_out = newest.pop_front();
+            skipped = if newest.front() == left_out.as_ref() { skipped + 1 } else { 0 };
+        }
+    }
+    let since = newest.front().copied().or(query.since);
+    Ok((Query { tail: None, since, ..query }, skipped))
+}
+
+fn api_line(line: Line) -> LogLine {
     let stream = match line.stream {
-        logs::Stream::Stdout => LogStream::Stdout,
-        logs::Stream::Stderr => LogStream::Stderr,
-        logs::Stream::Pando => LogStream::Pando,
+        Kind::Stdout => LogStream::Stdout,
+        Kind::Stderr => LogStream::Stderr,
+        Kind::Pando => LogStream::Pando,
     };
     LogLine { time: line.time, source: line.source, stream, text: line.text }
 }
 
-pub(super) async fn logs(
-    State(api): State<Api>,
-    query: Result<Query<LogQuery>, QueryRejection>,
-) -> Result<Response, Response> {
-    let Query(query) = query.map_err(|error| Problem::invalid(error.body_text()).into_response())?;
-    let slot = std::sync::Arc::clone(&api.inner.limits.logs).try_acquire_owned();
-    let slot = slot.map_err(|_| Problem::busy("streams of logs").into_response())?;
-    let shutdown = api.inner.tasks.shutdown().clone();
-    let over = async move { shutdown.wait().await };
-    let lines = encoded(lines(&api, &query), slot).take_until(Box::pin(over));
-    let body = Body::from_stream(lines);
-    Ok(([(CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+/// The head of the answer is long sent: what is wrong now can be said in a line alone.
+fn broken(app: &AppName, error: &io::Error) -> LogLine {
+    tracing::warn!("the logs of {app} can't be read: {error}");
+    let time = Timestamp::from_millis(Clock::system().now_millis());
+    let text = format!("the logs can't be read on: {error}");
+    LogLine { time, source: app.to_string(), stream: LogStream::Pando, text }
 }
 
-/// Of one app, or of every app that has something assigned here: one after the other, or as they come when followed.
-fn lines(api: &Api, query: &LogQuery) -> Lines {
-    let apps: BTreeSet<AppName> = match &query.app {
-        Some(app) => BTreeSet::from([app.clone()]),
-        None => {
-            let assignment = api.inner.assignment.borrow().clone();
-            assignment.instances.values().map(|instance| instance.app.clone()).collect()
-        }
-    };
-    let each: Vec<Lines> = apps.iter().map(|app| api.inner.logs.read(app, query)).collect();
-    if query.follow { Box::pin(stream::select_all(each)) } else { Box::pin(stream::iter(each).flatten()) }
+fn encode(line: &LogLine) -> Bytes {
+    // It can't fail for a struct of texts and numbers; if it ever does, an empty line is what readers leave out.
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
 }
 
-/// A line of JSON each. `slot` is given back with the stream.
-fn encoded(lines: Lines, slot: OwnedSemaphorePermit) -> impl Stream<Item = io::Result<Bytes>> + Send {
-    stream::unfold((lines, slot), async |(mut lines, slot)| {
-        let line = match tokio::time::timeout(SIGN_OF_LIFE, lines.next()).await {
-            Ok(line) => line?.and_then(|line| encode(&line)),
-            Err(_) => Ok(Bytes::from_static(b"\n")),
-        };
-        Some((line, (lines, slot)))
-    })
-}
-
-fn encode(line: &LogLine) -> io::Result<Bytes> {
-    let mut bytes = serde_json::to_vec(line)?;
-    bytes.push(b'\n');
-    Ok(bytes.into())
-}
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pando_agent::{Agent, Leader, LogSource, Settings};
+use pando_agent::{Agent, Leader, Settings};
 use pando_api::auth::Bearer;
 use pando_model::app::{HealthCheck, HealthKind};
 use pando_model::assignment::{AssignedInstance, AssignedRelease, Assignment};
@@ -140,7 +140,7 @@ impl Bench {
         self.address = listener.local_addr().unwrap();
         let settings = self.settings(listener);
         let shutdown = Shutdown::new();
-        let logs: Arc<dyn LogSource> = Arc::new(self.logs());
+        let logs = self.logs();
         let (runtime, ending) = (Arc::new(self.runtime.clone()), shutdown.clone());
         let agent = tokio::spawn(async move { Agent::run(settings, runtime, logs, ending).await.unwrap() });
         self.agent = Some((shutdown, agent));

@@ -224,7 +224,7 @@ async fn an_agent_without_a_usable_ledger_does_not_begin() {
     std::fs::write(bench.directory.path().join("ledger/ledger.json"), "{").unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = bench.settings(listener);
-    let logs = std::sync::Arc::new(bench.logs());
+    let logs = bench.logs();
     let runtime = std::sync::Arc::new(bench.runtime.clone());
     let error = pando_agent::Agent::run(settings, runtime, logs, pando_rt::shutdown::Shutdown::new())
         .await

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod api;
 mod bench;
 mod checks;
 mod control;
@@ -10,3 +9,4 @@ mod deploy;
 mod links;
 mod machine;
 mod proxy;
+mod serve;

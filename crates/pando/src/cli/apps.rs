@@ -167,5 +167,9 @@ pub(crate) enum TokenScope {
 /// It becomes a part of a URL's path, so nothing but what an id has may stand in it.
 fn token_id(text: &str) -> Result<String, String> {
     let fits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if fits { Ok(text.to_ascii_lowercase()) } else { Err("an id has 16 hexadecimal digits; `pando token ls` shows them".to_owned()) }
+    if fits {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("an id has 16 hexadecimal digits; `pando token ls` shows them".to_owned())
+    }
 }

@@ -46,12 +46,18 @@ fn chosen(args: &DeployArgs, context: &Context) -> anyhow::Result<Vec<Target>> {
         context.printer().talk(loaded.warnings.render(context.printer().talk_paint().is_coloured()));
     }
     if args.all {
-        return Ok(if loaded.targets.is_empty() { loaded.base.into_iter().collect() } else { loaded.targets });
+        return Ok(if loaded.targets.is_empty() {
+            loaded.base.into_iter().collect()
+        } else {
+            loaded.targets
+        });
     }
     if !args.target.is_empty() {
         let named = |name: &String| {
             let found = loaded.targets.iter().find(|target| target.name.as_deref() == Some(name)).cloned();
-            found.ok_or_else(|| anyhow::Error::from(Trouble::wrong(format!("the file has no target `{name}`"))))
+            found.ok_or_else(|| {
+                anyhow::Error::from(Trouble::wrong(format!("the file has no target `{name}`")))
+            })
         };
         return args.target.iter().map(named).collect();
     }
@@ -153,12 +159,17 @@ async fn begin(
         }
         DeployResponse::Accepted(accepted) if how.detach => {
             if printer.is_json() {
-                printer.json(&json!({ "app": app, "release": accepted.release, "deployment": accepted.deployment }))?;
+                printer.json(
+                    &json!({ "app": app, "release": accepted.release, "deployment": accepted.deployment }),
+                )?;
             } else {
-                printer.line(format_args!("{app} {} is under way; `pando status` shows it", accepted.release))?;
+                printer
+                    .line(format_args!("{app} {} is under way; `pando status` shows it", accepted.release))?;
             }
         }
-        DeployResponse::Accepted(accepted) => return follow::follow(context, client, app, &accepted, before).await,
+        DeployResponse::Accepted(accepted) => {
+            return follow::follow(context, client, app, &accepted, before).await;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

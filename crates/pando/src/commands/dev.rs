@@ -23,7 +23,10 @@ pub(crate) async fn run(args: &DevArgs, context: &Context) -> anyhow::Result<Exi
     // What is wrong with the file is said before anything starts.
     let loaded = context.load(None)?;
     let Some(base) = loaded.base else {
-        return Err(Trouble::wrong("the file is whole with one of its targets only, and `pando dev` uses none").into());
+        return Err(Trouble::wrong(
+            "the file is whole with one of its targets only, and `pando dev` uses none",
+        )
+        .into());
     };
     if base.unsupported.has_errors() {
         return Err(base.unsupported.into());
@@ -31,7 +34,11 @@ pub(crate) async fn run(args: &DevArgs, context: &Context) -> anyhow::Result<Exi
     let cluster = dev::up(&project, args.port).await?;
     let context = context.speaking_to(&cluster.url, &cluster.token);
     let app = App { name: base.spec.name.clone(), client: context.client()? };
-    context.printer().talk(format_args!("the cluster is up; {} answers on http://localhost:{}", app.name, cluster.entry.port()));
+    context.printer().talk(format_args!(
+        "the cluster is up; {} answers on http://localhost:{}",
+        app.name,
+        cluster.entry.port()
+    ));
     let deployed = deploy::deploy_here(&context).await;
     if args.detach {
         return deployed;
@@ -48,7 +55,9 @@ async fn follow(
 ) -> anyhow::Result<ExitCode> {
     let watched = match deployed {
         Ok(code) if code == ExitCode::SUCCESS => {
-            context.printer().talk("Ctrl-C ends it; in another terminal: pando deploy, pando logs -f, pando scale web=5\n");
+            context.printer().talk(
+                "Ctrl-C ends it; in another terminal: pando deploy, pando logs -f, pando scale web=5\n",
+            );
             status::watch(context, Some(app), &app.client).await.map(|()| code)
         }
         other => other,

@@ -20,12 +20,14 @@ pub(crate) async fn run(args: &EventsArgs, context: &Context) -> anyhow::Result<
         Some(app) => (app.client, Some(app.name)),
         None => (context.client()?, None),
     };
-    let first = EventQuery { app: name.clone(), after: None, limit: Some(args.tail as usize), wait_millis: None };
+    let first =
+        EventQuery { app: name.clone(), after: None, limit: Some(args.tail as usize), wait_millis: None };
     let page = client.events(&first).await?;
     tell(&page.events, context)?;
     let mut after = page.next;
     while args.follow {
-        let query = EventQuery { app: name.clone(), after: Some(after), limit: None, wait_millis: Some(WAIT_MILLIS) };
+        let query =
+            EventQuery { app: name.clone(), after: Some(after), limit: None, wait_millis: Some(WAIT_MILLIS) };
         let page = tokio::select! {
             // Nothing is lost by asking again from the same place.
             page = client.events(&query) => page,

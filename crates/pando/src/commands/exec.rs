@@ -52,7 +52,11 @@ fn command_line(words: &[String]) -> String {
 
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Keys and input go there, output comes here, until the command has ended.
@@ -116,7 +120,8 @@ mod tests {
 
     #[test]
     fn several_words_are_a_program_and_its_arguments() {
-        let words = |words: &[&str]| command_line(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let words =
+            |words: &[&str]| command_line(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
         assert_eq!(words(&["env | sort"]), "env | sort");
         assert_eq!(words(&["ls", "-l", "my file"]), "ls -l 'my file'");
         assert_eq!(words(&["echo", "it's", "$HOME", ""]), r"echo 'it'\''s' '$HOME' ''");

@@ -51,7 +51,8 @@ fn name(args: &InitArgs, directory: &Path) -> anyhow::Result<AppName> {
     }
     let full = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
     let last = full.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let label: String = last.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
+    let label: String =
+        last.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
     let name = AppName::new(label.trim_matches('-')).or_else(|_| AppName::new("app"));
     name.map_err(|error| Trouble::wrong(error.to_string()).into())
 }

@@ -142,8 +142,10 @@ mod tests {
             last.note(&line);
         }
         last.again = last.seen.clone();
-        let fresh: Vec<bool> =
-            [line(2, "b"), line(2, "b"), line(2, "b"), line(3, "c")].iter().map(|line| !last.is_again(line)).collect();
+        let fresh: Vec<bool> = [line(2, "b"), line(2, "b"), line(2, "b"), line(3, "c")]
+            .iter()
+            .map(|line| !last.is_again(line))
+            .collect();
         assert_eq!(fresh, [false, false, true, true], "two were told; a third alike is new");
     }
 }

@@ -24,9 +24,16 @@ pub(crate) async fn run(args: &ReleasesArgs, context: &Context) -> anyhow::Resul
             (false, false) => Cell::styled("never went live", Style::Dim),
         };
         let release = &summary.release;
-        let artifact = release.artifact.as_ref().map(|digest| digest.as_str()[..12].to_owned()).unwrap_or_default();
+        let artifact =
+            release.artifact.as_ref().map(|digest| digest.as_str()[..12].to_owned()).unwrap_or_default();
         let made = age(release.created_at, now());
-        table.row(vec![release.number.into(), state, made.into(), release.created_by.as_str().into(), artifact.into()]);
+        table.row(vec![
+            release.number.into(),
+            state,
+            made.into(),
+            release.created_by.as_str().into(),
+            artifact.into(),
+        ]);
     }
     printer.lines(&table.lines(printer.paint()))?;
     Ok(ExitCode::SUCCESS)

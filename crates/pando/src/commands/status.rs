@@ -77,12 +77,18 @@ fn of_app(status: &AppStatus, paint: Paint) -> Vec<String> {
             DeploymentPhase::Done { .. } => "is live",
             DeploymentPhase::Failed { .. } => "failed",
         };
-        let queued = if status.queued > 0 { format!("; {} behind it", counted(status.queued as u64, "deployment")) } else { String::new() };
+        let queued = if status.queued > 0 {
+            format!("; {} behind it", counted(status.queued as u64, "deployment"))
+        } else {
+            String::new()
+        };
         lines.push(format!("{} {what}{queued}", deployment.release));
     }
     if let Some(DeploymentPhase::Failed { failure }) = status.last.as_ref().map(|last| &last.phase) {
         let release = status.last.as_ref().map(|last| last.release.to_string()).unwrap_or_default();
-        lines.push(paint.with(Style::Bad, &format!("the last deployment ({release}) failed: {}", failure.message)));
+        lines.push(
+            paint.with(Style::Bad, &format!("the last deployment ({release}) failed: {}", failure.message)),
+        );
     }
     if !status.replicas.is_empty() {
         lines.push(String::new());
@@ -106,7 +112,11 @@ fn head(status: &AppStatus, paint: Paint) -> String {
     let counts: Vec<String> = status.processes.iter().map(count).collect();
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
     let urls = status.urls.iter().map(|url| format!(" {url}")).collect::<String>();
-    format!("{}{release} {}{counts}{urls}", paint.with(Style::Bold, status.name.as_str()), paint.with(style, word))
+    format!(
+        "{}{release} {}{counts}{urls}",
+        paint.with(Style::Bold, status.name.as_str()),
+        paint.with(style, word)
+    )
 }
 
 fn state_word(state: AppState) -> (&'static str, Style) {
@@ -122,7 +132,9 @@ fn state_word(state: AppState) -> (&'static str, Style) {
 }
 
 fn replicas(replicas: &[ReplicaStatus], paint: Paint) -> Vec<String> {
-    let mut table = Table::new(&["REPLICA", "SERVER", "RELEASE", "STATE", "SINCE", "RESTARTS", "PORT", "OPEN", "PROBLEM"]);
+    let mut table = Table::new(&[
+        "REPLICA", "SERVER", "RELEASE", "STATE", "SINCE", "RESTARTS", "PORT", "OPEN", "PROBLEM",
+    ]);
     for replica in replicas {
         let (word, style) = replica_word(replica.state);
         let some = |number: u64| if number == 0 { String::new() } else { number.to_string() };
@@ -167,7 +179,8 @@ fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
         };
         let (aside, all) = (server.reserved, server.capacity);
         let memory = format!("{} of {}", Bytes(aside.memory_bytes), Bytes(all.memory_bytes));
-        let cores = format!("{} of {} cores", Cores(u64::from(aside.cpu_millis)), Cores(u64::from(all.cpu_millis)));
+        let cores =
+            format!("{} of {} cores", Cores(u64::from(aside.cpu_millis)), Cores(u64::from(all.cpu_millis)));
         servers.row(vec![
             (&server.name).into(),
             Cell::styled(word, style),
@@ -182,7 +195,13 @@ fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
         let (word, style) = state_word(app.state);
         let release = app.release.map(|release| release.to_string()).unwrap_or_default();
         let ready = format!("{} of {}", app.ready, app.wanted);
-        apps.row(vec![(&app.name).into(), release.into(), Cell::styled(word, style), ready.into(), app.urls.join(" ").into()]);
+        apps.row(vec![
+            (&app.name).into(),
+            release.into(),
+            Cell::styled(word, style),
+            ready.into(),
+            app.urls.join(" ").into(),
+        ]);
     }
     let mut lines = servers.lines(paint);
     lines.push(String::new());

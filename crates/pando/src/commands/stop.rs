@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 pub(crate) async fn stop(args: &StopArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let app = context.app(&args.app)?;
     app.client.stop(&app.name, &StopRequest { remove: args.remove_containers }).await?;
-    let what = if args.remove_containers { "stopped and removed; its releases are kept packed" } else { "stopped" };
+    let what =
+        if args.remove_containers { "stopped and removed; its releases are kept packed" } else { "stopped" };
     end(context, &app, args.detach, Goal::Stopped, what).await
 }
 
@@ -60,8 +61,12 @@ pub(crate) async fn settle(context: &Context, app: &App, goal: Goal) -> anyhow::
         }
         let waits: Vec<String> = status.waiting_on.iter().map(|line| format!("  {line}")).collect();
         if Instant::now() >= deadline {
-            let message = format!("{} is not there after {} min; it goes on", app.name, PATIENCE.as_secs() / 60);
-            return Err(Trouble::new(FAILED, "timed_out", message).details(waits).hint("`pando status --watch` shows it").into());
+            let message =
+                format!("{} is not there after {} min; it goes on", app.name, PATIENCE.as_secs() / 60);
+            return Err(Trouble::new(FAILED, "timed_out", message)
+                .details(waits)
+                .hint("`pando status --watch` shows it")
+                .into());
         }
         progress.show(&waits);
         tokio::select! {

@@ -64,7 +64,13 @@ async fn list(context: &Context) -> anyhow::Result<()> {
         let expires = token.expires_at.map(|at| at.to_string()).unwrap_or_default();
         let made = age(token.created_at, now());
         let name = token.name.as_str();
-        table.row(vec![token.id.as_str().into(), name.into(), token.scope.to_string().into(), made.into(), expires.into()]);
+        table.row(vec![
+            token.id.as_str().into(),
+            name.into(),
+            token.scope.to_string().into(),
+            made.into(),
+            expires.into(),
+        ]);
     }
     printer.lines(&table.lines(printer.paint()))
 }

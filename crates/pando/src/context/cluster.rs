@@ -66,12 +66,18 @@ impl Origin {
     pub(crate) fn absence_hint(&self) -> String {
         match self {
             Self::Flag => "is the address right, and does `pando daemon` run there?".to_owned(),
-            Self::Environment => "PANDO_CLUSTER_URL names it: is it right, and does `pando daemon` run there?".to_owned(),
+            Self::Environment => {
+                "PANDO_CLUSTER_URL names it: is it right, and does `pando daemon` run there?".to_owned()
+            }
             Self::Dev(path) => {
                 let path = path.display();
-                format!("`{path}` names it: `pando dev` starts it (again); `--cluster NAME` speaks to another")
+                format!(
+                    "`{path}` names it: `pando dev` starts it (again); `--cluster NAME` speaks to another"
+                )
             }
-            Self::Named(name) => format!("`{name}` is that address: is it right, and does `pando daemon` run there?"),
+            Self::Named(name) => {
+                format!("`{name}` is that address: is it right, and does `pando daemon` run there?")
+            }
             Self::Server => "start this server's daemon: `systemctl start pando`".to_owned(),
         }
     }
@@ -99,7 +105,11 @@ pub(super) fn find(
         return by_flag(name, known);
     }
     if let Some(url) = &known.url {
-        return Ok(Found { url: url.clone(), token: bearer(known.token.as_deref(), "PANDO_TOKEN")?, origin: Origin::Environment });
+        return Ok(Found {
+            url: url.clone(),
+            token: bearer(known.token.as_deref(), "PANDO_TOKEN")?,
+            origin: Origin::Environment,
+        });
     }
     if let Some(path) = dev_context(project) {
         let file = read(&path)?.ok_or_else(|| nowhere(&path))?;
@@ -140,9 +150,12 @@ fn by_flag(name: &str, known: &Known) -> anyhow::Result<Found> {
 
 /// `~/.config/pando/clusters/NAME.json`.
 fn by_name(name: &str, known: &Known) -> anyhow::Result<Found> {
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let plain =
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     if !plain || name.starts_with('.') {
-        return Err(Trouble::wrong(format!("`{name}` is no name of a cluster, and no http://HOST:PORT")).into());
+        return Err(
+            Trouble::wrong(format!("`{name}` is no name of a cluster, and no http://HOST:PORT")).into()
+        );
     }
     let path = known.clusters.as_ref().map(|directory| directory.join(format!("{name}.json")));
     let file = path.as_deref().map(read).transpose()?.flatten();
@@ -160,7 +173,8 @@ fn by_host(host: &str, known: &Known) -> anyhow::Result<Found> {
     for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
         let Some(file) = read(path)? else { continue };
         let uri: Option<http::Uri> = file.url.parse().ok();
-        let same = uri.as_ref().and_then(http::Uri::host).is_some_and(|known| known.eq_ignore_ascii_case(host));
+        let same =
+            uri.as_ref().and_then(http::Uri::host).is_some_and(|known| known.eq_ignore_ascii_case(host));
         if same {
             return found(file, path, Origin::Named(host.to_owned()));
         }
@@ -185,9 +199,8 @@ fn read(path: &Path) -> anyhow::Result<Option<ContextFile>> {
     let bytes = read_if_there(path).map_err(|error| {
         let trouble = refused(format!("can't read `{}`: {error}", path.display()));
         match error.kind() {
-            std::io::ErrorKind::PermissionDenied => {
-                trouble.hint("run it as the user that it belongs to, or set PANDO_CLUSTER_URL and PANDO_TOKEN")
-            }
+            std::io::ErrorKind::PermissionDenied => trouble
+                .hint("run it as the user that it belongs to, or set PANDO_CLUSTER_URL and PANDO_TOKEN"),
             _ => trouble,
         }
     })?;
@@ -201,7 +214,8 @@ fn read(path: &Path) -> anyhow::Result<Option<ContextFile>> {
 }
 
 fn nowhere(path: &Path) -> Trouble {
-    Trouble::new(UNREACHABLE, "no_cluster", format!("`{}` has gone", path.display())).hint("`pando dev` starts a cluster here")
+    Trouble::new(UNREACHABLE, "no_cluster", format!("`{}` has gone", path.display()))
+        .hint("`pando dev` starts a cluster here")
 }
 
 fn none() -> Trouble {
@@ -215,7 +229,6 @@ fn unknown(which: &str, path: Option<&Path>) -> Trouble {
     Trouble::new(UNREACHABLE, "no_cluster", format!("no cluster {which} is known"))
         .hint(format!("write {{\"url\": \"http://HOST:7420\", \"token\": …}} to `{file}`, or set PANDO_CLUSTER_URL and PANDO_TOKEN"))
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -232,7 +245,8 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dev = root.path().join(".pando");
         fs::create_dir(&dev).unwrap();
-        fs::write(dev.join("context.json"), r#"{"url": "http://127.0.0.1:1", "token": "pando_dev"}"#).unwrap();
+        fs::write(dev.join("context.json"), r#"{"url": "http://127.0.0.1:1", "token": "pando_dev"}"#)
+            .unwrap();
         fs::write(root.path().join("prod.json"), r#"{"url": "http://prod:7420"}"#).unwrap();
         let mut known = known(root.path());
         let url = |flag, known: &Known| find(flag, None, root.path(), known).map(|found| found.url).unwrap();

@@ -11,7 +11,8 @@ const NAMES: [&str; 4] = ["pando.yaml", "pando.yml", "pando.json", "pando.toml"]
 
 /// The file in this directory or the nearest one above.
 pub(super) fn nearest() -> anyhow::Result<Option<PathBuf>> {
-    let here = std::env::current_dir().context("the current directory can't be found; it may have been removed")?;
+    let here =
+        std::env::current_dir().context("the current directory can't be found; it may have been removed")?;
     nearest_from(&here)
 }
 

@@ -10,7 +10,9 @@ use pando_model::name::{RoleName, ServerName};
 ///
 /// What systemd starts. Replicas and the load balancer live on when it ends; the next start finds them again.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  pando daemon --http 0.0.0.0:80\n  pando daemon --state-dir ./state --listen 127.0.0.1:7420 --http 127.0.0.1:8080")]
+#[command(
+    after_help = "Examples:\n  pando daemon --http 0.0.0.0:80\n  pando daemon --state-dir ./state --listen 127.0.0.1:7420 --http 127.0.0.1:8080"
+)]
 pub(crate) struct DaemonArgs {
     /// Where everything that must last lies
     #[arg(long, value_name = "DIR", default_value = "/var/lib/pando")]
@@ -51,7 +53,9 @@ pub(crate) enum LogFormat {
 ///
 /// It serves what its table says. The table is a file that is watched, or comes over the control socket.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  pando proxy --table table.json --listen 0.0.0.0:80\n  pando proxy --table table.json --listen 127.0.0.1:8080 --access-log - --metrics 127.0.0.1:9100")]
+#[command(
+    after_help = "Examples:\n  pando proxy --table table.json --listen 0.0.0.0:80\n  pando proxy --table table.json --listen 127.0.0.1:8080 --access-log - --metrics 127.0.0.1:9100"
+)]
 pub(crate) struct ProxyArgs {
     /// The routing table; read again whenever it changes
     #[arg(long, value_name = "FILE", required_unless_present = "control_socket")]

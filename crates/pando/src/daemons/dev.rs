@@ -44,7 +44,8 @@ pub(crate) struct DevCluster {
 pub(crate) async fn up(project: &Path, port: u16) -> anyhow::Result<DevCluster> {
     let state = project.join(FOLDER);
     make_dir(&state, 0o700)?;
-    fs::write(state.join(".gitignore"), "*\n").with_context(|| format!("can't write in `{}`", state.display()))?;
+    fs::write(state.join(".gitignore"), "*\n")
+        .with_context(|| format!("can't write in `{}`", state.display()))?;
     let layout = Layout::make(&state)?;
     let entry = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     let spec = daemon_spec(&layout, entry)?;
@@ -90,7 +91,10 @@ async fn check_port(layout: &Layout, entry: SocketAddr) -> anyhow::Result<()> {
         return Ok(());
     }
     if let Err(error) = TcpListener::bind(entry) {
-        bail!("port {} is in use by another program ({error}); choose another: `pando dev --port 8081`", entry.port());
+        bail!(
+            "port {} is in use by another program ({error}); choose another: `pando dev --port 8081`",
+            entry.port()
+        );
     }
     Ok(())
 }

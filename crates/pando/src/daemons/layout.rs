@@ -34,11 +34,6 @@ impl Layout {
         Ok(layout)
     }
 
-    /// Where it would be; makes nothing.
-    pub(crate) fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
-    }
-
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }

@@ -122,7 +122,7 @@ pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> 
         leader,
         default_env: default_env(dev),
     };
-    let (shutdown, logs) = (tasks.shutdown().clone(), Arc::new(runtime.logs()));
+    let (shutdown, logs) = (tasks.shutdown().clone(), runtime.logs());
     tasks.spawn(async move {
         let runtime = Arc::new(runtime);
         if let Err(error) = Agent::run(settings, Arc::clone(&runtime), logs, shutdown.clone()).await {

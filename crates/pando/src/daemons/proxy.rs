@@ -59,7 +59,8 @@ fn settings(args: ProxyArgs) -> anyhow::Result<Settings> {
 }
 
 fn listeners(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    let mut listeners = pando_runtime::listen::inherited().context("can't take over the listening sockets")?;
+    let mut listeners =
+        pando_runtime::listen::inherited().context("can't take over the listening sockets")?;
     for address in addresses {
         listeners.push(bind(*address)?);
     }

@@ -8,7 +8,12 @@ use pando_model::name::AppName;
 use crate::exit::{FAILED, Trouble};
 use crate::words::harmless;
 
-pub(crate) async fn trouble(client: &Client, app: &AppName, view: &DeploymentView, failure: &Failure) -> Trouble {
+pub(crate) async fn trouble(
+    client: &Client,
+    app: &AppName,
+    view: &DeploymentView,
+    failure: &Failure,
+) -> Trouble {
     let release = view.deployment.release;
     let mut details = Vec::new();
     if let Some(check) = &failure.check {
@@ -24,10 +29,14 @@ pub(crate) async fn trouble(client: &Client, app: &AppName, view: &DeploymentVie
     }
     details.push(state(client, app).await);
     let source = failure.replica.as_ref().map(|replica| format!(" --replica {replica}")).unwrap_or_default();
-    Trouble::new(FAILED, "deployment_failed", format!("{app} {release} is not live: {}", harmless(&failure.message)))
-        .details(details)
-        .hint(format!("`pando logs --since 10m{source}` shows what it wrote; mend it, then `pando deploy`"))
-        .with("deployment", &view.deployment)
+    Trouble::new(
+        FAILED,
+        "deployment_failed",
+        format!("{app} {release} is not live: {}", harmless(&failure.message)),
+    )
+    .details(details)
+    .hint(format!("`pando logs --since 10m{source}` shows what it wrote; mend it, then `pando deploy`"))
+    .with("deployment", &view.deployment)
 }
 
 /// What runs now.

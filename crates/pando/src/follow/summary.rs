@@ -43,8 +43,12 @@ pub(crate) async fn tell(
     let places = counted(servers.len() as u64, "server");
     let replaced = counted(u64::from(replaced), "replica");
     let release = deployment.release;
-    printer.line(format_args!("{app} {release} {live} on {places}: {replaced} replaced in {}", took(length)))?;
-    printer.line(served.map_or_else(|| "what was served meanwhile is not known".to_owned(), |served| requests(&served)))
+    printer
+        .line(format_args!("{app} {release} {live} on {places}: {replaced} replaced in {}", took(length)))?;
+    printer.line(
+        served
+            .map_or_else(|| "what was served meanwhile is not known".to_owned(), |served| requests(&served)),
+    )
 }
 
 fn duration(view: &DeploymentView) -> Millis {
@@ -56,9 +60,17 @@ fn requests(served: &PoolStats) -> String {
     if served.requests + served.failed == 0 {
         return "no requests came meanwhile".to_owned();
     }
-    let p99 = served.latency.quantile_micros(0.99).map(|p99| format!(" (p99 {})", latency(p99))).unwrap_or_default();
+    let p99 = served
+        .latency
+        .quantile_micros(0.99)
+        .map(|p99| format!(" (p99 {})", latency(p99)))
+        .unwrap_or_default();
     let verb = if served.requests == 1 { "request was" } else { "requests were" };
-    format!("{} {verb} served meanwhile, {} failed{p99}", thousands(served.requests), thousands(served.failed))
+    format!(
+        "{} {verb} served meanwhile, {} failed{p99}",
+        thousands(served.requests),
+        thousands(served.failed)
+    )
 }
 
 #[cfg(test)]

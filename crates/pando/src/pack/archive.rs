@@ -6,8 +6,8 @@ use std::path::Path;
 
 use tar::{Builder, EntryType, Header};
 
-use super::walk::{Entry, Kind};
 use super::PackError;
+use super::walk::{Entry, Kind};
 
 pub(super) fn write<W: Write>(
     directory: &Path,
@@ -29,9 +29,15 @@ fn append<W: Write>(
     failed: &dyn Fn(io::Error) -> PackError,
 ) -> Result<(), PackError> {
     let appended = match &entry.kind {
-        Kind::Directory => builder.append_data(&mut header(EntryType::Directory, 0o755, 0), &entry.path, io::empty()),
-        Kind::Link { target } => builder.append_link(&mut header(EntryType::Symlink, 0o777, 0), &entry.path, target),
-        Kind::File { bytes, executable } => return append_file(builder, directory, entry, *bytes, *executable, failed),
+        Kind::Directory => {
+            builder.append_data(&mut header(EntryType::Directory, 0o755, 0), &entry.path, io::empty())
+        }
+        Kind::Link { target } => {
+            builder.append_link(&mut header(EntryType::Symlink, 0o777, 0), &entry.path, target)
+        }
+        Kind::File { bytes, executable } => {
+            return append_file(builder, directory, entry, *bytes, *executable, failed);
+        }
     };
     appended.map_err(failed)
 }
@@ -49,7 +55,8 @@ fn append_file<W: Write>(
     let file = File::open(&path).map_err(unreadable)?;
     let mut reading = Reading { file: file.take(bytes), bytes: 0, failed: None };
     let mode = if executable { 0o755 } else { 0o644 };
-    let appended = builder.append_data(&mut header(EntryType::Regular, mode, bytes), &entry.path, &mut reading);
+    let appended =
+        builder.append_data(&mut header(EntryType::Regular, mode, bytes), &entry.path, &mut reading);
     if let Some(source) = reading.failed {
         return Err(unreadable(source));
     }

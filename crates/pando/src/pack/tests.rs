@@ -87,7 +87,12 @@ fn pandoignore_has_the_last_word() {
 
 #[test]
 fn rules_above_count_within_a_repository_and_not_beyond() {
-    let dir = directory(&[(".gitignore", "*\n"), ("repo/.gitignore", "/app/built\n"), ("repo/app/a", "x"), ("repo/app/built", "x")]);
+    let dir = directory(&[
+        (".gitignore", "*\n"),
+        ("repo/.gitignore", "/app/built\n"),
+        ("repo/app/a", "x"),
+        ("repo/app/built", "x"),
+    ]);
     let app = dir.path().join("repo/app");
     assert_eq!(names(&app), ["a", "built"], "no repository: rules above are somebody else's");
     fs::create_dir(dir.path().join("repo/.git")).unwrap();
@@ -168,7 +173,8 @@ fn too_much_and_nothing_are_refused() {
     let few = Limits { files: 1, ..Limits::default() };
     assert!(matches!(pack(dir.path(), few), Err(PackError::TooMany(1))));
     // Noise, which does not get smaller.
-    let noise: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
+    let noise: Vec<u8> =
+        (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
     fs::write(dir.path().join("noise"), noise).unwrap();
     let small = Limits { packed: 10_000, ..Limits::default() };
     assert!(matches!(pack(dir.path(), small), Err(PackError::TooLarge(10_000))));

@@ -37,7 +37,8 @@ const NEVER: [&str; 2] = [".git", ".pando"];
 const MOST_ESCAPES: usize = 10;
 
 pub(super) fn walk(directory: &Path, most_files: u64) -> Result<Found, PackError> {
-    let root = directory.canonicalize().map_err(|source| PackError::Read { path: directory.to_owned(), source })?;
+    let root =
+        directory.canonicalize().map_err(|source| PackError::Read { path: directory.to_owned(), source })?;
     let mut found = Found::default();
     let mut escapes = Vec::new();
     for entry in builder(&root).build() {
@@ -109,7 +110,11 @@ fn kind(
         }
         return Ok(None);
     }
-    notes.push(format!("`{}` is {}, which a release can't hold; it is left out", path.display(), word(file_type)));
+    notes.push(format!(
+        "`{}` is {}, which a release can't hold; it is left out",
+        path.display(),
+        word(file_type)
+    ));
     Ok(None)
 }
 

@@ -1,79 +1,87 @@
-//! Where a command runs, and its start there.
+//! Where a command runs, as whom and with which environment.
+
+use std::collections::BTreeMap;
 
 use pando_api::v1::agents::ExecStart;
-use pando_model::assignment::AssignedInstance;
-use pando_model::id::InstanceId;
-use pando_model::observed::InstanceState;
-use pando_rt::error_chain::error_chain;
-use tokio::process::Child;
+use pando_model::name::ReplicaName;
 
-use super::super::Api;
-use super::terminal::Terminal;
-use crate::account;
-use crate::session::{Script, Streams};
+use crate::account::user_of;
+use crate::serve::ServeState;
+use crate::session::Script;
 
-/// A command that runs.
-pub(super) struct Started {
-    pub(super) child: Child,
-    /// Its terminal; without one, the child has pipes.
-    pub(super) terminal: Option<Terminal>,
-}
+/// What terminals can do that nobody has told us about. Nearly all of today's can do what this one could.
+const TERMINAL: &str = "xterm-256color";
 
-/// What programs are told of a terminal whose kind the caller doesn't name.
-const TERM: &str = "xterm-256color";
-
-/// Starts it. The error is for the caller to read.
-pub(super) async fn start(api: &Api, start: &ExecStart) -> Result<Started, String> {
-    let mut script = script(api, start)?;
-    let Some(size) = start.terminal else {
-        let child = api.inner.sessions.start(&script, Streams::Pipes).await;
-        return Ok(Started { child: child.map_err(|error| error_chain(&error))?, terminal: None });
+/// The error is a sentence.
+pub(super) fn script(state: &ServeState, start: &ExecStart) -> Result<Script, String> {
+    let mut script = match &start.replica {
+        Some(replica) => beside(state, start, replica)?,
+        None => one_off(state, start)?,
     };
-    let term = start.env.get("TERM").cloned().unwrap_or_else(|| TERM.to_owned());
-    script.env.insert("TERM".to_owned(), term);
-    let failed = |error: std::io::Error| format!("can't make a terminal: {error}");
-    let owner = match &script.user {
-        Some(name) => Some(account::existing(name).await.map_err(|error| error_chain(&error))?),
-        None => None,
-    };
-    let owner = owner.map(|account| (account.uid, account.gid));
-    let (terminal, slave) = Terminal::open(size, owner).map_err(failed)?;
-    let child = api.inner.sessions.start(&script, Streams::Terminal(slave)).await;
-    Ok(Started { child: child.map_err(|error| error_chain(&error))?, terminal: Some(terminal) })
-}
-
-fn script(api: &Api, start: &ExecStart) -> Result<Script, String> {
-    let (release, env) = match (&start.replica, start.release) {
-        (Some(_), _) => {
-            let instance = beside(api, start)?;
-            (instance.release, instance.env)
-        }
-        (None, Some(release)) => (release, start.env.clone()),
-        (None, None) => return Err("neither a replica nor a release is named".to_owned()),
-    };
-    let site = &api.inner.site;
-    let directory = site.directory(&(start.app.clone(), release));
-    if !directory.is_dir() {
-        return Err(format!("{} {release} is not on this server", start.app));
+    script.env.extend(start.env.clone());
+    if start.terminal.is_some() {
+        script.env.entry("TERM".to_owned()).or_insert_with(|| TERMINAL.to_owned());
     }
-    Ok(Script { command: start.command.clone(), directory, env, user: site.user(&start.app) })
+    check(&script)?;
+    Ok(script)
 }
 
-/// The instance that bears the replica's name; of an old and a new one the newest that is ready, else the newest.
-fn beside(api: &Api, start: &ExecStart) -> Result<AssignedInstance, String> {
-    let facts = api.inner.facts.borrow().clone();
-    let is_ready = |id: &InstanceId| {
-        let fact = facts.as_ref().and_then(|facts| facts.instances.get(id));
-        fact.is_some_and(|fact| fact.status().state == InstanceState::Ready)
-    };
-    let assignment = api.inner.assignment.borrow().clone();
-    let named = assignment
-        .instances
-        .iter()
-        .filter(|(_, one)| one.app == start.app && Some(&one.replica) == start.replica.as_ref());
-    let chosen = named.max_by_key(|(id, _)| (is_ready(id), **id));
-    chosen.map(|(_, instance)| instance.clone()).ok_or_else(|| match &start.replica {
-        Some(replica) => format!("{replica} of {} is not on this server", start.app),
-        None => format!("no replica of {} is on this server", start.app),
+fn beside(state: &ServeState, start: &ExecStart, replica: &ReplicaName) -> Result<Script, String> {
+    let place = state.places.replica(&start.app, replica);
+    let place =
+        place.ok_or_else(|| format!("there is no replica {replica} of `{}` on this server", start.app))?;
+    Ok(Script {
+        command: start.command.clone(),
+        directory: place.directory,
+        env: place.env,
+        user: place.user,
     })
+}
+
+fn one_off(state: &ServeState, start: &ExecStart) -> Result<Script, String> {
+    let number = start.release.ok_or("neither a replica nor a release is named")?;
+    let directory = state.places.release(&start.app, number);
+    let directory =
+        directory.ok_or_else(|| format!("{number} of `{}` is not unpacked on this server", start.app))?;
+    let user = state.users.then(|| user_of(&start.app));
+    Ok(Script { command: start.command.clone(), directory, env: BTreeMap::new(), user })
+}
+
+/// What the kernel would refuse without saying what it means.
+fn check(script: &Script) -> Result<(), String> {
+    if script.command.trim().is_empty() {
+        return Err("there is no command".to_owned());
+    }
+    let odd_name = |name: &str| name.is_empty() || name.contains(['=', '\0']);
+    if let Some(name) = script.env.keys().find(|name| odd_name(name)) {
+        return Err(format!("{name:?} can't be the name of a variable"));
+    }
+    let zeros = script.env.iter().find(|(_, value)| value.contains('\0')).map(|(name, _)| name.as_str());
+    let zeros = zeros.or_else(|| script.command.contains('\0').then_some("the command"));
+    zeros.map_or(Ok(()), |what| Err(format!("`{what}` holds a zero byte")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scripted(command: &str, env: (&str, &str)) -> Result<(), String> {
+        let env = BTreeMap::from([(env.0.to_owned(), env.1.to_owned())]);
+        check(&Script { command: command.to_owned(), directory: "/".into(), env, user: None })
+    }
+
+    #[test]
+    fn what_no_process_can_have_is_refused_in_words() {
+        assert_eq!(scripted("ls", ("A", "b=c")), Ok(()));
+        for (command, env, said) in [
+            (" ", ("A", "b"), "no command"),
+            ("ls", ("", "b"), "\"\" can't be the name"),
+            ("ls", ("A=B", "c"), "\"A=B\" can't be the name"),
+            ("ls", ("A", "b\0"), "`A` holds a zero byte"),
+            ("ls\0", ("A", "b"), "`the command` holds a zero byte"),
+        ] {
+            let error = scripted(command, env).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
 }

@@ -69,7 +69,7 @@ impl Served {
             token: Bearer::new(TOKEN).unwrap(),
             logs: logs.clone(),
             places: Arc::new(OneReplica { root: root.path().to_owned(), place }),
-            leader: Leader { program: env!("CARGO_BIN_EXE_agent-leader").into(), args: Vec::new() },
+            leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
             default_env: map(&[("TZ", "UTC"), ("LANG", "C.UTF-8")]),
             users: false,
         };

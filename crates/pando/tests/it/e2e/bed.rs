@@ -75,7 +75,11 @@ impl Bed {
     fn write(&self) {
         let Settings { replicas, mode, extra, edition, worker } = &self.settings;
         let database = self.path("hits.db");
-        let worker = if *worker { "\n  worker: {command: bin/hits worker, role: worker, stop_timeout: 5s}" } else { "" };
+        let worker = if *worker {
+            "\n  worker: {command: bin/hits worker, role: worker, stop_timeout: 5s}"
+        } else {
+            ""
+        };
         let text = format!(
             "name: hits\nsource: .\nreplicas: {replicas}\nhealth: {{path: /health, start_timeout: 6s}}\n{extra}\n\
              processes:\n  web: {{command: bin/hits, role: web}}{worker}\n\

@@ -57,7 +57,8 @@ fn e2e_tokens_open_what_they_say() {
         command.output().unwrap()
     };
     assert!(with(&["status"], token).status.success());
-    assert_eq!(with(&["scale", "web=2"], token).status.code(), Some(4), "refused");
+    let forbidden = with(&["scale", "web=2"], token);
+    assert_eq!(forbidden.status.code(), Some(1), "{}", told(&forbidden));
     assert_ne!(with(&["status"], "pando_wrong").status.code(), Some(0));
     let id = read["info"]["id"].as_str().unwrap();
     bed.ok(&["token", "rm", id]);

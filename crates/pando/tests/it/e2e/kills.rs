@@ -15,7 +15,12 @@ fn e2e_the_daemon_dies_at_every_step_of_a_deploy() {
     let load = Load::start(&bed.address(), 3);
     for (number, moment) in MOMENTS.into_iter().enumerate() {
         bed.change(|_| {});
-        let deploying = bed.command(&["deploy"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let deploying = bed
+            .command(&["deploy"])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
         let due = Instant::now() + Duration::from_millis(moment);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         kill(bed.daemon_pid());
@@ -37,7 +42,12 @@ fn e2e_the_daemon_dies_while_a_broken_release_goes_back() {
     let mut bed = Bed::up(Settings::default());
     let load = Load::start(&bed.address(), 2);
     bed.change(|settings| settings.mode = "crash".to_owned());
-    let mut deploying = bed.command(&["deploy"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut deploying = bed
+        .command(&["deploy"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
     for _ in 0..4 {
         std::thread::sleep(Duration::from_millis(900));
         kill(bed.daemon_pid());
@@ -65,7 +75,10 @@ fn e2e_the_proxy_dies_and_no_connection_is_refused() {
     // Eight clients with one request each: no more than eight may be under way in the proxy when it dies.
     assert_eq!(tally.refused, 0, "{:#?}", tally.failures);
     assert!(tally.failed <= 5 * 8, "{} failed: {:#?}", tally.failed, tally.failures);
-    println!("5 kills of the proxy: {} requests, {} in flight failed, 0 refused", tally.requests, tally.failed);
+    println!(
+        "5 kills of the proxy: {} requests, {} in flight failed, 0 refused",
+        tally.requests, tally.failed
+    );
     bed.wait_until_settled(3);
 }
 
@@ -85,7 +98,12 @@ fn e2e_a_killed_replica_is_back_at_once() {
         load.wait_for_requests(50);
     }
     let tally = load.stop();
-    assert!(tally.failed <= 3 * 8, "only what was in flight may fail, {} did: {:#?}", tally.failed, tally.failures);
+    assert!(
+        tally.failed <= 3 * 8,
+        "only what was in flight may fail, {} did: {:#?}",
+        tally.failed,
+        tally.failures
+    );
     println!("3 kills of a replica: {} requests, {} in flight failed", tally.requests, tally.failed);
 }
 

@@ -70,7 +70,7 @@ impl Load {
 async fn run(address: String, clients: usize, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Tally {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..clients * 2 {
-        let keep_alive = number % 2 == 0;
+        let keep_alive = number.is_multiple_of(2);
         tasks.spawn(client(address.clone(), keep_alive, number, Arc::clone(&stop), Arc::clone(&count)));
     }
     let mut tally = Tally::default();
@@ -125,7 +125,7 @@ type HttpClient = Client<hyper_util::client::legacy::connect::HttpConnector, Emp
 
 /// A small answer, or one of 20 KB whose every byte is known.
 async fn ask(client: &HttpClient, address: &str, keep_alive: bool, turn: usize) -> Result<(), String> {
-    let (path, length) = if turn % 3 == 0 { ("/bytes?n=20000", Some(20_000)) } else { ("/hits.json", None) };
+    let (path, length) = if turn.is_multiple_of(3) { ("/bytes?n=20000", Some(20_000)) } else { ("/hits.json", None) };
     let mut request = http::Request::get(format!("http://{address}{path}"));
     if !keep_alive {
         request = request.header("connection", "close");
@@ -135,7 +135,10 @@ async fn ask(client: &HttpClient, address: &str, keep_alive: bool, turn: usize) 
     let status = response.status();
     let body = response.into_body().collect().await.map_err(|error| chain(&error))?.to_bytes();
     if status != 200 {
-        return Err(format!("{status}: {}", String::from_utf8_lossy(&body).chars().take(300).collect::<String>()));
+        return Err(format!(
+            "{status}: {}",
+            String::from_utf8_lossy(&body).chars().take(300).collect::<String>()
+        ));
     }
     match length {
         Some(length) if body.len() != length => Err(format!("{} bytes of {length}", body.len())),

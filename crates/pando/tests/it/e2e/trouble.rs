@@ -102,7 +102,7 @@ fn e2e_a_full_disk_keeps_the_old_release() {
     // More than a small disk holds: the releases lie on one of 20 MB from now on.
     let releases = bed.path(".pando/releases/hits");
     let small = SmallDisk::mount(&releases, 20);
-    let noise: Vec<u8> = (0..40_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> = (0..40_u32 << 20).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
     fs::write(bed.path("big.bin"), noise).unwrap();
     bed.change(|_| {});
     let failed = bed.pando(&["deploy"]);

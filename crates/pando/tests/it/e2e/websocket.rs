@@ -19,7 +19,8 @@ fn e2e_an_open_websocket_is_drained_not_cut() {
     bed.ok(&["deploy"]);
     // The old replica still answers: it drains.
     runtime.block_on(exchange(&mut socket, "after"));
-    let close = runtime.block_on(tokio::time::timeout(Duration::from_secs(15), last_word(&mut socket)));
+    let close = runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(15), last_word(&mut socket)).await });
     assert_eq!(close.unwrap(), Some(CloseCode::Away), "a close frame, 1001");
     bed.wait_until_settled(3);
 }
@@ -29,7 +30,8 @@ type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStre
 async fn exchange(socket: &mut Socket, text: &str) {
     socket.send(Message::text(text)).await.unwrap();
     loop {
-        let message = tokio::time::timeout(Duration::from_secs(5), socket.next()).await.unwrap().unwrap().unwrap();
+        let message =
+            tokio::time::timeout(Duration::from_secs(5), socket.next()).await.unwrap().unwrap().unwrap();
         if message.to_text().is_ok_and(|got| got.contains(text)) {
             return;
         }
