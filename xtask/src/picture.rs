@@ -69,7 +69,8 @@ fn run(pando: &Path, project: &Path, words: &[&str]) -> anyhow::Result<String> {
         .current_dir(project)
         .output()
         .with_context(|| format!("can't run `{}`", pando.display()))?;
-    let text = [output.stderr, output.stdout].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let text =
+        [output.stderr, output.stdout].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     if !output.status.success() {
         bail!("`pando {}` failed: {text}", words.join(" "));
     }

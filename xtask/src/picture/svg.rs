@@ -29,7 +29,8 @@ pub(crate) fn draw(lines: &[String]) -> String {
 
 fn spans(line: &str) -> String {
     let prompt = line.starts_with("$ ");
-    let (mut style, mut out, mut left) = (if prompt { "#8fd0ff" } else { "#d5d8de" }.to_owned(), String::new(), WIDTH);
+    let (mut style, mut out, mut left) =
+        (if prompt { "#8fd0ff" } else { "#d5d8de" }.to_owned(), String::new(), WIDTH);
     let mut rest = line;
     while !rest.is_empty() && left > 0 {
         if let Some((code, after)) = escape(rest) {

@@ -24,8 +24,11 @@ pub(crate) async fn run(args: &EventsArgs, context: &Context) -> anyhow::Result<
         EventQuery { app: name.clone(), after: None, limit: Some(args.tail as usize), wait_millis: None };
     let page = client.events(&first).await?;
     tell(&page.events, context)?;
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut after = page.next;
-    while args.follow {
+    loop {
         let query =
             EventQuery { app: name.clone(), after: Some(after), limit: None, wait_millis: Some(WAIT_MILLIS) };
         let page = tokio::select! {
@@ -45,7 +48,6 @@ pub(crate) async fn run(args: &EventsArgs, context: &Context) -> anyhow::Result<
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn tell(events: &[Event], context: &Context) -> anyhow::Result<()> {
