@@ -84,7 +84,7 @@ impl Trouble {
         self
     }
 
-    fn render(&self, paint: Paint) -> String {
+    pub(crate) fn render(&self, paint: Paint) -> String {
         let mut out =
             format!("{} {}", paint.with(Style::Bad, "error:"), paint.with(Style::Bold, &self.message));
         for line in &self.details {

@@ -1,32 +1,61 @@
 //! Following a deployment to its end, and the words that it ends with.
+//!
+//! What a view of it says is judged in `story`, how it ended is told by `summary`
+//! and `failure`; here is the asking, again and again, through interruptions.
 
+mod away;
 mod failure;
+mod story;
 mod summary;
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use pando_api::client::Client;
 use pando_api::v1::deployments::{Accepted, DeploymentQuery, DeploymentView};
 use pando_api::v1::events::{Event, EventLevel};
 use pando_api::v1::traffic::{Traffic, TrafficQuery};
-use pando_api::{ClientError, ErrorCode};
 use pando_model::desired::DeploymentPhase;
 use pando_model::name::AppName;
+use pando_model::release::ReleaseNumber;
+
+pub(crate) use away::Away;
 
 use crate::context::Context;
 use crate::exit::INTERRUPTED;
 use crate::printer::{Printer, Style};
 use crate::progress::Progress;
+use story::Story;
 
-/// One long poll.
+/// One long poll on a terminal, where every change shows.
 const WAIT_MILLIS: u64 = 10_000;
-/// How long a control plane that went away in the middle is waited for: its daemon may be restarting.
-const PATIENCE: Duration = Duration::from_secs(60);
-const RETRY: Duration = Duration::from_millis(100);
+/// One long poll without a terminal: nothing new for so long, and what is waited for is printed.
+const QUIET_MILLIS: u64 = 5000;
 
-/// What was counted before the deployment began; without it there is no summary.
-pub(crate) async fn traffic(client: &Client, app: &AppName) -> Option<Traffic> {
+/// How things were before a deployment.
+#[derive(Debug, Default)]
+pub(crate) struct Before {
+    /// What the app ran.
+    release: Option<ReleaseNumber>,
+    /// Replicas of it existed.
+    ran: bool,
+    /// What was counted until then; without it there is no summary.
+    traffic: Option<Traffic>,
+}
+
+impl Before {
+    /// Asks for both at once. What can't be told is left out: a deploy needs neither.
+    pub(crate) async fn look(client: &Client, app: &AppName) -> Self {
+        let (status, traffic) = tokio::join!(client.app(app), traffic(client, app));
+        let status = status.ok();
+        Self {
+            release: status.as_ref().and_then(|status| status.release),
+            ran: status.is_some_and(|status| !status.replicas.is_empty()),
+            traffic,
+        }
+    }
+}
+
+async fn traffic(client: &Client, app: &AppName) -> Option<Traffic> {
     client.traffic(&TrafficQuery { app: Some(app.clone()) }).await.ok()
 }
 
@@ -36,14 +65,16 @@ pub(crate) async fn follow(
     client: &Client,
     app: &AppName,
     accepted: &Accepted,
-    before: Option<Traffic>,
+    before: Before,
 ) -> anyhow::Result<ExitCode> {
     let printer = context.printer();
     if !accepted.queued_behind.is_empty() {
         printer.talk(format_args!("{} waits: another deployment of {app} is under way", accepted.release));
     }
+    let mut story = Story::new(before.release);
     let view = tokio::select! {
-        view = until_ended(printer, client, app, accepted) => view?,
+        // Dropping the question leaves the deployment as it is.
+        view = until_ended(printer, client, app, accepted, &mut story) => view?,
         told = tokio::signal::ctrl_c() => {
             told?;
             printer.talk(format_args!(
@@ -55,11 +86,12 @@ pub(crate) async fn follow(
     };
     match &view.deployment.phase {
         DeploymentPhase::Done { replaced } => {
-            summary::tell(printer, client, app, &view, *replaced, before).await?;
+            summary::tell(printer, client, app, &view, *replaced, &before).await?;
             Ok(ExitCode::SUCCESS)
         }
         DeploymentPhase::Failed { failure } => {
-            Err(failure::trouble(client, app, &view, failure).await.into())
+            let now = client.app(app).await.ok();
+            Err(failure::trouble(app, &view, failure, &story, now.as_ref()).into())
         }
         other => anyhow::bail!("the deployment ended as {other:?}, which this version does not know"),
     }
@@ -70,52 +102,46 @@ async fn until_ended(
     client: &Client,
     app: &AppName,
     accepted: &Accepted,
+    story: &mut Story,
 ) -> anyhow::Result<DeploymentView> {
     let mut progress = Progress::new(printer);
-    let (mut told, mut after, mut away) = (0, None, Away::default());
+    let going_on = format!("the deployment of {} goes on by itself", accepted.release);
+    let mut away = Away::new(going_on);
+    let wait_millis = if progress.is_live() { WAIT_MILLIS } else { QUIET_MILLIS };
+    let mut after = None;
     loop {
-        let query = DeploymentQuery { after, wait_millis: Some(WAIT_MILLIS) };
+        let query = DeploymentQuery { after, wait_millis: Some(wait_millis) };
         let view = match client.deployment(app, accepted.deployment, &query).await {
             Ok(view) => view,
             Err(error) => {
                 away.wait(error, &mut progress).await?;
+                // It may have another view of things now, under the same cursor.
+                after = None;
                 continue;
             }
         };
-        away = Away::default();
-        for event in view.progress.iter().skip(told) {
-            progress.keep(&line(printer, event));
+        away.is_back(&mut progress);
+        for event in story.news(&view) {
+            progress.keep(&step(printer, &view, event));
         }
-        told = told.max(view.progress.len());
         if view.deployment.phase.has_ended() {
             return Ok(view);
         }
-        let waits: Vec<String> = view.waiting_on.iter().map(|line| format!("  {line}")).collect();
+        let quiet = after == Some(view.cursor);
+        if !progress.is_live() && quiet && story.waits_for_something_new(&view) {
+            view.waiting_on.iter().for_each(|line| progress.keep(&format!("{:>9}  {line}", "waiting")));
+        }
+        let waits: Vec<String> = view.waiting_on.iter().map(|line| format!("{:9}  {line}", "")).collect();
         progress.show(&waits);
         after = Some(view.cursor);
     }
 }
 
-/// Since when the control plane has not answered.
-#[derive(Debug, Default)]
-struct Away(Option<Instant>);
-
-impl Away {
-    async fn wait(&mut self, error: ClientError, progress: &mut Progress) -> Result<(), ClientError> {
-        let passing = matches!(
-            error,
-            ClientError::Unreachable { .. } | ClientError::Broken { .. } | ClientError::TimedOut { .. }
-        ) || error.code() == Some(ErrorCode::Unavailable);
-        let since = *self.0.get_or_insert_with(Instant::now);
-        if !passing || since.elapsed() >= PATIENCE {
-            return Err(error);
-        }
-        progress.show(&[
-            "  the control plane does not answer; waiting for it (the deployment goes on)".to_owned()
-        ]);
-        tokio::time::sleep(RETRY).await;
-        Ok(())
-    }
+/// An event, with how long after the deployment's beginning it came.
+fn step(printer: Printer, view: &DeploymentView, event: &Event) -> String {
+    let time = crate::words::took(event.time.since(view.deployment.created_at));
+    let time = printer.talk_paint().with(Style::Dim, &format!("{time:>9}"));
+    format!("{time}  {}", line(printer, event))
 }
 
 /// An event as people read it.

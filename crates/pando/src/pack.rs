@@ -12,6 +12,7 @@ mod walk;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -72,6 +73,8 @@ pub(crate) enum PackError {
     TooLarge(u64),
     #[error("there are more than {0} files to pack")]
     TooMany(u64),
+    #[error("packing was stopped")]
+    Stopped,
 }
 
 /// A symbolic link that leads out of the directory.
@@ -102,6 +105,7 @@ impl PackError {
             Self::TooLarge(_) | Self::TooMany(_) => {
                 "leave out what the app does not need, with lines in .pandoignore"
             }
+            Self::Stopped => "start it again",
         }
     }
 }
@@ -116,21 +120,22 @@ fn escaping(escapes: &[Escape]) -> String {
     format!("symbolic links lead out of the directory: {}", all.join(", "))
 }
 
-/// Packs `directory`.
+/// Packs `directory`, until `stop` is set.
 ///
 /// # Errors
 /// See [`PackError`]; nothing is left behind then.
-pub(crate) fn pack(directory: &Path, limits: Limits) -> Result<Packed, PackError> {
-    let found = walk::walk(directory, limits.files)?;
+pub(crate) fn pack(directory: &Path, limits: Limits, stop: &AtomicBool) -> Result<Packed, PackError> {
+    let found = walk::walk(directory, limits.files, stop)?;
     let place = std::env::temp_dir();
     let unwritable = |source| PackError::Write { directory: place.clone(), source };
     let mut file =
         tempfile::Builder::new().prefix("pando-").suffix(".tar.gz").tempfile().map_err(unwritable)?;
-    let sink = Sink::new(file.as_file_mut(), limits.packed);
+    let sink = Sink::new(file.as_file_mut(), limits.packed, stop);
     // Level 3: a release crosses a private network once, and a person waits for the packing.
     let encoder = GzEncoder::new(sink, Compression::new(3));
     let failed = |error: io::Error| match error.get_ref() {
         Some(inner) if inner.is::<OverLimit>() => PackError::TooLarge(limits.packed),
+        Some(inner) if inner.is::<WasStopped>() => PackError::Stopped,
         _ => unwritable(error),
     };
     let encoder = archive::write(directory, &found.entries, encoder, &failed)?;
@@ -143,17 +148,22 @@ pub(crate) fn pack(directory: &Path, limits: Limits) -> Result<Packed, PackError
 #[error("over the limit")]
 struct OverLimit;
 
+#[derive(Debug, thiserror::Error)]
+#[error("stopped")]
+struct WasStopped;
+
 /// Writes to the file, hashes and counts.
 struct Sink<'a> {
     out: io::BufWriter<&'a mut File>,
     hash: Sha256,
     bytes: u64,
     most: u64,
+    stop: &'a AtomicBool,
 }
 
 impl<'a> Sink<'a> {
-    fn new(file: &'a mut File, most: u64) -> Self {
-        Self { out: io::BufWriter::with_capacity(256 << 10, file), hash: Sha256::new(), bytes: 0, most }
+    fn new(file: &'a mut File, most: u64, stop: &'a AtomicBool) -> Self {
+        Self { out: io::BufWriter::with_capacity(256 << 10, file), hash: Sha256::new(), bytes: 0, most, stop }
     }
 
     /// The hash in hexadecimal digits, and the bytes.
@@ -165,6 +175,9 @@ impl<'a> Sink<'a> {
 
 impl Write for Sink<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other(WasStopped));
+        }
         let written = self.out.write(buffer)?;
         self.hash.update(&buffer[..written]);
         self.bytes += written as u64;

@@ -1,9 +1,10 @@
 //! `pando deploy`, `pando rollback`, `pando restart`: each makes a deployment and follows it.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use pando_api::client::Client;
 use pando_api::v1::deployments::{DeployAction, DeployRequest, DeployResponse, IfBusy};
@@ -15,28 +16,38 @@ use serde_json::json;
 
 use crate::cli::{DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 use crate::context::{Context, choose_target};
-use crate::exit::{FAILED, Trouble, report};
-use crate::follow;
+use crate::exit::{FAILED, INTERRUPTED, Trouble};
+use crate::follow::{self, Before};
 use crate::pack::{Limits, PackError, Packed, pack};
 use crate::progress::Progress;
+use crate::words::{counted, listed, took};
 
 pub(crate) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let targets = chosen(args, context)?;
     if let [target] = &targets[..] {
         return deploy_target(context, target, args).await;
     }
-    let mut worst = ExitCode::SUCCESS;
-    for target in &targets {
-        let name = target.name.as_deref().unwrap_or("the root");
-        context.printer().talk(format_args!("{name}:"));
-        match deploy_target(context, target, args).await {
-            Ok(code) if code == ExitCode::SUCCESS => {}
-            Ok(code) => worst = code,
-            // One target's failure must not hide the others' results.
-            Err(error) => worst = report(&error, context),
+    for (index, target) in targets.iter().enumerate() {
+        context.printer().talk(format_args!("{}:", called(target)));
+        let ended = deploy_target(context, target, args).await;
+        if !matches!(&ended, Ok(code) if *code == ExitCode::SUCCESS) {
+            // What one target could not take, the next should not be given.
+            tell_left_out(&targets[index + 1..], context);
+            return ended;
         }
     }
-    Ok(worst)
+    Ok(ExitCode::SUCCESS)
+}
+
+fn called(target: &Target) -> &str {
+    target.name.as_deref().unwrap_or("the file without a target's keys")
+}
+
+fn tell_left_out(targets: &[Target], context: &Context) {
+    if !targets.is_empty() {
+        let names = listed(targets.iter().map(|target| format!("`{}`", called(target))));
+        context.printer().warn(format_args!("not deployed, because of what failed before: {names}"));
+    }
 }
 
 /// The targets that are meant. In `pando dev` the file without its targets' keys.
@@ -77,10 +88,12 @@ async fn deploy_target(context: &Context, target: &Target, args: &DeployArgs) ->
     let client = context.client_for(Some(target))?;
     let artifact = match &target.source_dir {
         Some(directory) => {
-            let directory = directory.clone();
-            let packed = tokio::task::spawn_blocking(move || pack(&directory, Limits::default())).await?;
-            let packed = packed.map_err(|error| cannot_pack(&error))?;
-            Some(send(context, &client, &packed, args.follow.dry_run).await?)
+            let packed = pack_or_stop(directory).await?;
+            tokio::select! {
+                // What was sent of it is of no use to anybody and is forgotten there.
+                sent = send(context, &client, &packed, args.follow.dry_run) => sent?,
+                told = tokio::signal::ctrl_c() => return Err(stopped(told)),
+            }
         }
         None => None,
     };
@@ -88,21 +101,55 @@ async fn deploy_target(context: &Context, target: &Target, args: &DeployArgs) ->
     begin(context, &client, &target.spec.name, action, args.follow, args.note.clone()).await
 }
 
+/// Packs on another thread; Ctrl-C ends that, and removes what was written.
+async fn pack_or_stop(directory: &Path) -> anyhow::Result<Packed> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (directory, stopping) = (directory.to_owned(), Arc::clone(&stop));
+    let mut packing = tokio::task::spawn_blocking(move || pack(&directory, Limits::default(), &stopping));
+    tokio::select! {
+        packed = &mut packing => packed?.map_err(|error| cannot_pack(&error).into()),
+        told = tokio::signal::ctrl_c() => {
+            stop.store(true, Ordering::Relaxed);
+            // Whatever it came to, its file is gone with it.
+            drop(packing.await);
+            Err(stopped(told))
+        }
+    }
+}
+
+fn stopped(told: std::io::Result<()>) -> anyhow::Error {
+    match told {
+        Ok(()) => Trouble::new(INTERRUPTED, "interrupted", "interrupted: nothing was deployed").into(),
+        Err(error) => error.into(),
+    }
+}
+
 fn cannot_pack(error: &PackError) -> Trouble {
     let message = pando_rt::error_chain::error_chain(error);
     Trouble::new(FAILED, "pack", message).hint(error.hint())
 }
 
-/// Sends the packed release, unless the cluster has it. A dry run sends nothing.
-async fn send(context: &Context, client: &Client, packed: &Packed, dry_run: bool) -> anyhow::Result<Digest> {
+/// Sends the packed release, unless the cluster has it. A dry run sends nothing, and names what the cluster has only.
+async fn send(
+    context: &Context,
+    client: &Client,
+    packed: &Packed,
+    dry_run: bool,
+) -> anyhow::Result<Option<Digest>> {
     let printer = context.printer();
     for note in &packed.notes {
         printer.warn(note);
     }
-    let size = Bytes(packed.bytes);
-    if dry_run || client.has_artifact(&packed.digest).await? {
-        return Ok(packed.digest.clone());
+    let what = format!("{}, {}", counted(packed.files, "file"), Bytes(packed.bytes));
+    if client.has_artifact(&packed.digest).await? {
+        printer.talk(format_args!("packed {what}; the cluster has it already"));
+        return Ok(Some(packed.digest.clone()));
     }
+    if dry_run {
+        printer.talk(format_args!("packed {what}; a deploy would send it"));
+        return Ok(None);
+    }
+    let start = Instant::now();
     let mut progress = Progress::new(printer);
     let sent = Arc::new(AtomicU64::new(0));
     let mut tick = tokio::time::interval(Duration::from_millis(200));
@@ -115,14 +162,17 @@ async fn send(context: &Context, client: &Client, packed: &Packed, dry_run: bool
                 stored?;
                 break;
             }
-            _ = tick.tick() => {
-                let so_far = Bytes(sent.load(Ordering::Relaxed));
-                progress.show(&[format!("  sending {so_far} of {size}")]);
-            }
+            _ = tick.tick() => progress.show(&[upload_line(&sent, packed.bytes)]),
         }
     }
-    progress.keep(&format!("sent {} in {size}", crate::words::counted(packed.files, "file")));
-    Ok(packed.digest.clone())
+    progress.keep(&format!("packed and sent {what} in {}", took(start.elapsed().into())));
+    Ok(Some(packed.digest.clone()))
+}
+
+fn upload_line(sent: &AtomicU64, all: u64) -> String {
+    let sent = sent.load(Ordering::Relaxed).min(all);
+    let percent = (sent * 100).checked_div(all).unwrap_or(100);
+    format!("  sending {} of {} ({percent} %)", Bytes(sent), Bytes(all))
 }
 
 pub(crate) async fn rollback(args: &RollbackArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -148,7 +198,7 @@ async fn begin(
     let printer = context.printer();
     let if_busy = if how.no_wait_turn { IfBusy::Refuse } else { IfBusy::Wait };
     let request = DeployRequest { action, if_busy, dry_run: how.dry_run, note };
-    let before = follow::traffic(client, app).await;
+    let before = if how.detach || how.dry_run { Before::default() } else { Before::look(client, app).await };
     match client.deploy(app, &request).await? {
         DeployResponse::DryRun(dry_run) if printer.is_json() => printer.json(&dry_run)?,
         DeployResponse::DryRun(dry_run) => {

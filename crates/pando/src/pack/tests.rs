@@ -24,8 +24,12 @@ fn write(dir: &Path, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+fn pack_all(dir: &Path, limits: Limits) -> Result<Packed, PackError> {
+    pack(dir, limits, &AtomicBool::new(false))
+}
+
 fn packed(dir: &Path) -> Packed {
-    pack(dir, Limits::default()).unwrap()
+    pack_all(dir, Limits::default()).unwrap()
 }
 
 /// Path → (mode, content); a link's content is where it leads.
@@ -148,7 +152,7 @@ fn links_that_lead_out_are_an_error_that_names_them() {
     // Inside by its words, outside through the other link.
     symlink("..", dir.path().join("deep/er/back")).unwrap();
     symlink("er/back/../../..", dir.path().join("deep/out")).unwrap();
-    let error = pack(dir.path(), Limits::default()).unwrap_err();
+    let error = pack_all(dir.path(), Limits::default()).unwrap_err();
     let PackError::Escapes(escapes) = &error else { panic!("{error}") };
     let mut links: Vec<String> = escapes.iter().map(|escape| escape.link.display().to_string()).collect();
     links.sort();
@@ -171,21 +175,21 @@ fn a_socket_is_left_out_and_said() {
 fn too_much_and_nothing_are_refused() {
     let dir = directory(&[("a", "x"), ("b", "x")]);
     let few = Limits { files: 1, ..Limits::default() };
-    assert!(matches!(pack(dir.path(), few), Err(PackError::TooMany(1))));
+    assert!(matches!(pack_all(dir.path(), few), Err(PackError::TooMany(1))));
     // Noise, which does not get smaller.
-    let noise: Vec<u8> =
-        (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
+    let mut entropy = pando_model::id::Entropy::from_seed(1);
+    let noise: Vec<u8> = (0..25_000).flat_map(|_| entropy.next_u64().to_le_bytes()).collect();
     fs::write(dir.path().join("noise"), noise).unwrap();
     let small = Limits { packed: 10_000, ..Limits::default() };
-    assert!(matches!(pack(dir.path(), small), Err(PackError::TooLarge(10_000))));
+    assert!(matches!(pack_all(dir.path(), small), Err(PackError::TooLarge(10_000))));
     write(dir.path(), ".gitignore", "*\n");
-    let error = pack(dir.path(), Limits::default()).unwrap_err();
+    let error = pack_all(dir.path(), Limits::default()).unwrap_err();
     assert!(matches!(error, PackError::Empty(_)) && error.hint().contains(".pandoignore"), "{error}");
 }
 
 #[test]
 fn a_missing_directory_is_said() {
-    let error = pack(Path::new("/nowhere/at/all"), Limits::default()).unwrap_err();
+    let error = pack_all(Path::new("/nowhere/at/all"), Limits::default()).unwrap_err();
     assert_eq!(error.to_string(), "can't read `/nowhere/at/all`");
 }
 
@@ -194,4 +198,11 @@ fn long_paths_survive() {
     let long = format!("{}/{}", "d".repeat(120), "f".repeat(150));
     let dir = directory(&[(long.as_str(), "x")]);
     assert!(content(&packed(dir.path())).contains_key(&long));
+}
+
+#[test]
+fn packing_stops_when_it_is_told_to() {
+    let dir = directory(&[("a", "x")]);
+    let stopped = pack(dir.path(), Limits::default(), &AtomicBool::new(true));
+    assert!(matches!(stopped, Err(PackError::Stopped)));
 }

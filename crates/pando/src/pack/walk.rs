@@ -3,6 +3,7 @@
 use std::fs::{self, FileType};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ignore::{DirEntry, WalkBuilder};
 
@@ -36,12 +37,15 @@ const NEVER: [&str; 2] = [".git", ".pando"];
 /// Longer lists of links help nobody.
 const MOST_ESCAPES: usize = 10;
 
-pub(super) fn walk(directory: &Path, most_files: u64) -> Result<Found, PackError> {
+pub(super) fn walk(directory: &Path, most_files: u64, stop: &AtomicBool) -> Result<Found, PackError> {
     let root =
         directory.canonicalize().map_err(|source| PackError::Read { path: directory.to_owned(), source })?;
     let mut found = Found::default();
     let mut escapes = Vec::new();
     for entry in builder(&root).build() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(PackError::Stopped);
+        }
         let entry = entry.map_err(|source| PackError::Walk { path: directory.to_owned(), source })?;
         let Ok(path) = entry.path().strip_prefix(&root) else { continue };
         if path == Path::new("") {
