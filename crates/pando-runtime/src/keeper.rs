@@ -3,6 +3,7 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,7 +16,7 @@ use tokio::process::Command;
 use crate::control::{Answer, LONGEST_LINE};
 use crate::dir::{read_json, try_lock, write_json};
 use crate::proc;
-use crate::process::{blocking, ensure_account};
+use crate::process::{blocking, ensure_account, find_account};
 use crate::shim::KeepSpec;
 use crate::shim::keep_files::{KeepState, LOCK, SPEC, STATE};
 
@@ -42,6 +43,20 @@ pub enum KeeperError {
     Refused { name: String, why: String },
     #[error("can't {what}")]
     Io { what: String, source: io::Error },
+}
+
+/// Makes a directory (and what is missing above it) that belongs to the system user `user`, who is made when missing.
+/// Needs root.
+///
+/// # Errors
+/// When the user or the directory can't be made.
+pub async fn directory_of(user: &str, dir: &Path, mode: u32) -> Result<(), KeeperError> {
+    let failed = |source| KeeperError::Io { what: format!("make `{}` for the user `{user}`", dir.display()), source };
+    ensure_account(user).await.map_err(|why| failed(io::Error::other(why)))?;
+    let account = find_account(user).ok_or_else(|| failed(io::Error::other("the user can't be found")))?;
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    std::os::unix::fs::chown(dir, Some(account.uid), Some(account.gid)).map_err(failed)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).map_err(failed)
 }
 
 /// A keeper that lives. Dropping this ends nothing.

@@ -156,7 +156,7 @@ impl Bench {
             token: Bearer::new(TOKEN).unwrap(),
             proxy_socket: self.with_proxy.then(|| self.directory.path().join("proxy.sock")),
             users: false,
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77)),
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
             default_env: BTreeMap::new(),
         }
@@ -188,9 +188,10 @@ impl Bench {
     }
 }
 
-/// A port on which the test listens, as a replica would.
+/// A port on which the test listens, as a replica would: on an address of its own, since end-to-end tests beside it run real
+/// replicas on the usual one.
 pub(crate) async fn listening() -> (TcpListener, u16) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.77:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }

@@ -112,11 +112,11 @@ async fn an_older_assignment_is_refused_also_after_a_restart() {
 #[tokio::test]
 async fn a_taken_port_is_reported() {
     let mut bench = Bench::new().await;
-    let taken = "127.0.0.1:20001".parse().unwrap();
+    let taken = "127.0.0.77:20001".parse().unwrap();
     bench.runtime.set_taken(taken, true);
     bench.start_agent().await;
     bench.control.assign(bench.assignment(1, &[(1, 20_001)]));
-    let message = "port 127.0.0.1:20001 is taken by another program".to_owned();
+    let message = "port 127.0.0.77:20001 is taken by another program".to_owned();
     let failed = InstanceState::Failed { reason: FailureReason::PortTaken, message };
     bench.control.until("failed", |report| is(report, 1, &failed)).await;
     bench.runtime.set_taken(taken, false);

@@ -13,7 +13,7 @@ use pando_control::shared::Shared;
 use pando_model::server::Server;
 use pando_rt::shutdown::{Shutdown, termination};
 use pando_rt::tasks::Tasks;
-use pando_runtime::keeper::{Keeper, KeeperProgram};
+use pando_runtime::keeper::{Keeper, KeeperProgram, directory_of};
 use pando_runtime::logs::LogSettings;
 use pando_runtime::process::{ProcessRuntime, ProcessSettings};
 use pando_runtime::shim::KeepSpec;
@@ -54,6 +54,10 @@ fn own_program() -> anyhow::Result<PathBuf> {
 /// Starts the load balancer's keeper, or finds the one that lives. One with other addresses is replaced.
 pub(crate) async fn keep_proxy(args: &DaemonArgs, layout: &Layout) -> anyhow::Result<Keeper> {
     let spec = proxy_spec(args, layout)?;
+    if let Some(user) = &spec.user {
+        // It makes its socket and keeps its last table there.
+        directory_of(user, &layout.proxy_dir(), 0o750).await?;
+    }
     if let Some(living) = Keeper::find(&spec.dir).await?
         && living.spec().listen != spec.listen
     {

@@ -125,7 +125,8 @@ type HttpClient = Client<hyper_util::client::legacy::connect::HttpConnector, Emp
 
 /// A small answer, or one of 20 KB whose every byte is known.
 async fn ask(client: &HttpClient, address: &str, keep_alive: bool, turn: usize) -> Result<(), String> {
-    let (path, length) = if turn.is_multiple_of(3) { ("/bytes?n=20000", Some(20_000)) } else { ("/hits.json", None) };
+    let (path, length) =
+        if turn.is_multiple_of(3) { ("/bytes?n=20000", Some(20_000)) } else { ("/hits.json", None) };
     let mut request = http::Request::get(format!("http://{address}{path}"));
     if !keep_alive {
         request = request.header("connection", "close");
