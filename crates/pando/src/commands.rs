@@ -14,7 +14,6 @@ mod stop;
 mod token;
 mod version;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
@@ -29,7 +28,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let ended = match cli.command {
         Command::Daemon(args) => daemons::daemon(args),
         Command::Proxy(args) => daemons::proxy(args),
-        Command::Completion { shell } => Ok(completion(shell)),
+        Command::Completion { shell } => completion(shell, &context),
         Command::Schema => {
             context.printer().line(pando_config::schema_json().trim_end()).map(|()| ExitCode::SUCCESS)
         }
@@ -75,7 +74,10 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
     }
 }
 
-fn completion(shell: clap_complete::Shell) -> ExitCode {
-    clap_complete::generate(shell, &mut Cli::command(), "pando", &mut io::stdout());
-    ExitCode::SUCCESS
+/// Into memory first: a reader of stdout that leaves is no failure.
+fn completion(shell: clap_complete::Shell, context: &Context) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "pando", &mut script);
+    context.printer().line(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -131,10 +131,16 @@ async fn until_ended(
         if !progress.is_live() && quiet && story.waits_for_something_new(&view) {
             view.waiting_on.iter().for_each(|line| progress.keep(&format!("{:>9}  {line}", "waiting")));
         }
-        let waits: Vec<String> = view.waiting_on.iter().map(|line| format!("{:9}  {line}", "")).collect();
-        progress.show(&waits);
+        progress.show(&waits(&view.waiting_on));
         after = Some(view.cursor);
     }
+}
+
+/// The lines of what is waited for, below those that stay.
+pub(crate) fn waits(lines: &[String]) -> Vec<String> {
+    /// More would push what stays off a small screen.
+    const MOST: usize = 12;
+    lines.iter().take(MOST).map(|line| format!("{:9}  {}", "", crate::words::harmless(line))).collect()
 }
 
 /// An event, with how long after the deployment's beginning it came.

@@ -16,9 +16,6 @@ pub(crate) struct Progress {
     drawn: Vec<String>,
 }
 
-/// More would push what stays off a small screen.
-const MOST_LINES: usize = 12;
-
 impl Progress {
     pub(crate) fn new(printer: Printer) -> Self {
         Self { printer, drawn: Vec::new() }
@@ -39,13 +36,14 @@ impl Progress {
         self.drawn = again;
     }
 
-    /// The lines that change, in place of those before. Nothing without a terminal.
+    /// The lines that change, in place of those before, as many as fit on the screen. Nothing without a terminal.
     pub(crate) fn show(&mut self, lines: &[String]) {
         if !self.is_live() {
             return;
         }
-        let columns = terminal::talk_columns();
-        let fitting: Vec<String> = lines.iter().take(MOST_LINES).map(|line| cut(line, columns)).collect();
+        let (columns, rows) = terminal::talk_size();
+        let fitting: Vec<String> =
+            lines.iter().take(rows.saturating_sub(1)).map(|line| cut(line, columns)).collect();
         if fitting != self.drawn {
             self.write(&format!("{}{}", wipe(self.drawn.len()), drawing(&fitting)));
             self.drawn = fitting;

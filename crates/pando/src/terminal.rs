@@ -18,9 +18,10 @@ pub(crate) fn size() -> TerminalSize {
     size_of(&io::stdout())
 }
 
-/// How many characters fit on a line of stderr.
-pub(crate) fn talk_columns() -> usize {
-    usize::from(size_of(&io::stderr()).columns)
+/// Columns and rows of the terminal that stderr is.
+pub(crate) fn talk_size() -> (usize, usize) {
+    let size = size_of(&io::stderr());
+    (usize::from(size.columns), usize::from(size.rows))
 }
 
 fn size_of(stream: &impl std::os::fd::AsFd) -> TerminalSize {

@@ -3,18 +3,19 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pando_api::client::Client;
+use pando_api::client::{Client, ClientError};
 use pando_api::v1::apps::{AppState, AppStatus, ReplicaState, ReplicaStatus};
-use pando_api::v1::status::{ClusterStatus, ServerState};
+use pando_api::v1::status::{ClusterStatus, ServerState, ServerStatus};
 use pando_model::desired::DeploymentPhase;
 use pando_model::resources::{Bytes, Cores};
+use tokio::time::MissedTickBehavior;
 
 use crate::cli::StatusArgs;
 use crate::context::{App, Context};
-use crate::printer::{Paint, Style};
+use crate::printer::{Paint, Printer, Style};
 use crate::progress::Progress;
 use crate::table::{Cell, Table};
-use crate::words::{age, counted, listed, now};
+use crate::words::{age, counted, harmless, listed, now};
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -28,46 +29,68 @@ pub(crate) async fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<
         watch(context, app.as_ref(), &client).await?;
         return Ok(ExitCode::SUCCESS);
     }
-    let printer = context.printer();
-    match (&app, printer.is_json()) {
-        (Some(app), true) => printer.json(&client.app(&app.name).await?)?,
-        (None, true) => printer.json(&client.status().await?)?,
-        (app, false) => printer.lines(&picture(app.as_ref(), &client, printer.paint()).await?)?,
-    }
+    show(context.printer(), app.as_ref(), &client).await?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Anew every second, until Ctrl-C. Piped: one picture after the other.
+async fn show(printer: Printer, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
+    match (app, printer.is_json()) {
+        (Some(app), true) => printer.json(&client.app(&app.name).await?),
+        (None, true) => printer.json(&client.status().await?),
+        (app, false) => printer.lines(&picture(app, client, printer.paint()).await?),
+    }
+}
+
+/// Anew every second, until Ctrl-C. Piped, or as JSON: one after the other.
 pub(crate) async fn watch(context: &Context, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
     let printer = context.printer();
     let mut progress = Progress::new(printer);
+    let draws = progress.is_live() && !printer.is_json();
     let mut tick = tokio::time::interval(EVERY);
+    // A picture that came late is followed by the next one in its own time, not by several at once.
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Vec::new();
     loop {
         tokio::select! {
-            // A tick that is missed is made up for by the next.
+            // Nothing is lost with a tick.
             _ = tick.tick() => {}
-            told = tokio::signal::ctrl_c() => return Ok(told?),
+            told = tokio::signal::ctrl_c() => {
+                // The last picture stays on the screen.
+                last.iter().for_each(|line: &String| progress.keep(line));
+                return Ok(told?);
+            }
         }
-        let lines = match picture(app, client, printer.talk_paint()).await {
-            Ok(lines) => lines,
-            Err(error) if error.downcast_ref().is_some_and(pando_api::ClientError::is_absence) => {
-                vec!["the control plane does not answer; replicas and traffic go on".to_owned()]
+        let shown = if draws {
+            picture(app, client, printer.talk_paint()).await.map(|lines| last = lines)
+        } else {
+            show(printer, app, client).await
+        };
+        match shown {
+            Ok(()) => {}
+            Err(error) if error.downcast_ref().is_some_and(ClientError::is_absence) => {
+                last = vec!["the control plane does not answer; replicas and traffic go on".to_owned()];
+                if !draws {
+                    printer.warn(&last[0]);
+                }
             }
             Err(error) => return Err(error),
-        };
-        if progress.is_live() { progress.show(&lines) } else { printer.lines(&lines)? }
+        }
+        if draws {
+            progress.show(&last);
+        }
     }
 }
 
 async fn picture(app: Option<&App>, client: &Client, paint: Paint) -> anyhow::Result<Vec<String>> {
-    Ok(match app {
-        Some(app) => of_app(&client.app(&app.name).await?, paint),
-        None => of_cluster(&client.status().await?, paint),
-    })
+    let Some(app) = app else { return Ok(of_cluster(&client.status().await?, paint)) };
+    let (status, cluster) = tokio::join!(client.app(&app.name), client.status());
+    // A token for one app may not see the cluster; the app is what was asked for.
+    Ok(of_app(&status?, cluster.ok().as_ref(), paint))
 }
 
-fn of_app(status: &AppStatus, paint: Paint) -> Vec<String> {
+fn of_app(status: &AppStatus, cluster: Option<&ClusterStatus>, paint: Paint) -> Vec<String> {
     let mut lines = vec![head(status, paint)];
+    lines.extend(cluster.map(|cluster| servers(cluster, paint)));
     if let Some(deployment) = &status.deployment {
         let what = match &deployment.phase {
             DeploymentPhase::Queued => "waits for its turn",
@@ -86,9 +109,10 @@ fn of_app(status: &AppStatus, paint: Paint) -> Vec<String> {
     }
     if let Some(DeploymentPhase::Failed { failure }) = status.last.as_ref().map(|last| &last.phase) {
         let release = status.last.as_ref().map(|last| last.release.to_string()).unwrap_or_default();
-        lines.push(
-            paint.with(Style::Bad, &format!("the last deployment ({release}) failed: {}", failure.message)),
-        );
+        lines.push(paint.with(
+            Style::Bad,
+            &format!("the last deployment ({release}) failed: {}", harmless(&failure.message)),
+        ));
     }
     if !status.replicas.is_empty() {
         lines.push(String::new());
@@ -96,9 +120,34 @@ fn of_app(status: &AppStatus, paint: Paint) -> Vec<String> {
     }
     if !status.waiting_on.is_empty() {
         lines.push(String::new());
-        lines.extend(status.waiting_on.iter().cloned());
+        lines.extend(status.waiting_on.iter().map(|line| harmless(line)));
+    }
+    if let Some(cluster) = cluster {
+        lines.extend(cluster.warnings.iter().map(|warning| paint.with(Style::Warn, &harmless(warning))));
     }
     lines
+}
+
+/// `2 servers: main (alive) and app-2 (suspect)`
+fn servers(cluster: &ClusterStatus, paint: Paint) -> String {
+    let one = |server: &ServerStatus| {
+        let (word, style) = server_word(server.state);
+        format!("{} ({})", server.name, paint.with(style, word))
+    };
+    format!(
+        "{}: {}",
+        counted(cluster.servers.len() as u64, "server"),
+        listed(cluster.servers.iter().map(one))
+    )
+}
+
+fn server_word(state: ServerState) -> (&'static str, Style) {
+    match state {
+        ServerState::Alive => ("alive", Style::Good),
+        ServerState::Suspect => ("suspect", Style::Warn),
+        ServerState::Lost => ("lost", Style::Bad),
+        ServerState::Unknown => ("not heard yet", Style::Dim),
+    }
 }
 
 /// `hits v3 running: web 3 of 3 http://localhost:8080`
@@ -147,7 +196,7 @@ fn replicas(replicas: &[ReplicaStatus], paint: Paint) -> Vec<String> {
             some(u64::from(replica.restarts)).into(),
             replica.port.into(),
             some(replica.in_flight).into(),
-            crate::words::harmless(replica.problem.as_deref().unwrap_or_default()).into(),
+            harmless(replica.problem.as_deref().unwrap_or_default()).into(),
         ]);
     }
     table.lines(paint)
@@ -171,12 +220,7 @@ fn replica_word(state: ReplicaState) -> (&'static str, Style) {
 fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
     let mut servers = Table::new(&["SERVER", "STATE", "ROLES", "ADDRESS", "REPLICAS", "SET ASIDE"]);
     for server in &status.servers {
-        let (word, style) = match server.state {
-            ServerState::Alive => ("alive", Style::Good),
-            ServerState::Suspect => ("suspect", Style::Warn),
-            ServerState::Lost => ("lost", Style::Bad),
-            ServerState::Unknown => ("not heard yet", Style::Dim),
-        };
+        let (word, style) = server_word(server.state);
         let (aside, all) = (server.reserved, server.capacity);
         let memory = format!("{} of {}", Bytes(aside.memory_bytes), Bytes(all.memory_bytes));
         let cores =
@@ -206,6 +250,6 @@ fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
     let mut lines = servers.lines(paint);
     lines.push(String::new());
     lines.extend(if status.apps.is_empty() { vec!["no apps yet".to_owned()] } else { apps.lines(paint) });
-    lines.extend(status.warnings.iter().map(|warning| paint.with(Style::Warn, warning)));
+    lines.extend(status.warnings.iter().map(|warning| paint.with(Style::Warn, &harmless(warning))));
     lines
 }

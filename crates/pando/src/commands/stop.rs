@@ -8,6 +8,7 @@ use pando_api::v1::apps::{AppState, AppStatus, StopRequest};
 use crate::cli::{StartArgs, StopArgs};
 use crate::context::{App, Context};
 use crate::exit::{FAILED, INTERRUPTED, Trouble};
+use crate::follow::{Away, waits};
 use crate::progress::Progress;
 
 /// Between two looks.
@@ -52,32 +53,42 @@ pub(crate) enum Goal {
 
 /// Waits until the app is there. Ctrl-C ends the waiting, not the work.
 pub(crate) async fn settle(context: &Context, app: &App, goal: Goal) -> anyhow::Result<()> {
+    tokio::select! {
+        // Dropping the questions leaves the work as it is.
+        there = until_there(context, app, goal) => there,
+        told = tokio::signal::ctrl_c() => {
+            told?;
+            let trouble = Trouble::new(INTERRUPTED, "interrupted", "interrupted; what was asked for goes on by itself");
+            Err(trouble.hint("`pando status` shows it").into())
+        }
+    }
+}
+
+async fn until_there(context: &Context, app: &App, goal: Goal) -> anyhow::Result<()> {
     let mut progress = Progress::new(context.printer());
+    let mut away = Away::new("what was asked for goes on by itself".to_owned());
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let status = app.client.app(&app.name).await?;
+        let status = match app.client.app(&app.name).await {
+            Ok(status) => status,
+            Err(error) => {
+                away.wait(error, &mut progress).await?;
+                continue;
+            }
+        };
+        away.is_back(&mut progress);
         if is_there(&status, goal) {
             return Ok(());
         }
-        let waits: Vec<String> = status.waiting_on.iter().map(|line| format!("  {line}")).collect();
+        let waits = waits(&status.waiting_on);
         if Instant::now() >= deadline {
             let message =
                 format!("{} is not there after {} min; it goes on", app.name, PATIENCE.as_secs() / 60);
-            return Err(Trouble::new(FAILED, "timed_out", message)
-                .details(waits)
-                .hint("`pando status --watch` shows it")
-                .into());
+            let trouble = Trouble::new(FAILED, "timed_out", message).details(waits);
+            return Err(trouble.hint("`pando status --watch` shows it").into());
         }
         progress.show(&waits);
-        tokio::select! {
-            // A sleep that is cut short costs nothing.
-            () = tokio::time::sleep(LOOK) => {}
-            told = tokio::signal::ctrl_c() => {
-                told?;
-                let trouble = Trouble::new(INTERRUPTED, "interrupted", "it goes on by itself; `pando status` shows it");
-                return Err(trouble.into());
-            }
-        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
