@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use pando_api::client::ExecStream;
 use pando_api::stream::{Channel, ExecEnd, Frame, MAX_FRAME};
@@ -15,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{ExecArgs, RunArgs};
 use crate::context::{App, Context};
-use crate::exit::{FAILED, Trouble};
+use crate::exit::{FAILED, Trouble, UNREACHABLE};
 use crate::terminal::{self, RawKeyboard};
 
 pub(crate) async fn run(args: RunArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -65,48 +66,89 @@ async fn talk(app: &App, start: ExecStart) -> anyhow::Result<ExitCode> {
     let stream = app.client.exec(&start).await?;
     let keyboard = terminal.then(RawKeyboard::new).transpose().context("can't use the keyboard")?;
     let end = converse(stream, terminal).await;
+    // The terminal is as it was before anything is said about the end.
     drop(keyboard);
-    let end = end?;
-    match end.error {
-        Some(error) => Err(Trouble::new(FAILED, "exec", error).into()),
+    match end? {
+        Ended::Command(ExecEnd { error: Some(error), .. }) => Err(Trouble::new(FAILED, "exec", error).into()),
         // 0 to 255 fits; anything else is a failure all the same.
-        None => Ok(ExitCode::from(u8::try_from(end.code).unwrap_or(FAILED))),
+        Ended::Command(end) => Ok(ExitCode::from(u8::try_from(end.code).unwrap_or(FAILED))),
+        Ended::Signal(code) => Ok(ExitCode::from(code)),
     }
 }
 
-async fn converse(stream: ExecStream, terminal: bool) -> anyhow::Result<ExecEnd> {
-    let (mut sink, mut frames) = stream.split();
-    let (mut stdin, mut buffer) = (tokio::io::stdin(), vec![0; MAX_FRAME]);
+/// How the conversation ended.
+enum Ended {
+    Command(ExecEnd),
+    /// This program was told to end; as exit code.
+    Signal(u8),
+}
+
+async fn converse(stream: ExecStream, terminal: bool) -> anyhow::Result<Ended> {
+    let (sink, frames) = stream.split();
+    // With a raw keyboard, Ctrl-C is a key; whoever ends this program from outside finds the terminal as it was.
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut hung_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        // Both directions go on side by side: a command that writes before it reads must not wait for itself. Whichever arm
+        // ends, the conversation is over, so nothing is lost with the others.
+        end = output(frames) => end.map(Ended::Command),
+        failed = input(sink, terminal) => Err(failed),
+        _ = terminated.recv() => Ok(Ended::Signal(128 + 15)),
+        _ = hung_up.recv() => Ok(Ended::Signal(128 + 1)),
+    }
+}
+
+/// What the command writes, until it has ended.
+async fn output(mut frames: SplitStream<ExecStream>) -> anyhow::Result<ExecEnd> {
     let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
-    let mut resized = signal(SignalKind::window_change())?;
-    let mut open = true;
-    loop {
-        tokio::select! {
-            // Every arm is cancel-safe: a frame not yet whole stays in its buffer, a read of stdin that was not answered lost
-            // nothing, signals stay pending.
-            frame = frames.next() => {
-                let Some(frame) = frame else { anyhow::bail!("the connection ended before the command did") };
-                let frame = frame.context("the connection to the command broke")?;
-                match frame.channel {
-                    Channel::Stdout => write(&mut stdout, &frame.payload).await?,
-                    Channel::Stderr => write(&mut stderr, &frame.payload).await?,
-                    Channel::End => return serde_json::from_slice(&frame.payload).context("its end is not understood"),
-                    Channel::Start | Channel::Stdin | Channel::Resize => {}
-                }
+    while let Some(frame) = frames.next().await {
+        let frame =
+            frame.map_err(|error| cut_off(&format!("the connection to the command broke: {error}")))?;
+        match frame.channel {
+            Channel::Stdout => write(&mut stdout, &frame.payload).await?,
+            Channel::Stderr => write(&mut stderr, &frame.payload).await?,
+            Channel::End => {
+                return serde_json::from_slice(&frame.payload).context("its end is not understood");
             }
+            Channel::Start | Channel::Stdin | Channel::Resize => {}
+        }
+    }
+    Err(cut_off("the connection ended before the command did"))
+}
+
+/// Keys, input and the terminal's size. Ends only with a failure of this machine's own.
+async fn input(mut sink: SplitSink<ExecStream, Frame>, terminal: bool) -> anyhow::Error {
+    let mut resized = match signal(SignalKind::window_change()) {
+        Ok(resized) => resized,
+        Err(error) => return error.into(),
+    };
+    let (mut stdin, mut buffer, mut open) = (tokio::io::stdin(), vec![0; MAX_FRAME], true);
+    loop {
+        let frame = tokio::select! {
+            // Cancel-safe: a read of stdin that was not answered lost nothing, a signal stays pending.
             read = stdin.read(&mut buffer), if open => {
                 let read = read.unwrap_or(0);
                 open = read > 0;
-                let payload = Bytes::copy_from_slice(&buffer[..read]);
-                // The command may have ended meanwhile; its end is on the way.
-                let _ = sink.send(Frame { channel: Channel::Stdin, payload }).await;
+                Frame { channel: Channel::Stdin, payload: Bytes::copy_from_slice(&buffer[..read]) }
             }
-            _ = resized.recv(), if terminal => {
-                let payload = serde_json::to_vec(&terminal::size())?.into();
-                let _ = sink.send(Frame { channel: Channel::Resize, payload }).await;
-            }
-        }
+            _ = resized.recv(), if terminal => Frame { channel: Channel::Resize, payload: size() },
+            // Neither is left: the output decides.
+            else => std::future::pending().await,
+        };
+        // The command may have ended meanwhile; its end is on the way.
+        let _ = sink.send(frame).await;
     }
+}
+
+fn size() -> Bytes {
+    serde_json::to_vec(&terminal::size()).unwrap_or_default().into()
+}
+
+fn cut_off(message: &str) -> anyhow::Error {
+    let trouble = Trouble::new(UNREACHABLE, "broken", message);
+    trouble
+        .hint("whether the command goes on is not known; `pando status` shows whether the cluster answers")
+        .into()
 }
 
 async fn write(to: &mut (impl tokio::io::AsyncWrite + Unpin), bytes: &[u8]) -> anyhow::Result<()> {
