@@ -3,8 +3,8 @@
 use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -51,7 +51,8 @@ pub enum KeeperError {
 /// # Errors
 /// When the user or the directory can't be made.
 pub async fn directory_of(user: &str, dir: &Path, mode: u32) -> Result<(), KeeperError> {
-    let failed = |source| KeeperError::Io { what: format!("make `{}` for the user `{user}`", dir.display()), source };
+    let failed =
+        |source| KeeperError::Io { what: format!("make `{}` for the user `{user}`", dir.display()), source };
     ensure_account(user).await.map_err(|why| failed(io::Error::other(why)))?;
     let account = find_account(user).ok_or_else(|| failed(io::Error::other("the user can't be found")))?;
     std::fs::create_dir_all(dir).map_err(failed)?;
