@@ -188,8 +188,8 @@ impl Bench {
     }
 }
 
-/// A port on which the test listens, as a replica would: on an address of its own, since end-to-end tests beside it run real
-/// replicas on the usual one.
+/// A port on which the test listens, as a replica would: away from where end-to-end tests beside it run real
+/// replicas.
 pub(crate) async fn listening() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.77:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

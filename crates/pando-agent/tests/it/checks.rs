@@ -8,7 +8,7 @@ use pando_model::time::Millis;
 use crate::bench::{Bench, instance_id, is, until};
 
 fn checked_by(bench: &Bench, command: &str) -> Assignment {
-    let mut assignment = bench.assignment(1, &[(1, 20_001)]);
+    let mut assignment = bench.assignment(1, &[(1, 18_001)]);
     for instance in assignment.instances.values_mut() {
         instance.health.kind = HealthKind::Command { command: command.to_owned() };
         instance.health.timeout = Millis(400);

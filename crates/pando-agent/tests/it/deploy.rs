@@ -112,11 +112,11 @@ async fn an_older_assignment_is_refused_also_after_a_restart() {
 #[tokio::test]
 async fn a_taken_port_is_reported() {
     let mut bench = Bench::new().await;
-    let taken = "127.0.0.77:20001".parse().unwrap();
+    let taken = "127.0.0.77:18001".parse().unwrap();
     bench.runtime.set_taken(taken, true);
     bench.start_agent().await;
-    bench.control.assign(bench.assignment(1, &[(1, 20_001)]));
-    let message = "port 127.0.0.77:20001 is taken by another program".to_owned();
+    bench.control.assign(bench.assignment(1, &[(1, 18_001)]));
+    let message = "port 127.0.0.77:18001 is taken by another program".to_owned();
     let failed = InstanceState::Failed { reason: FailureReason::PortTaken, message };
     bench.control.until("failed", |report| is(report, 1, &failed)).await;
     bench.runtime.set_taken(taken, false);
@@ -128,7 +128,7 @@ async fn a_taken_port_is_reported() {
 async fn a_release_that_control_does_not_have_fails_its_instances() {
     let mut bench = Bench::new().await;
     bench.start_agent().await;
-    let mut assignment = bench.assignment(1, &[(1, 20_001)]);
+    let mut assignment = bench.assignment(1, &[(1, 18_001)]);
     assignment.releases[0].artifact = "0".repeat(64).parse().unwrap();
     bench.control.assign(assignment);
     let failed = |report: &pando_model::AgentReport| match &report.instances.get(&instance_id(1))?.state {
@@ -146,7 +146,7 @@ async fn prepare_runs_before_the_release_is_used_and_its_failure_is_shown() {
     let mut bench = Bench::new().await;
     bench.start_agent().await;
     bench.runtime.script("make", Script::End(exit(2)));
-    let mut assignment = bench.assignment(1, &[(1, 20_001)]);
+    let mut assignment = bench.assignment(1, &[(1, 18_001)]);
     assignment.releases[0].prepare = Some("make".to_owned());
     bench.control.assign(assignment.clone());
     let body = bench
@@ -236,7 +236,7 @@ async fn an_agent_without_a_usable_ledger_does_not_begin() {
 async fn everything_can_be_stopped_at_the_end() {
     let mut bench = Bench::new().await;
     bench.start_agent().await;
-    bench.control.assign(bench.assignment(1, &[(1, 20_001), (2, 20_002)]));
+    bench.control.assign(bench.assignment(1, &[(1, 18_001), (2, 18_002)]));
     let runtime = bench.runtime.clone();
     until("two runs", || runtime.running().len() == 2).await;
     bench.stop_agent().await;

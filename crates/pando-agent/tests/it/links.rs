@@ -15,7 +15,7 @@ use crate::bench::{Bench, instance_id, is, listening, run, until};
 fn table(revision: u64) -> Table {
     let endpoint = Endpoint {
         id: EndpointId(Uuid::from_u128(1)),
-        address: "127.0.0.1:20001".parse().unwrap(),
+        address: "127.0.0.1:18001".parse().unwrap(),
         name: "web-1".to_owned(),
         state: EndpointState::Active,
     };
