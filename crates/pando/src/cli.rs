@@ -26,11 +26,15 @@ pub(crate) use value::{Scaling, Span};
 use crate::daemons::{DaemonArgs, ProxyArgs};
 
 const AFTER_HELP: &str = "\
-Which cluster: `--cluster`, else PANDO_CLUSTER_URL with PANDO_TOKEN, else the `pando dev` of this directory, else
-what the file's target names, else this server's own.
+Which cluster, the first that there is: --cluster; PANDO_CLUSTER_URL with PANDO_TOKEN; the `pando dev` of this directory; \
+what the file's target names; this server's own.
 
-Exit codes: 0 done; 1 the work failed; 2 the file or the words are wrong; 3 the cluster can't be reached;
-4 refused because it would do harm.
+Exit codes:
+  0  done
+  1  the work failed
+  2  the file or the words are wrong
+  3  the cluster can't be reached
+  4  refused because it would do harm
 
 Examples:
   pando dev                    run the app of this directory on a whole cluster on this machine
@@ -66,7 +70,7 @@ pub(crate) struct GlobalArgs {
     /// The cluster to speak to: a known name, or http://HOST:PORT
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) cluster: Option<String>,
-    /// When to use colours
+    /// When to use colours; auto is on a terminal, unless NO_COLOR is set
     #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true)]
     pub(crate) color: Color,
 }
@@ -74,7 +78,7 @@ pub(crate) struct GlobalArgs {
 /// When to use colours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set
+    // On a terminal, unless NO_COLOR is set.
     #[default]
     Auto,
     Always,

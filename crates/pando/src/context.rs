@@ -155,5 +155,5 @@ pub(crate) fn choose_target(targets: &[Target]) -> Trouble {
 
 /// `path` as `-c` or a search gave it, without a `./` that nobody typed.
 pub(crate) fn shown(path: &Path) -> String {
-    path.display().to_string()
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
 }

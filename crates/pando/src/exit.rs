@@ -149,7 +149,7 @@ fn of_client(error: &ClientError, context: &Context) -> Trouble {
         ClientError::Protocol { .. } => "protocol",
         ClientError::File { .. } => "file",
     };
-    let trouble = Trouble::new(error.exit_code(), code, error_chain(error));
+    let trouble = Trouble::new(error.exit_code(), code, told(error));
     match error {
         ClientError::Unreachable { .. } | ClientError::TimedOut { .. } | ClientError::Broken { .. } => {
             trouble.hint(context.absence_hint())
@@ -159,6 +159,19 @@ fn of_client(error: &ClientError, context: &Context) -> Trouble {
         }
         ClientError::Address { .. } | ClientError::Refused(_) | ClientError::File { .. } => trouble,
     }
+}
+
+/// The failure and its root: what lies between are the layers of a library.
+pub(crate) fn told(error: &ClientError) -> String {
+    let ClientError::Unreachable { source, .. } = error else { return error_chain(error) };
+    let mut root: &dyn std::error::Error = source.as_ref();
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    let root = root.to_string();
+    // The number says nothing to people.
+    let words = root.split(" (os error").next().unwrap_or(&root);
+    format!("{error}: {}", words.to_lowercase())
 }
 
 fn of_refusal(exit_code: u8, body: &ErrorBody) -> Trouble {

@@ -8,7 +8,7 @@ use super::AppArgs;
 /// Make the cluster run what is in this directory
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Replicas are replaced without a failed request; if one of the new ones does not become ready, all go back and the exit
+Replicas are replaced without a failed request; if one of the new ones does not become ready, all go back and the exit \
 code is 1. Ctrl-C leaves the deploy going on; `pando status` shows it.
 
 Examples:

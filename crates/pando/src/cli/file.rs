@@ -7,8 +7,8 @@ use clap::Args;
 /// Write a pando.yaml, from what the app has already or from a template
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without --from, the first of these that is here is read: haloy.yaml, compose.yaml, docker-compose.yml,
-config/deploy.yml, deploy.yml, Procfile. What could not be carried over is said, and stands in the new file as comments.
+Without --from, the first of these that is here is read: haloy.yaml, config/deploy.yml, Procfile, compose.yaml, \
+docker-compose.yaml. What could not be carried over is said, and stands in the new file as comments.
 
 Examples:
   pando init

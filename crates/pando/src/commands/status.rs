@@ -6,7 +6,7 @@ use std::time::Duration;
 use pando_api::client::{Client, ClientError};
 use pando_api::v1::apps::{AppState, AppStatus, ReplicaState, ReplicaStatus};
 use pando_api::v1::status::{ClusterStatus, ServerState, ServerStatus};
-use pando_model::desired::DeploymentPhase;
+use pando_model::desired::{Deployment, DeploymentPhase};
 use pando_model::resources::{Bytes, Cores};
 use tokio::time::MissedTickBehavior;
 
@@ -91,21 +91,10 @@ async fn picture(app: Option<&App>, client: &Client, paint: Paint) -> anyhow::Re
 fn of_app(status: &AppStatus, cluster: Option<&ClusterStatus>, paint: Paint) -> Vec<String> {
     let mut lines = vec![head(status, paint)];
     lines.extend(cluster.map(|cluster| servers(cluster, paint)));
-    if let Some(deployment) = &status.deployment {
-        let what = match &deployment.phase {
-            DeploymentPhase::Queued => "waits for its turn",
-            DeploymentPhase::Releasing { .. } => "is being brought to the servers",
-            DeploymentPhase::Rolling => "is rolling out",
-            DeploymentPhase::GoingBack { .. } => "failed and is being taken back",
-            DeploymentPhase::Done { .. } => "is live",
-            DeploymentPhase::Failed { .. } => "failed",
-        };
-        let queued = if status.queued > 0 {
-            format!("; {} behind it", counted(status.queued as u64, "deployment"))
-        } else {
-            String::new()
-        };
-        lines.push(format!("{} {what}{queued}", deployment.release));
+    lines.extend(status.deployment.as_ref().and_then(|deployment| under_way(status, deployment)));
+    if status.queued > 0 {
+        let verb = if status.queued == 1 { "waits" } else { "wait" };
+        lines.push(format!("{} {verb} behind it", counted(status.queued as u64, "deployment")));
     }
     if let Some(DeploymentPhase::Failed { failure }) = status.last.as_ref().map(|last| &last.phase) {
         let release = status.last.as_ref().map(|last| last.release.to_string()).unwrap_or_default();
@@ -126,6 +115,28 @@ fn of_app(status: &AppStatus, cluster: Option<&ClusterStatus>, paint: Paint) -> 
         lines.extend(cluster.warnings.iter().map(|warning| paint.with(Style::Warn, &harmless(warning))));
     }
     lines
+}
+
+/// `None`: what is waited for says it already.
+fn under_way(status: &AppStatus, deployment: &Deployment) -> Option<String> {
+    let release = deployment.release;
+    let said = format!("{release} ");
+    if status
+        .waiting_on
+        .iter()
+        .any(|line| line.starts_with(&said) || line.contains(&format!(" from {release}:")))
+    {
+        return None;
+    }
+    let what = match &deployment.phase {
+        DeploymentPhase::Queued => "waits for its turn",
+        DeploymentPhase::Releasing { .. } => "is being brought to the servers",
+        DeploymentPhase::Rolling => "is rolling out",
+        DeploymentPhase::GoingBack { .. } => "failed and is being taken back",
+        DeploymentPhase::Done { .. } => "is live",
+        DeploymentPhase::Failed { .. } => "failed",
+    };
+    Some(format!("{release} {what}"))
 }
 
 /// `2 servers: main (alive) and app-2 (suspect)`

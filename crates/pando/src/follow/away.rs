@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use pando_api::{ClientError, ErrorCode};
-use pando_rt::error_chain::error_chain;
 
-use crate::exit::{Trouble, UNREACHABLE};
+use crate::exit::{Trouble, UNREACHABLE, told};
 use crate::progress::Progress;
 
 /// How long it is waited for.
@@ -64,11 +63,8 @@ impl Away {
     }
 
     fn lost(&self, error: &ClientError) -> Trouble {
-        let message = format!(
-            "the control plane has not answered for {} s: {}",
-            PATIENCE.as_secs(),
-            error_chain(error)
-        );
+        let message =
+            format!("the control plane has not answered for {} s: {}", PATIENCE.as_secs(), told(error));
         Trouble::new(UNREACHABLE, "unreachable", message)
             .hint(format!("{}; `pando status` shows it", self.meanwhile))
     }

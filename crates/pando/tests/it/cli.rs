@@ -1,0 +1,14 @@
+//! The real binary against files, terminals and a control plane that says what a test wants: words in, lines and exit codes out.
+
+mod cluster;
+mod deploy;
+mod exec;
+mod fake;
+mod file;
+mod help;
+mod logs;
+mod place;
+mod status;
+mod token;
+mod words;
+mod world;

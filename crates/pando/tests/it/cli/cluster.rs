@@ -1,0 +1,124 @@
+//! Which cluster is spoken to, and what is said when there is none.
+
+use super::fake::{Answer, Fake};
+use super::place::Place;
+
+fn empty_cluster() -> Fake {
+    Fake::new(|_| {
+        Answer::ok(
+            serde_json::json!({ "version": "0.1.0", "now": "2026-01-01T00:00:00Z", "servers": [], "apps": [], "warnings": [] }),
+        )
+    })
+}
+
+#[test]
+fn an_unknown_cluster_is_refused_with_what_to_do() {
+    let place = Place::with_app();
+    insta::assert_snapshot!(place.pando(&["status", "--cluster", "prod"]));
+    let error = place.pando(&["status", "--cluster", "prod", "--json"]).expect(3).json();
+    assert_eq!(error["error"]["code"], "no_cluster");
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_said_with_why_it_was_asked() {
+    let place = Place::with_app();
+    // A port that was free a moment ago, and that nobody is given so soon again.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let flag = place.pando(&["status", "--cluster", &url]);
+    assert!(
+        flag.expect(3)
+            .stderr
+            .contains(&format!("can't reach the control plane at {url}: connection refused")),
+        "{flag}"
+    );
+    place.write(".pando/context.json", &format!(r#"{{"url": "{url}", "token": "pando_x"}}"#));
+    let dev = place.pando(&["status"]);
+    assert!(dev.expect(3).stderr.contains("`pando dev` starts it"), "{dev}");
+    let output = place.command(&["deploy"]).env("PANDO_CLUSTER_URL", &url).output().unwrap();
+    let variable = place.said(&output);
+    assert!(variable.expect(3).stderr.contains("PANDO_CLUSTER_URL names it"), "{variable}");
+    let watching = place.pando(&["logs", "-f"]);
+    assert!(watching.expect(3).stderr.contains("can't reach"), "{watching}");
+}
+
+#[test]
+fn addresses_and_tokens_that_can_not_be_used_are_refused() {
+    let place = Place::with_app();
+    let odd = place.pando(&["status", "--cluster", "https://prod"]);
+    assert!(odd.expect(2).stderr.contains("https is not spoken yet"), "{odd}");
+    let output = place
+        .command(&["status"])
+        .env("PANDO_CLUSTER_URL", "http://x:1")
+        .env("PANDO_TOKEN", "a b")
+        .output()
+        .unwrap();
+    let token = place.said(&output);
+    assert!(token.expect(2).stderr.contains("PANDO_TOKEN is not usable"), "{token}");
+}
+
+#[test]
+fn each_way_to_name_a_cluster_works_and_brings_its_token() {
+    let fake = empty_cluster();
+    let place = Place::empty();
+    let url = fake.url.as_str();
+    place.write(
+        "home/.config/pando/clusters/prod.json",
+        &format!(r#"{{"url": "{url}", "token": "pando_named"}}"#),
+    );
+    place.pando(&["status", "--cluster", "prod"]).expect(0);
+    place.write(".pando/context.json", &format!(r#"{{"url": "{url}", "token": "pando_dev"}}"#));
+    place.pando(&["status"]).expect(0);
+    let output = place
+        .command(&["status"])
+        .env("PANDO_CLUSTER_URL", url)
+        .env("PANDO_TOKEN", "pando_ci")
+        .output()
+        .unwrap();
+    place.said(&output).expect(0);
+    let tokens: Vec<_> = fake.asked().into_iter().filter_map(|asked| asked.token).collect();
+    assert_eq!(tokens, ["Bearer pando_named", "Bearer pando_dev", "Bearer pando_ci"]);
+}
+
+#[test]
+fn a_target_s_cluster_is_spoken_to() {
+    let fake = empty_cluster();
+    let place = Place::empty();
+    place.write(
+        "pando.yaml",
+        "name: hits\nsource: .\nprocesses: {web: {command: bin/web}}\ntargets:\n  near: {server: 127.0.0.1}\n  far: {cluster: far}\n",
+    );
+    place.write(
+        "home/.config/pando/clusters/here.json",
+        &format!(r#"{{"url": "{}", "token": "pando_here"}}"#, fake.url),
+    );
+    let several = place.pando(&["status"]);
+    assert!(several.expect(2).stderr.contains("`near` and `far`"), "{several}");
+    let far = place.pando(&["releases", "-t", "far"]);
+    assert!(far.expect(3).stderr.contains("no cluster `far` is known"), "{far}");
+    place.pando(&["releases", "-t", "near"]);
+    assert_eq!(fake.lines(), ["GET /v1/apps/hits/releases"]);
+    assert_eq!(fake.asked()[0].token.as_deref(), Some("Bearer pando_here"));
+}
+
+#[test]
+fn a_refusal_is_told_in_the_control_plane_s_words() {
+    for (status, code, exit) in
+        [(401, "unauthorized", 1), (409, "busy", 4), (404, "not_found", 2), (503, "unavailable", 3)]
+    {
+        let fake = Fake::new(move |_| Answer::refused(status, code, "it says no"));
+        let place = Place::with(&fake);
+        let said = place.pando(&["releases"]);
+        assert_eq!(said.expect(exit).stderr, "error: it says no\n  help: do something else\n");
+        let error = &place.pando(&["releases", "--json"]).expect(exit).json()["error"];
+        assert_eq!((error["code"].as_str(), error["hint"].as_str()), (Some(code), Some("do something else")));
+    }
+}
+
+#[test]
+fn something_that_is_no_control_plane_is_noticed() {
+    let fake = Fake::new(|_| Answer::ok(serde_json::json!(["a cat picture"])));
+    let said = Place::with(&fake).pando(&["releases"]);
+    assert!(said.expect(1).stderr.contains("is it Pando, and of the same version?"), "{said}");
+}
