@@ -15,6 +15,7 @@ mod surroundings;
 mod traffic;
 mod unsupported;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use pando_model::AppSpec;
@@ -69,6 +70,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
         balancing,
         env,
         volumes,
+        services: BTreeMap::new(),
     };
     let source_dir = run::source_dir(settings, around);
     let unsupported = unsupported::find(settings, sink.sibling());

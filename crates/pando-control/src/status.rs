@@ -217,7 +217,7 @@ impl<'a> View<'a> {
             capacity: server.capacity,
             reserved: self.reserved(server),
             instances: count(self.instances_on(server)),
-            proxy: server.has_proxy.then(|| self.proxy(server)),
+            proxy: server.is_entry_point(&self.state.world.settings).then(|| self.proxy(server)),
         }
     }
 

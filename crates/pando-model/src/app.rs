@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{AppName, ProcessName, RoleName, ServiceName};
+use crate::name::{AppName, ProcessName, RoleName, ServerName, ServiceName};
 use crate::resources::Resources;
 use crate::time::Millis;
 
@@ -35,6 +35,9 @@ pub struct AppSpec {
     pub env: BTreeMap<String, EnvValue>,
     #[serde(default)]
     pub volumes: Vec<VolumeSpec>,
+    /// What else it needs, by the name that `env` and the firewall know it by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<ServiceName, ServiceSpec>,
 }
 
 impl AppSpec {
@@ -141,6 +144,27 @@ pub struct ProcessSpec {
     /// Beyond the app's; these win.
     #[serde(default)]
     pub env: BTreeMap<String, EnvValue>,
+    /// Of the servers with the role, these alone. Empty: all of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub servers: BTreeSet<ServerName>,
+    /// Of the servers with the role, those that have all of these labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A database, a cache or the like that the app uses and the user runs, on the server with a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// What it is, such as `postgres`; for people.
+    pub kind: String,
+    /// Of the server that it runs on.
+    pub role: RoleName,
+    pub port: u16,
+    /// With `{host}` and `{port}` for where it is; what `from: {service: …}` gives. `None`: the address of the server alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -220,7 +244,7 @@ pub enum EnvValue {
     Value(String),
     /// The name of a secret in the cluster's store.
     Secret(String),
-    /// The URL of a service, by its private address.
+    /// Where a service is: its `url`, or the private address of its server.
     Service(ServiceName),
 }
 

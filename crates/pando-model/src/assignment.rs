@@ -5,12 +5,14 @@
 //! most once, whatever dies.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::app::HealthCheck;
+use crate::firewall::FirewallRules;
 use crate::id::{InstanceId, ServerId, TaskId, Version};
-use crate::name::{AppName, ProcessName, ReplicaName};
+use crate::name::{AppName, ProcessName, ReplicaName, ServerName};
 use crate::release::{Digest, ReleaseNumber};
 use crate::resources::Resources;
 use crate::time::Millis;
@@ -23,6 +25,31 @@ pub struct Assignment {
     pub tasks: BTreeMap<TaskId, AssignedTask>,
     /// Every release that must be unpacked here, or stay so. Others may be removed.
     pub releases: Vec<AssignedRelease>,
+    /// `None`: no load balancer is to run here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<Entry>,
+    /// The other servers of the cluster: who else may speak to the agent, and whom it may ask.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
+    /// `None`: the firewall is not Pando's to keep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<FirewallRules>,
+}
+
+/// How a server takes requests from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Replicas on the same server get them while one can serve.
+    pub prefer_local: bool,
+}
+
+/// Another server of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    pub server: ServerId,
+    pub name: ServerName,
+    /// Of its agent's API.
+    pub agent_address: SocketAddr,
 }
 
 impl Assignment {
@@ -34,16 +61,23 @@ impl Assignment {
             instances: BTreeMap::new(),
             tasks: BTreeMap::new(),
             releases: Vec::new(),
+            entry: None,
+            peers: Vec::new(),
+            firewall: None,
         }
     }
 
     /// Equal but for the version.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        self.server == other.server
-            && self.instances == other.instances
-            && self.tasks == other.tasks
-            && self.releases == other.releases
+        let Self { version: _, server, instances, tasks, releases, entry, peers, firewall } = self;
+        *server == other.server
+            && *instances == other.instances
+            && *tasks == other.tasks
+            && *releases == other.releases
+            && *entry == other.entry
+            && *peers == other.peers
+            && *firewall == other.firewall
     }
 }
 

@@ -3,11 +3,12 @@
 //! Everything here lives in the store and survives any crash. The planner holds
 //! no state between its calls: what it must remember is written here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
+use crate::firewall::Cidr;
 use crate::id::{DeploymentId, InstanceId, ServerId, TaskId};
 use crate::name::{AppName, ProcessName, ReplicaName};
 use crate::release::{Release, ReleaseNumber};
@@ -31,11 +32,33 @@ pub struct Desired<Table> {
     pub ports: BTreeMap<PortKey, PortLease>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The cluster's own settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Settings {
     /// An app without domains answers every host (`pando dev`).
     #[serde(default)]
     pub open_host: bool,
+    /// Requests from outside are taken by servers with the role `lb` alone.
+    #[serde(default)]
+    pub lockdown: bool,
+    #[serde(default)]
+    pub firewall: FirewallSettings,
+}
+
+/// What people say of the firewall; the rest follows from roles.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FirewallSettings {
+    /// Agents keep the rules in force. Off in `pando dev`, and until somebody turns it on.
+    #[serde(default)]
+    pub enabled: bool,
+    /// Who may reach SSH. Empty: everybody.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub ssh_from: BTreeSet<Cidr>,
+    /// Who may reach the API, beside the cluster's servers.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub control_from: BTreeSet<Cidr>,
 }
 
 /// One app, as the store has it.

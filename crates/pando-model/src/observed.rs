@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::firewall::FirewallStatus;
 use crate::id::{InstanceId, ServerId, TaskId, Version};
 use crate::name::AppName;
 use crate::release::ReleaseNumber;
@@ -47,6 +48,9 @@ pub struct AgentReport {
     pub releases: Vec<ReleaseStatus>,
     pub proxy: Option<ProxyStatus>,
     pub capacity: Capacity,
+    /// `None`: the agent keeps no packet filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<FirewallStatus>,
     /// What limits this server's honesty, such as "no cgroups: memory limits are not enforced".
     #[serde(default)]
     pub warnings: Vec<String>,

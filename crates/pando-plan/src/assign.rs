@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pando_model::assignment::{AssignedInstance, AssignedRelease, AssignedTask, Assignment, TaskKind};
+use pando_model::assignment::{AssignedInstance, AssignedRelease, AssignedTask, Assignment, Entry, TaskKind};
 use pando_model::desired::{DeploymentPhase, Instance, Phase};
 use pando_model::id::{InstanceId, ServerId, Version};
 use pando_model::release::ReleaseNumber;
@@ -34,6 +34,9 @@ pub(crate) fn publish(context: &Context<'_>, apps: &[AppPlan<'_>], plan: &mut Pl
 
 fn of_server(context: &Context<'_>, apps: &[AppPlan<'_>], server: &Server) -> Assignment {
     let mut assignment = Assignment::empty(server.id);
+    let settings = &context.input.desired.settings;
+    assignment.entry =
+        server.is_entry_point(settings).then(|| Entry { prefer_local: server.prefers_local() });
     for app in apps {
         assignment.instances.extend(instances(app, server));
         assignment.tasks.extend(tasks(app, server.id));

@@ -81,9 +81,14 @@ impl<'a> Input<'a> {
         }
     }
 
+    /// The servers that take requests from outside.
+    fn entry_points(&self) -> impl Iterator<Item = &Server> {
+        self.desired.servers.values().filter(|server| server.is_entry_point(&self.desired.settings))
+    }
+
     /// The load balancers that publishing waits for, with what each last said.
     pub fn live_proxies(&self) -> impl Iterator<Item = (&Server, Option<&ProxyStatus>)> {
-        let servers = self.desired.servers.values().filter(|server| server.has_proxy);
+        let servers = self.entry_points();
         servers.filter(|server| self.is_proxy_live(server.id)).map(|server| {
             let status = self.report(server.id).and_then(|report| report.proxy.as_ref());
             (server, status)
@@ -102,7 +107,7 @@ impl<'a> Input<'a> {
     /// Some server is to balance, but no balancer is alive.
     #[must_use]
     pub fn lacks_every_proxy(&self) -> bool {
-        self.desired.servers.values().any(|server| server.has_proxy) && self.live_proxies().next().is_none()
+        self.entry_points().next().is_some() && self.live_proxies().next().is_none()
     }
 
     /// Every live load balancer uses the published table.

@@ -135,6 +135,7 @@ fn all_is_well(world: &World, now: Timestamp) -> Observed {
             releases: assignment.releases.iter().map(unpacked).collect(),
             proxy: Some(confirmed(world)),
             capacity: world.servers.get(id).map(|server| server.capacity).unwrap_or_default(),
+            firewall: None,
             warnings: Vec::new(),
         };
         let seen = ServerObserved { heard_at: now, reported_at: now, proxy_heard_at: Some(now), report };

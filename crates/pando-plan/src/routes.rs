@@ -76,6 +76,7 @@ fn endpoint(input: &Input<'_>, id: InstanceId, instance: &Instance) -> Option<En
         id: EndpointId(id.as_uuid()),
         address: SocketAddr::new(server.private_address, instance.port),
         name: instance.replica.to_string(),
+        locality: Some(server.name.to_string()),
         state,
     })
 }

@@ -33,6 +33,10 @@ pub struct Table {
     pub rules: Vec<Rule>,
     #[serde(default)]
     pub pools: BTreeMap<PoolId, Pool>,
+    /// Endpoints of this locality get the requests while one of them is in rotation. Set by whoever hands the table to one
+    /// proxy; a published table has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<String>,
 }
 
 fn schema_one() -> u32 {
@@ -190,6 +194,9 @@ pub struct Endpoint {
     /// A name for people, such as `web-2`.
     #[serde(default)]
     pub name: String,
+    /// Where it is, for proxies that prefer what is near.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<String>,
     #[serde(default)]
     pub state: EndpointState,
 }

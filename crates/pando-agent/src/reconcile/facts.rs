@@ -57,6 +57,7 @@ impl Facts {
             releases: self.releases.clone(),
             proxy: self.proxy.clone(),
             capacity: heading.capacity,
+            firewall: None,
             warnings: self.warnings.clone(),
         }
     }

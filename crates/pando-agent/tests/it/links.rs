@@ -17,6 +17,7 @@ fn table(revision: u64) -> Table {
         id: EndpointId(Uuid::from_u128(1)),
         address: "127.0.0.1:18001".parse().unwrap(),
         name: "web-1".to_owned(),
+        locality: None,
         state: EndpointState::Active,
     };
     let pool = Pool { endpoints: vec![endpoint], ..Pool::default() };
@@ -25,6 +26,7 @@ fn table(revision: u64) -> Table {
         version: TableVersion { epoch: 1, revision },
         rules: Vec::new(),
         pools: BTreeMap::from([(PoolId("hits/web".to_owned()), pool)]),
+        locality: None,
     }
 }
 

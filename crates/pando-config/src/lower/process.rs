@@ -121,6 +121,8 @@ fn process(settings: &Settings, draft: &Draft, plain: bool, sink: &mut Sink) -> 
         resources: resources(settings, own),
         singleton: own.singleton.value().is_some_and(|flag| flag.0),
         env: env::variables(&own.env, settings, sink),
+        servers: BTreeSet::new(),
+        labels: BTreeMap::new(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The door: what no planner should ever see.
 
+use std::collections::BTreeMap;
+
 use pando_api::v1::deployments::{DeployAction, DeployRequest, IfBusy};
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::app::*;
@@ -31,6 +33,8 @@ fn spec() -> AppSpec {
         health,
         stop_timeout: Millis(1000),
         resources: Default::default(),
+        servers: std::collections::BTreeSet::new(),
+        labels: BTreeMap::new(),
         singleton: false,
         env: Default::default(),
     };
@@ -46,7 +50,8 @@ fn spec() -> AppSpec {
         routes: vec![],
         balancing: Default::default(),
         env: Default::default(),
-        volumes: vec![],
+        volumes: Vec::new(),
+        services: BTreeMap::new(),
     }
 }
 

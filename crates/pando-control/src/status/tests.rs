@@ -54,6 +54,8 @@ fn spec(count: ReplicaCount) -> AppSpec {
         health,
         stop_timeout: Millis(1000),
         resources: Resources { cpu_millis: Some(500), memory_bytes: Some(100) },
+        servers: std::collections::BTreeSet::new(),
+        labels: BTreeMap::new(),
         singleton: false,
         env: BTreeMap::new(),
     };
@@ -69,7 +71,8 @@ fn spec(count: ReplicaCount) -> AppSpec {
         routes: vec![],
         balancing: Default::default(),
         env: BTreeMap::new(),
-        volumes: vec![],
+        volumes: Vec::new(),
+        services: BTreeMap::new(),
     }
 }
 
@@ -91,7 +94,8 @@ fn world() -> World {
         private_address: [127, 0, 0, 1].into(),
         agent_address: ([127, 0, 0, 1], 7421).into(),
         capacity: Capacity { cpu_millis: 2000, memory_bytes: 1000 },
-        has_proxy: true,
+        public_address: None,
+        standing: pando_model::Standing::Active,
         labels: BTreeMap::new(),
         joined_at: at(0),
     };
@@ -146,6 +150,7 @@ impl World {
             releases: vec![],
             proxy: Some(ProxyStatus { alive: true, ..ProxyStatus::default() }),
             capacity: Capacity::default(),
+            firewall: None,
             warnings: vec![],
         };
         change(&mut report);

@@ -1,5 +1,6 @@
 //! A control plane on a port of its own, with a server, tokens and somebody who plays the reconcile loop.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         health,
         stop_timeout: Millis(30_000),
         resources: Default::default(),
+        servers: std::collections::BTreeSet::new(),
+        labels: BTreeMap::new(),
         singleton: false,
         env: Default::default(),
     };
@@ -82,7 +85,8 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         routes: vec![],
         balancing: Default::default(),
         env: [("COLOR".to_owned(), EnvValue::Value("blue".to_owned()))].into(),
-        volumes: vec![],
+        volumes: Vec::new(),
+        services: BTreeMap::new(),
     }
 }
 
@@ -148,7 +152,8 @@ impl Cluster {
             private_address: [127, 0, 0, 1].into(),
             agent_address,
             capacity: Capacity { cpu_millis: 4000, memory_bytes: 8_000_000_000 },
-            has_proxy: true,
+            public_address: None,
+            standing: pando_model::Standing::Active,
             labels: Default::default(),
             joined_at: self.shared.now(),
         };

@@ -97,6 +97,7 @@ impl PerfectAgent {
             releases: self.assignment.releases.iter().map(unpacked).collect(),
             proxy: Some(proxy),
             capacity: Capacity { cpu_millis: 4000, memory_bytes: 8_000_000_000 },
+            firewall: None,
             warnings: vec![],
         }
     }

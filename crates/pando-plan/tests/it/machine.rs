@@ -190,6 +190,7 @@ impl Machine {
             releases: self.assignment.releases.iter().map(release).collect(),
             proxy: Some(self.proxy_status(now, behaviours)),
             capacity: pando_model::resources::Capacity { cpu_millis: 4000, memory_bytes: 8_000_000_000 },
+            firewall: None,
             warnings: vec![],
         }
     }

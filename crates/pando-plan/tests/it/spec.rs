@@ -30,6 +30,8 @@ pub(crate) fn process(role: &str, count: ReplicaCount) -> ProcessSpec {
         },
         stop_timeout: Millis::from_secs(30),
         resources: Resources::default(),
+        servers: std::collections::BTreeSet::new(),
+        labels: BTreeMap::new(),
         singleton: false,
         env: BTreeMap::new(),
     }
@@ -54,7 +56,8 @@ pub(crate) fn app(web: u32, workers: u32) -> AppSpec {
         routes: vec![],
         balancing: Algorithm::RoundRobin,
         env: BTreeMap::new(),
-        volumes: vec![],
+        volumes: Vec::new(),
+        services: BTreeMap::new(),
     }
 }
 
@@ -68,7 +71,8 @@ pub(crate) fn server(name: &str, number: u8) -> Server {
         private_address: address,
         agent_address: SocketAddr::new(address, 7421),
         capacity: Capacity { cpu_millis: 4000, memory_bytes: 8_000_000_000 },
-        has_proxy: true,
+        public_address: None,
+        standing: pando_model::Standing::Active,
         labels: BTreeMap::new(),
         joined_at: Timestamp::from_millis(0),
     }

@@ -172,7 +172,8 @@ fn describe_server(
         private_address: args.private_address,
         agent_address: agent_api.local_addr()?,
         capacity: pando_agent::capacity::read(),
-        has_proxy: true,
+        public_address: None,
+        standing: pando_model::Standing::Active,
         labels: std::collections::BTreeMap::new(),
         joined_at: identity.joined_at,
     })
@@ -195,7 +196,7 @@ async fn prepare_store(store: &dyn Store, server: &Server, dev: bool) -> anyhow:
     let made = Txn::new().unchanged(Key::Epoch, None).put(Key::Epoch, &1_u64)?;
     // A conflict means that it was made before.
     let (Outcome::Committed(_) | Outcome::Conflict) = store.txn(made).await?;
-    let settings = ClusterSettings { open_host: dev };
+    let settings = ClusterSettings { open_host: dev, ..ClusterSettings::default() };
     let renewed =
         Txn::new().put(Key::cluster_settings(), &settings)?.put(Key::ServerSpec(server.id), server)?;
     store.txn(renewed).await?;

@@ -138,6 +138,7 @@ impl Bench {
                 ..ProxyStatus::default()
             }),
             capacity: Capacity::default(),
+            firewall: None,
             warnings: Vec::new(),
         }
     }
@@ -165,7 +166,8 @@ fn server() -> Server {
         private_address: address,
         agent_address: SocketAddr::new(address, 7421),
         capacity: Capacity { cpu_millis: 2000, memory_bytes: 1 << 30 },
-        has_proxy: true,
+        public_address: None,
+        standing: pando_model::Standing::Active,
         labels: BTreeMap::new(),
         joined_at: Timestamp::from_millis(0),
     }
@@ -188,6 +190,8 @@ fn spec() -> AppSpec {
         health,
         stop_timeout: Millis(1000),
         resources: Resources::default(),
+        servers: std::collections::BTreeSet::new(),
+        labels: BTreeMap::new(),
         singleton: false,
         env: BTreeMap::new(),
     };
@@ -204,6 +208,7 @@ fn spec() -> AppSpec {
         balancing: Algorithm::RoundRobin,
         env: BTreeMap::new(),
         volumes: Vec::new(),
+        services: BTreeMap::new(),
     }
 }
 

@@ -27,6 +27,7 @@ fn report(server: ServerId, sequence: u64) -> AgentReport {
         releases: vec![],
         proxy: None,
         capacity: Capacity::default(),
+        firewall: None,
         warnings: vec![],
     }
 }

@@ -231,6 +231,7 @@ fn unpacked(cluster: &Cluster) {
         releases: vec![release],
         proxy: None,
         capacity: Default::default(),
+        firewall: None,
         warnings: vec![],
     };
     let now = cluster.now();

@@ -64,7 +64,13 @@ impl TableBuilder {
 
 /// A new active endpoint.
 pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
-    Endpoint { id: EndpointId(Uuid::now_v7()), address, name: String::new(), state: EndpointState::Active }
+    Endpoint {
+        id: EndpointId(Uuid::now_v7()),
+        address,
+        name: String::new(),
+        locality: None,
+        state: EndpointState::Active,
+    }
 }
 
 /// So many milliseconds from now, as tables write it.
