@@ -38,6 +38,9 @@ pub struct Settings {
     /// An app without domains answers every host (`pando dev`).
     #[serde(default)]
     pub open_host: bool,
+    /// The servers share one machine, so that a port is nobody else's (`pando dev`).
+    #[serde(default)]
+    pub one_machine: bool,
     /// Requests from outside are taken by servers with the role `lb` alone.
     #[serde(default)]
     pub lockdown: bool,

@@ -4,6 +4,8 @@
 //! freed is not given to another app for 24 h, so that a balancer that missed a
 //! table can't send one app's requests to another.
 
+use std::collections::BTreeSet;
+
 use pando_model::desired::{PortKey, PortLease};
 use pando_model::id::{InstanceId, ServerId};
 use pando_model::name::AppName;
@@ -31,15 +33,28 @@ pub(crate) fn take(
 }
 
 fn unused(context: &Context<'_>, server: ServerId, now: Timestamp) -> Option<u16> {
+    let elsewhere = used_elsewhere(context, server);
     (FIRST..=LAST).find(|port| match context.ports.get(&PortKey { server, port: *port }) {
+        _ if elsewhere.contains(port) => false,
         None => true,
         Some(lease) => lease.instance.is_none() && now.since(lease.changed_at) >= REST,
     })
 }
 
+/// Where servers share a machine, most programs listen on all of its addresses: what one has, no other can.
+fn used_elsewhere(context: &Context<'_>, server: ServerId) -> BTreeSet<u16> {
+    if !context.input.desired.settings.one_machine {
+        return BTreeSet::new();
+    }
+    let held = context.ports.iter().filter(|(key, lease)| key.server != server && lease.instance.is_some());
+    held.map(|(key, _)| key.port).collect()
+}
+
 fn longest_free(context: &Context<'_>, server: ServerId, app: &AppName) -> Option<u16> {
     let of_server = context.ports.iter().filter(|(key, _)| key.server == server);
-    let own = of_server.filter(|(_, lease)| lease.instance.is_none() && lease.app == *app);
+    let elsewhere = used_elsewhere(context, server);
+    let free = of_server.filter(|(key, lease)| lease.instance.is_none() && !elsewhere.contains(&key.port));
+    let own = free.filter(|(_, lease)| lease.app == *app);
     own.min_by_key(|(key, lease)| (lease.changed_at, key.port)).map(|(key, _)| key.port)
 }
 

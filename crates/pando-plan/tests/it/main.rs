@@ -4,6 +4,7 @@
 
 mod admission;
 mod machine;
+mod ports;
 mod properties;
 mod rehearsal;
 mod scenarios;
