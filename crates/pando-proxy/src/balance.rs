@@ -1,7 +1,8 @@
 //! Which endpoint gets the next request.
 //!
 //! Choosing looks at a slice and two functions of an index, so that it can be tried
-//! without an endpoint. It takes no lock and no memory.
+//! without an endpoint. It takes no lock and no memory. Those that the table prefers
+//! stand first and are asked first; nobody else is while one of them can serve.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -25,10 +26,12 @@ pub(crate) fn pick(pool: &PoolView, except: Option<EndpointId>) -> Picked {
     let endpoints = &pool.active;
     let turn = pool.live.turn.fetch_add(1, Relaxed);
     let may = |n: usize| endpoints[n].in_rotation() && Some(endpoints[n].id) != except;
-    let chosen = match pool.algorithm {
-        Algorithm::RoundRobin => in_turn(endpoints.len(), turn, may),
-        Algorithm::LeastConnections => least(endpoints.len(), turn, may, |n| endpoints[n].in_flight()),
+    let among = |count: usize| match pool.algorithm {
+        Algorithm::RoundRobin => in_turn(count, turn, may),
+        Algorithm::LeastConnections => least(count, turn, may, |n| endpoints[n].in_flight()),
     };
+    let near = if pool.local > 0 { among(pool.local) } else { None };
+    let chosen = near.or_else(|| among(endpoints.len()));
     match chosen.map(|n| endpoints[n].begin()) {
         Some(Some(lease)) => Picked::Lease(lease),
         Some(None) => Picked::Stale,

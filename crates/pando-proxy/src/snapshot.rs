@@ -23,8 +23,10 @@ pub(crate) struct Snapshot {
 pub(crate) struct PoolView {
     pub(crate) algorithm: Algorithm,
     pub(crate) timeouts: Timeouts,
-    /// Endpoints that the table calls active, in rotation or not.
+    /// Endpoints that the table calls active, in rotation or not; those of the table's own locality first.
     pub(crate) active: Box<[Arc<Endpoint>]>,
+    /// How many of them are of the table's own locality; without one, none.
+    pub(crate) local: usize,
     pub(crate) live: Arc<PoolLive>,
 }
 
@@ -34,14 +36,9 @@ impl Snapshot {
         let matcher = Matcher::new(&table);
         let view = |(id, pool): (&PoolId, &pando_routing::Pool)| {
             let live = Arc::clone(registry.pool(id)?);
-            let active = pool
-                .endpoints
-                .iter()
-                .filter(|endpoint| endpoint.state == EndpointState::Active)
-                .filter_map(|endpoint| registry.endpoint(endpoint.id).cloned())
-                .collect();
-            let view = PoolView { algorithm: pool.algorithm, timeouts: pool.timeouts, active, live };
-            Some((id.clone(), Arc::new(view)))
+            let (active, local) = near_first(&table, pool, registry);
+            let (algorithm, timeouts) = (pool.algorithm, pool.timeouts);
+            Some((id.clone(), Arc::new(PoolView { algorithm, timeouts, active, local, live })))
         };
         let pools = table.pools.iter().filter_map(view).collect();
         Self { table, matcher, pools }
@@ -61,4 +58,23 @@ impl Snapshot {
     pub(crate) fn not_in_rotation(&self) -> BTreeSet<EndpointId> {
         self.active().filter(|endpoint| !endpoint.in_rotation()).map(|endpoint| endpoint.id).collect()
     }
+}
+
+/// The pool's active endpoints, and how many of them (the first) are where the table prefers them.
+fn near_first(
+    table: &Table,
+    pool: &pando_routing::Pool,
+    registry: &Registry,
+) -> (Box<[Arc<Endpoint>]>, usize) {
+    let is_local =
+        |endpoint: &pando_routing::Endpoint| table.locality.is_some() && endpoint.locality == table.locality;
+    let active = pool.endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Active);
+    let (near, far): (Vec<_>, Vec<_>) = active.partition(|endpoint| is_local(endpoint));
+    let live = |endpoints: Vec<&pando_routing::Endpoint>| -> Vec<Arc<Endpoint>> {
+        endpoints.into_iter().filter_map(|endpoint| registry.endpoint(endpoint.id).cloned()).collect()
+    };
+    let mut all = live(near);
+    let local = all.len();
+    all.extend(live(far));
+    (all.into(), local)
 }

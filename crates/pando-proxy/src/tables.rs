@@ -130,13 +130,14 @@ impl Tables {
     }
 }
 
-/// Whether `offered` replaces `held`; false: it is the same.
+/// Whether `offered` replaces `held`; false: it is the same. What is near is no part of what was published, so that the same
+/// version may come again with another locality.
 fn is_news(held: Option<&Table>, offered: &Table) -> Result<bool, Refusal> {
     let Some(held) = held else { return Ok(true) };
     let text = |version: TableVersion| version.to_string();
     match offered.version.cmp(&held.version) {
         std::cmp::Ordering::Greater => Ok(true),
-        std::cmp::Ordering::Equal if offered.same_content(held) => Ok(false),
+        std::cmp::Ordering::Equal if offered.same_content(held) => Ok(offered.locality != held.locality),
         std::cmp::Ordering::Equal => Err(Refusal::Conflict(text(held.version))),
         std::cmp::Ordering::Less => {
             Err(Refusal::Lower { offered: text(offered.version), held: text(held.version) })
@@ -166,5 +167,17 @@ mod tests {
         assert!(matches!(is_news(Some(&held), &table(2, 5, Some("p"))), Err(Refusal::Conflict(_))));
         assert!(matches!(is_news(Some(&held), &table(2, 4, None)), Err(Refusal::Lower { .. })));
         assert!(matches!(is_news(Some(&held), &table(1, 9, None)), Err(Refusal::Lower { .. })));
+    }
+
+    #[test]
+    fn the_same_version_is_news_when_something_else_is_near() {
+        let held = table(2, 5, None);
+        let near = |place: &str| Table { locality: Some(place.to_owned()), ..table(2, 5, None) };
+        assert!(is_news(Some(&held), &near("main")).unwrap());
+        assert!(!is_news(Some(&near("main")), &near("main")).unwrap());
+        assert!(is_news(Some(&near("main")), &near("other")).unwrap());
+        assert!(is_news(Some(&near("main")), &held).unwrap());
+        let older = Table { locality: Some("main".to_owned()), ..table(2, 4, None) };
+        assert!(matches!(is_news(Some(&held), &older), Err(Refusal::Lower { .. })));
     }
 }

@@ -44,7 +44,7 @@ fn schema_one() -> u32 {
 }
 
 impl Table {
-    /// Equal but for the version.
+    /// Equal but for the version and what is near to whom.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         self.rules == other.rules && self.pools == other.pools

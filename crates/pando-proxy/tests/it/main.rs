@@ -8,6 +8,7 @@ mod control;
 mod drain;
 mod hostile;
 mod lifecycle;
+mod locality;
 mod retry;
 mod rotation;
 mod storm;

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use client::{Client, Response};
 pub(crate) use origin::{App, Origin, Respond};
-pub(crate) use table::{NOBODY, TableBuilder, endpoint, far};
+pub(crate) use table::{NOBODY, TableBuilder, at, endpoint, far};
 
 /// Whatever is waited for happens within this, or the test fails.
 pub(crate) const SOON: Duration = Duration::from_secs(10);

@@ -53,6 +53,12 @@ impl TableBuilder {
         self
     }
 
+    /// What is near to the proxy that gets this.
+    pub(crate) fn near(mut self, locality: Option<&str>) -> Self {
+        self.0.locality = locality.map(str::to_owned);
+        self
+    }
+
     pub(crate) fn build(&self) -> Table {
         self.0.clone()
     }
@@ -71,6 +77,11 @@ pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
         locality: None,
         state: EndpointState::Active,
     }
+}
+
+/// The same endpoint, said to be there.
+pub(crate) fn at(locality: &str, endpoint: &Endpoint) -> Endpoint {
+    Endpoint { locality: Some(locality.to_owned()), ..endpoint.clone() }
 }
 
 /// So many milliseconds from now, as tables write it.
