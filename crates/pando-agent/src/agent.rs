@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use pando_api::auth::Bearer;
 use pando_api::client::{Client, ClientError};
-use pando_model::assignment::Assignment;
+use pando_model::assignment::{Assignment, Entry};
 use pando_model::id::ServerId;
+use pando_model::name::ServerName;
 use pando_model::time::Millis;
 use pando_routing::{ProxyStats, Table};
 use pando_rt::shutdown::Shutdown;
@@ -25,11 +26,12 @@ use crate::artifacts::{ArtifactError, Limits, Releases, Setup};
 use crate::capacity;
 use crate::control::report::Reporter;
 use crate::control::target::Poller;
+use crate::entry::{EntryKeeper, EntryTask, locality};
 use crate::leader::Leader;
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::moment::Moments;
 use crate::probe::Probes;
-use crate::proxy::{Link, LinkSetup};
+use crate::proxy::{Link, LinkOrder, LinkSetup};
 use crate::reconcile::{Event, Facts, OnDisk, Site, State};
 use crate::serve::{self, Assigned, ServeState};
 use crate::session::Sessions;
@@ -45,6 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 #[derive(Debug)]
 pub struct Settings {
     pub server: ServerId,
+    /// What the routing table calls this server's endpoints near by.
+    pub name: ServerName,
     /// `ledger/` and `releases/` are made in it. Where `users` is set, every user must be able to pass through it.
     pub state_dir: PathBuf,
     /// Such as `http://10.0.0.1:7420`.
@@ -57,6 +61,9 @@ pub struct Settings {
     pub token: Bearer,
     /// The control socket of this server's proxy. `None`: no proxy runs here.
     pub proxy_socket: Option<PathBuf>,
+    /// Told to start the proxy, or to end it, as the assignment's `entry` has it. `None`: it runs always, and somebody else
+    /// sees to it.
+    pub entry_keeper: Option<Arc<dyn EntryKeeper>>,
     /// Everything of an app runs as, and belongs to, the system user `pando-APP`; needs root. Otherwise as the caller.
     pub users: bool,
     /// Replicas listen on it.
@@ -119,6 +126,7 @@ impl Agent {
             assignment: watch::Sender::new(Arc::new(found.ledger.assignment.clone())),
             tables: watch::Sender::new(found.table.map(Arc::new)),
             traffic: watch::Sender::new(None),
+            entry: watch::Sender::new(None),
         };
         let sessions =
             Arc::new(Sessions { leader: settings.leader.clone(), default_env: settings.default_env.clone() });
@@ -179,6 +187,7 @@ struct Newest {
     assignment: watch::Sender<Arc<Assignment>>,
     tables: watch::Sender<Option<Arc<Table>>>,
     traffic: watch::Sender<Option<ProxyStats>>,
+    entry: watch::Sender<Option<Option<Entry>>>,
 }
 
 impl<R: Runtime> Parts<R> {
@@ -192,7 +201,7 @@ impl<R: Runtime> Parts<R> {
     ) {
         let tasks = self.tasks.clone();
         self.report().await;
-        self.talk_to_proxy();
+        self.talk_to_proxy(&ledger.assignment);
         tasks.spawn_until_shutdown(self.poller(&ledger).run());
         let api = self.api();
         let (listener, shell) = self.shell(ledger);
@@ -215,9 +224,25 @@ impl<R: Runtime> Parts<R> {
         self.tasks.spawn_until_shutdown(reporter.run());
     }
 
-    fn talk_to_proxy(&self) {
+    /// One that an earlier agent left running is spoken with from the start, whatever is wanted of it later.
+    fn talk_to_proxy(&self, assignment: &Assignment) {
+        let settings = &self.settings;
+        let order = LinkOrder {
+            on: site(settings).has_proxy(assignment),
+            locality: locality(assignment.entry, &settings.name),
+        };
+        let (orders, ordered) = watch::channel(order);
+        let entry = EntryTask {
+            keeper: settings.entry_keeper.clone(),
+            name: settings.name.clone(),
+            wanted: self.newest.entry.subscribe(),
+            link: orders,
+            events: self.sender.clone(),
+        };
+        self.tasks.spawn_until_shutdown(entry.run());
         let link = Link::new(LinkSetup {
-            socket: self.settings.proxy_socket.clone(),
+            socket: settings.proxy_socket.clone(),
+            orders: ordered,
             directory: ledger_directory(&self.settings),
             tables: self.newest.tables.subscribe(),
             traffic: self.newest.traffic.clone(),
@@ -266,6 +291,7 @@ impl<R: Runtime> Parts<R> {
             sender: self.sender,
             facts: self.newest.facts,
             assignment: self.newest.assignment,
+            entry: self.newest.entry,
             wake: None,
         };
         (self.settings.listener, shell)
@@ -279,6 +305,7 @@ fn site(settings: &Settings) -> Site {
         address: settings.address,
         users: settings.users,
         proxy: settings.proxy_socket.is_some(),
+        keeps_entry: settings.entry_keeper.is_some(),
     }
 }
 

@@ -11,6 +11,7 @@ mod agent;
 pub mod artifacts;
 pub mod capacity;
 mod control;
+mod entry;
 pub mod leader;
 pub mod ledger;
 mod moment;
@@ -22,4 +23,5 @@ mod session;
 mod shell;
 
 pub use agent::{Agent, AgentError, Settings, stop_all};
+pub use entry::EntryKeeper;
 pub use leader::Leader;

@@ -9,4 +9,4 @@ mod kept;
 mod link;
 mod view;
 
-pub(crate) use link::{Link, LinkSetup};
+pub(crate) use link::{Link, LinkOrder, LinkSetup};

@@ -9,6 +9,7 @@
 //! after the disk says that it was: see [`State::ledger`] and [`State::wanted`].
 
 mod adopt;
+mod boot;
 mod facts;
 mod health;
 mod instance;
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use pando_model::app::HealthCheck;
-use pando_model::assignment::{AssignedRelease, Assignment};
+use pando_model::assignment::{AssignedRelease, Assignment, Entry};
 use pando_model::id::{Entropy, InstanceId, TaskId};
 use pando_model::name::AppName;
 use pando_model::observed::{ExitReport, FailureReason, ProxyStatus};
@@ -30,6 +31,7 @@ use pando_model::release::{Digest, ReleaseNumber};
 use pando_model::time::{Millis, Timestamp};
 use pando_runtime::{Held, RunKey, RunSpec};
 
+pub use boot::ASK_FOR;
 pub use facts::{Facts, Heading};
 pub use site::Site;
 
@@ -54,6 +56,8 @@ pub enum Event {
         releases: Vec<OnDisk>,
     },
     Assignment(Assignment),
+    /// Somebody who knows what is newest answered; what was newer came before this, as an event of its own.
+    TargetHeard,
     LedgerSaved,
     LedgerFailed(String),
     RunStarted(Held),
@@ -84,6 +88,8 @@ pub enum Event {
         answer: String,
     },
     ProxyChanged(ProxyStatus),
+    /// What became of [`Effect::Entry`]: whether a load balancer runs here now, or why that can't be brought about yet.
+    EntryKept(Result<bool, String>),
     /// Time has passed.
     Tick,
 }
@@ -121,6 +127,8 @@ pub enum Effect {
     Report(Box<Facts>),
     /// An assignment came into force. Not answered.
     InForce(Box<Assignment>),
+    /// Requests from outside are to be taken so, or not at all. Answered, where that is ours to bring about, until it is.
+    Entry(Option<Entry>),
     /// A [`Event::Tick`] is wanted then, instead of whenever it was before. `None`: none.
     WakeAt(Option<Timestamp>),
 }
@@ -143,6 +151,8 @@ pub struct State {
     site: Site,
     entropy: Entropy,
     adopted: bool,
+    /// `None`: what is newest is known, or was asked for in vain.
+    asking: Option<boot::Asking>,
     /// On disk and in force.
     ledger: Ledger,
     /// What is to be on disk next.
@@ -156,6 +166,11 @@ pub struct State {
     releases: BTreeMap<ReleaseKey, release::Slot>,
     strays: BTreeMap<RunKey, stray::Stray>,
     proxy: Option<ProxyStatus>,
+    /// A load balancer runs here, or is to.
+    has_proxy: bool,
+    /// What was last said of it.
+    entry: Option<Option<Entry>>,
+    entry_error: Option<String>,
     /// Until then the first report waits.
     hold: Option<Timestamp>,
     told: Option<Facts>,
@@ -167,9 +182,11 @@ impl State {
     #[must_use]
     pub fn new(site: Site, ledger: Ledger, seed: u64) -> Self {
         Self {
+            has_proxy: site.has_proxy(&ledger.assignment),
             site,
             entropy: Entropy::from_seed(seed),
             adopted: false,
+            asking: None,
             wanted: ledger.clone(),
             ledger,
             saving: None,
@@ -180,6 +197,8 @@ impl State {
             releases: BTreeMap::new(),
             strays: BTreeMap::new(),
             proxy: None,
+            entry: None,
+            entry_error: None,
             hold: None,
             told: None,
             wake: None,
@@ -203,6 +222,7 @@ impl State {
 pub fn step(state: &mut State, event: Event, now: Timestamp) -> Vec<Effect> {
     let mut effects = Vec::new();
     apply(state, event, now, &mut effects);
+    boot::settle(state, now, &mut effects);
     if state.adopted {
         release::ensure(state, now, &mut effects);
         instance::settle(state, now, &mut effects);
@@ -220,6 +240,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Effe
     match event {
         Event::Adopted { held, releases } => adopt::adopt(state, held, releases, now, effects),
         Event::Assignment(assignment) => accept(state, assignment),
+        Event::TargetHeard => boot::heard(state),
         Event::LedgerSaved => come_into_force(state, effects),
         Event::LedgerFailed(why) => save_failed(state, why, now),
         Event::RunStarted(held) => started(state, &held, now, effects),
@@ -234,7 +255,8 @@ fn apply(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Effe
         Event::RemovalFailed(key) => release::removal_failed(state, &key, now),
         Event::CheckPassed(key) => instance::checked(state, key, Ok(()), now),
         Event::CheckFailed { key, answer } => instance::checked(state, key, Err(answer), now),
-        Event::ProxyChanged(status) => state.proxy = Some(status),
+        Event::ProxyChanged(status) => state.proxy = Some(status).filter(|_| state.has_proxy),
+        Event::EntryKept(kept) => entry_kept(state, kept),
         Event::Tick => {}
     }
 }
@@ -243,6 +265,18 @@ fn accept(state: &mut State, assignment: Assignment) {
     let newer = assignment.version > state.wanted.assignment.version;
     if newer && assignment.server == state.site.server {
         state.wanted.accept(assignment);
+    }
+    boot::heard(state);
+}
+
+fn entry_kept(state: &mut State, kept: Result<bool, String>) {
+    match kept {
+        Ok(runs) => {
+            state.entry_error = None;
+            state.has_proxy = runs;
+            state.proxy = state.proxy.take().filter(|_| runs);
+        }
+        Err(why) => state.entry_error = Some(why),
     }
 }
 
@@ -321,7 +355,8 @@ fn tell(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
 /// Times that have come and led to nothing wait for something else, whose event will come.
 fn wake(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
     let unsaved = (state.saving.is_none() && state.wanted != state.ledger).then_some(state.save_at);
-    let times = [unsaved, state.hold].into_iter().flatten();
+    let asking = state.asking.map(|asking| asking.until);
+    let times = [unsaved, state.hold, asking].into_iter().flatten();
     let times = times.chain(instance::wakes(state)).chain(task::wakes(state));
     let times = times.chain(release::wakes(state)).chain(stray::wakes(state));
     let next = times.filter(|at| *at > now).min();

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pando_model::assignment::Assignment;
+use pando_model::assignment::{Assignment, Entry};
 use pando_model::observed::FailureReason;
 use pando_model::time::Timestamp;
 use pando_rt::error_chain::error_chain;
@@ -32,6 +32,8 @@ pub(crate) struct Shell<R, S> {
     pub(crate) sender: mpsc::Sender<Event>,
     pub(crate) facts: watch::Sender<Option<Arc<Facts>>>,
     pub(crate) assignment: watch::Sender<Arc<Assignment>>,
+    /// How requests from outside are to be taken; `None`: not known yet.
+    pub(crate) entry: watch::Sender<Option<Option<Entry>>>,
     pub(crate) wake: Option<Timestamp>,
 }
 
@@ -79,6 +81,9 @@ impl<R: Runtime, S: ArtifactSource> Shell<R, S> {
             Effect::StopCheck(key) => self.probes.stop(key),
             Effect::Report(facts) => self.report(*facts),
             Effect::InForce(assignment) => self.in_force(*assignment),
+            Effect::Entry(entry) => {
+                self.entry.send_replace(Some(entry));
+            }
             Effect::WakeAt(at) => self.wake = at,
         }
     }

@@ -48,12 +48,14 @@ fn agent(server: &str, state_dir: &Path, control: &str, users: bool) -> Result<(
         let logs = processes.logs();
         let settings = Settings {
             server: server.parse()?,
+            name: "main".parse()?,
             state_dir: state_dir.to_owned(),
             control_url: control.to_owned(),
             control_token: Bearer::new("pando_for-control")?,
             listener: tokio::net::TcpListener::bind("127.0.0.1:0").await?,
             token: Bearer::new("pando_for-the-agent")?,
             proxy_socket: None,
+            entry_keeper: None,
             users,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             leader: Leader { program, args: vec!["leader".into()] },

@@ -81,6 +81,7 @@ impl Poller {
             self.assignment = assignment.version;
             self.events.send(Event::Assignment(assignment)).await.ok()?;
         }
+        self.events.send(Event::TargetHeard).await.ok()?;
         Some(newer)
     }
 }

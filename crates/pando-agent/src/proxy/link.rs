@@ -24,9 +24,17 @@ const WAIT: Duration = Duration::from_millis(500);
 /// A proxy that was killed is back within 200 ms; one that is not there costs little to ask.
 const TRY_AGAIN: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
 
+/// Whether there is a proxy to speak with, and what is near to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LinkOrder {
+    pub(crate) on: bool,
+    pub(crate) locality: Option<String>,
+}
+
 pub(crate) struct LinkSetup {
-    /// `None`: no proxy here; tables are only kept.
+    /// `None`: there never is a proxy; tables are only kept.
     pub(crate) socket: Option<PathBuf>,
+    pub(crate) orders: watch::Receiver<LinkOrder>,
     pub(crate) directory: PathBuf,
     /// Newer tables, from the control plane.
     pub(crate) tables: watch::Receiver<Option<Arc<Table>>>,
@@ -40,6 +48,8 @@ pub(crate) struct Link {
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     pushing: bool,
     failures: Failures,
+    /// Rises when the link is switched; answers to what was asked before then count no more.
+    switched: u64,
 }
 
 /// In a row, since it last worked.
@@ -50,8 +60,8 @@ struct Failures {
 }
 
 enum Done {
-    Pushed(TableVersion, Pushed),
-    Polled(Box<Result<ProxyStats, CallError>>),
+    Pushed { switched: u64, version: TableVersion, locality: Option<String>, answer: Pushed },
+    Polled { switched: u64, answer: Box<Result<ProxyStats, CallError>> },
     Saved,
 }
 
@@ -63,7 +73,7 @@ impl Link {
 
     pub(crate) fn new(setup: LinkSetup) -> Self {
         let (work, failures) = (FuturesUnordered::new(), Failures::default());
-        Self { setup, view: View::default(), work, pushing: false, failures }
+        Self { setup, view: View::default(), work, pushing: false, failures, switched: 0 }
     }
 
     /// Runs until the end begins, or until nobody sends tables any more.
@@ -71,7 +81,7 @@ impl Link {
         if let Some(table) = self.setup.tables.borrow_and_update().clone() {
             self.view.offer(table);
         }
-        self.poll(Duration::ZERO, Duration::ZERO);
+        self.follow_orders();
         loop {
             self.push();
             tokio::select! {
@@ -81,9 +91,36 @@ impl Link {
                     Ok(()) => self.take(),
                     Err(_) => return,
                 },
+                // Cancel-safe, too.
+                changed = self.setup.orders.changed() => match changed {
+                    Ok(()) => self.follow_orders(),
+                    Err(_) => return,
+                },
                 // Cancel-safe: what is done stays in the set until it is taken.
                 Some(done) = self.work.next() => self.done(done).await,
             }
+        }
+    }
+
+    /// The socket, while there is to be somebody behind it.
+    fn socket(&self) -> Option<PathBuf> {
+        self.setup.socket.clone().filter(|_| self.setup.orders.borrow().on)
+    }
+
+    fn follow_orders(&mut self) {
+        let order = self.setup.orders.borrow_and_update().clone();
+        self.view.set_locality(order.locality);
+        let was_on = self.switched % 2 == 1;
+        if order.on == was_on {
+            return;
+        }
+        self.switched += 1;
+        (self.pushing, self.failures) = (false, Failures::default());
+        self.view.forget();
+        if order.on {
+            self.poll(Duration::ZERO, Duration::ZERO);
+        } else {
+            self.setup.traffic.send_replace(None);
         }
     }
 
@@ -103,38 +140,41 @@ impl Link {
     }
 
     fn push(&mut self) {
-        let Some(socket) = self.setup.socket.clone() else { return };
+        let Some(socket) = self.socket() else { return };
         let Some(table) = self.view.to_push().filter(|_| !self.pushing) else { return };
         self.pushing = true;
-        let delay = delay(self.failures.pushes);
+        let (delay, switched) = (delay(self.failures.pushes), self.switched);
         self.work.push(Box::pin(async move {
             tokio::time::sleep(delay).await;
             let answer = call::push(&socket, &table).await;
-            Done::Pushed(table.version, answer)
+            Done::Pushed { switched, version: table.version, locality: table.locality, answer }
         }));
     }
 
     fn poll(&mut self, delay: Duration, wait: Duration) {
-        let Some(socket) = self.setup.socket.clone() else { return };
-        let after = self.view.sequence();
+        let Some(socket) = self.socket() else { return };
+        let (after, switched) = (self.view.sequence(), self.switched);
         self.work.push(Box::pin(async move {
             tokio::time::sleep(delay).await;
-            Done::Polled(Box::new(call::poll(&socket, after, wait).await))
+            Done::Polled { switched, answer: Box::new(call::poll(&socket, after, wait).await) }
         }));
     }
 
     async fn done(&mut self, done: Done) {
         let before = self.view.status().clone();
-        let first = matches!(done, Done::Polled(_)) && !before.alive;
+        let mut first = false;
         match done {
-            Done::Pushed(version, answer) => {
+            Done::Pushed { switched, version, locality, answer } if switched == self.switched => {
                 self.pushing = false;
                 let failed = matches!(answer, Pushed::Away | Pushed::NotNow(_));
                 self.failures.pushes = if failed { self.failures.pushes + 1 } else { 0 };
-                self.view.pushed(version, answer);
+                self.view.pushed(version, locality, answer);
             }
-            Done::Polled(answer) => self.polled(*answer),
-            Done::Saved => {}
+            Done::Polled { switched, answer } if switched == self.switched => {
+                first = !before.alive;
+                self.polled(*answer);
+            }
+            Done::Pushed { .. } | Done::Polled { .. } | Done::Saved => {}
         }
         // Also that it is still not there is news to who waits for a first word.
         if first || *self.view.status() != before {

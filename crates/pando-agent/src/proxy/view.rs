@@ -22,6 +22,10 @@ pub(super) enum Pushed {
 #[derive(Debug, Default)]
 pub(super) struct View {
     table: Option<Arc<Table>>,
+    /// What is near to the proxy.
+    locality: Option<String>,
+    /// What it was last told to be near. A restart of it changes nothing: it keeps what it took.
+    told: Option<Option<String>>,
     /// Which start of the proxy was seen last, and the sequence of its last answer.
     boot: Option<Uuid>,
     sequence: u64,
@@ -47,18 +51,32 @@ impl View {
         }
     }
 
-    /// The table that the proxy is to be sent, if any: ours, when it uses an older one and has not refused this.
-    pub(super) fn to_push(&self) -> Option<Arc<Table>> {
+    pub(super) fn set_locality(&mut self, locality: Option<String>) {
+        self.locality = locality;
+    }
+
+    /// Another proxy will be there, or none. The table stays.
+    pub(super) fn forget(&mut self) {
+        *self = Self { table: self.table.take(), locality: self.locality.take(), ..Self::default() };
+    }
+
+    /// The table that the proxy is to be sent, if any: ours, when it uses an older one, or was last told of another locality, and
+    /// has not refused this.
+    pub(super) fn to_push(&self) -> Option<Table> {
         let table = self.table.as_ref()?;
         let version = Version::new(table.version.epoch, table.version.revision);
         let behind = self.status.acknowledged.is_none_or(|has| has < version);
-        (behind && self.refused != Some(table.version)).then(|| Arc::clone(table))
+        let elsewhere =
+            self.status.acknowledged == Some(version) && self.told.as_ref() != Some(&self.locality);
+        let wanted = (behind || elsewhere) && self.refused != Some(table.version);
+        wanted.then(|| Table { locality: self.locality.clone(), ..Table::clone(table) })
     }
 
-    pub(super) fn pushed(&mut self, version: TableVersion, answer: Pushed) {
+    pub(super) fn pushed(&mut self, version: TableVersion, locality: Option<String>, answer: Pushed) {
         match answer {
             Pushed::Taken(acknowledged) => {
                 self.status.alive = true;
+                self.told = Some(locality);
                 // A poll that was answered meanwhile may know of a newer one.
                 let newer = self.status.acknowledged.is_none_or(|has| has <= of(acknowledged.version));
                 if newer {
@@ -157,9 +175,9 @@ mod tests {
         assert_eq!(pushes(&view), None);
         view.offer(table(2));
         view.offer(table(1));
-        view.pushed(version(2), Pushed::Away);
+        view.pushed(version(2), None, Pushed::Away);
         assert_eq!(pushes(&view), Some(2));
-        view.pushed(version(2), taken(2));
+        view.pushed(version(2), None, taken(2));
         assert_eq!((pushes(&view), view.status.acknowledged), (None, Some(Version::new(1, 2))));
         assert!(view.status.not_in_rotation.contains(&InstanceId::from_uuid(Uuid::from_u128(5))));
     }
@@ -169,7 +187,7 @@ mod tests {
         let mut view = View::default();
         view.polled(&stats(1, 1, Some(1)));
         view.offer(table(2));
-        view.pushed(version(2), taken(2));
+        view.pushed(version(2), None, taken(2));
         view.polled(&stats(1, 2, Some(1)));
         assert_eq!((pushes(&view), view.sequence()), (None, 1));
         view.polled(&stats(1, 3, Some(2)));
@@ -181,12 +199,12 @@ mod tests {
         let mut view = View::default();
         view.offer(table(2));
         view.polled(&stats(1, 9, None));
-        view.pushed(version(2), taken(2));
+        view.pushed(version(2), None, taken(2));
         view.lost();
         assert!(!view.status.alive && view.sequence() == 0);
         view.polled(&stats(2, 1, Some(1)));
         assert_eq!((pushes(&view), view.status.alive, view.sequence()), (Some(2), true, 1));
-        view.pushed(version(2), taken(2));
+        view.pushed(version(2), None, taken(2));
         view.polled(&stats(3, 1, None));
         assert_eq!(pushes(&view), Some(2));
     }
@@ -196,17 +214,49 @@ mod tests {
         let mut view = View::default();
         view.polled(&stats(1, 1, None));
         view.offer(table(2));
-        view.pushed(version(2), Pushed::Refused(vec!["no pool".to_owned()]));
+        view.pushed(version(2), None, Pushed::Refused(vec!["no pool".to_owned()]));
         assert_eq!(pushes(&view), None);
         assert_eq!(view.status.refused.as_ref().unwrap().reasons, ["no pool"]);
         view.polled(&stats(1, 2, None));
         assert_eq!(pushes(&view), None);
         view.polled(&stats(2, 1, None));
         assert_eq!(pushes(&view), Some(2));
-        view.pushed(version(2), Pushed::NotNow(vec!["disk full".to_owned()]));
+        view.pushed(version(2), None, Pushed::NotNow(vec!["disk full".to_owned()]));
         assert_eq!(pushes(&view), Some(2), "that may pass");
         view.offer(table(3));
-        view.pushed(version(3), taken(3));
+        view.pushed(version(3), None, taken(3));
         assert_eq!(view.status.refused, None);
+    }
+
+    #[test]
+    fn what_is_near_is_told_with_the_table_and_again_when_it_changes() {
+        let near = |place: &str| Some(place.to_owned());
+        let mut view = View::default();
+        view.set_locality(near("main"));
+        view.offer(table(2));
+        // It has this version from an earlier agent, which may have said something else.
+        view.polled(&stats(1, 1, Some(2)));
+        assert_eq!(view.to_push().unwrap().locality, near("main"));
+        view.pushed(version(2), near("main"), taken(2));
+        assert_eq!(pushes(&view), None);
+        view.set_locality(None);
+        assert_eq!(view.to_push().unwrap().locality, None);
+        view.pushed(version(2), None, taken(2));
+        view.polled(&stats(2, 1, Some(2)));
+        assert_eq!(pushes(&view), None, "a restarted one keeps what it took");
+        view.polled(&stats(2, 2, Some(3)));
+        view.set_locality(near("main"));
+        assert_eq!(pushes(&view), None, "it has a newer one than ours");
+    }
+
+    #[test]
+    fn another_proxy_in_its_place_is_told_everything() {
+        let mut view = View::default();
+        view.offer(table(2));
+        view.polled(&stats(1, 7, None));
+        view.pushed(version(2), None, taken(2));
+        view.forget();
+        assert_eq!((view.sequence(), view.status()), (0, &ProxyStatus::default()));
+        assert_eq!(pushes(&view), Some(2));
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::instance::{self, Instance};
 use super::release::Slot;
 use super::stray::Stray;
-use super::{Effect, HOLD, OnDisk, State, task};
+use super::{Effect, HOLD, OnDisk, State, boot, task};
 
 pub(super) fn adopt(
     state: &mut State,
@@ -24,6 +24,7 @@ pub(super) fn adopt(
     }
     state.adopted = true;
     state.hold = Some(now + HOLD);
+    boot::begin(state, now);
     for found in releases {
         state.releases.insert(found.release, Slot::on_disk(found.sealed));
     }
@@ -86,6 +87,6 @@ fn set_aside(state: &mut State, run: Held, effects: &mut Vec<Effect>) {
 /// Whether the first report still waits for what was adopted, or for the proxy, to say how it is.
 pub(super) fn holds_back(state: &State, now: Timestamp) -> bool {
     let unproven = state.instances.values().any(Instance::is_unproven);
-    let silent = state.site.proxy && state.proxy.is_none();
+    let silent = state.has_proxy && state.proxy.is_none();
     state.hold.is_some_and(|until| now < until) && (unproven || silent)
 }

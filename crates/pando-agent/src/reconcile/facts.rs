@@ -105,8 +105,8 @@ pub(super) fn of(state: &State) -> Facts {
         instances,
         tasks: state.tasks.iter().map(|(id, task)| (*id, task.state())).collect(),
         releases: release::statuses(state),
-        proxy: state.site.proxy.then(|| state.proxy.clone().unwrap_or_default()),
-        warnings: state.save_error.iter().cloned().collect(),
+        proxy: state.has_proxy.then(|| state.proxy.clone().unwrap_or_default()),
+        warnings: [&state.save_error, &state.entry_error].into_iter().flatten().cloned().collect(),
     }
 }
 

@@ -88,6 +88,10 @@ pub(super) fn failure(state: &State, key: &ReleaseKey) -> Option<String> {
 
 /// Orders what is assigned and not there; ends a `prepare` that is late.
 pub(super) fn ensure(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
+    if state.asking.is_some() {
+        // Nothing is under way yet, and what would be fetched may not be needed any more.
+        return;
+    }
     for release in state.ledger.assignment.releases.clone() {
         let key = key_of(&release);
         let busy = has_process(state, &key);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use pando_model::assignment::{AssignedInstance, AssignedRelease, AssignedTask, TaskKind};
+use pando_model::assignment::{AssignedInstance, AssignedRelease, AssignedTask, Assignment, TaskKind};
 use pando_model::id::ServerId;
 use pando_model::name::AppName;
 use pando_model::resources::Resources;
@@ -25,11 +25,19 @@ pub struct Site {
     pub address: IpAddr,
     /// Everything of an app runs as `pando-APP` (cut to 32 characters), rather than as the caller.
     pub users: bool,
-    /// A proxy runs here that the agent speaks with.
+    /// There may be a proxy here that the agent speaks with.
     pub proxy: bool,
+    /// It runs when the assignment says so, not always.
+    pub keeps_entry: bool,
 }
 
 impl Site {
+    /// Whether a proxy runs here, or is to, by this assignment.
+    #[must_use]
+    pub fn has_proxy(&self, assignment: &Assignment) -> bool {
+        self.proxy && (!self.keeps_entry || assignment.entry.is_some())
+    }
+
     /// Where a release lies when it is ready.
     #[must_use]
     pub fn directory(&self, (app, release): &ReleaseKey) -> PathBuf {

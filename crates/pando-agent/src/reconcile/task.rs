@@ -96,9 +96,10 @@ fn unheld(record: &TaskRecord) -> Run {
 fn move_on(state: &mut State, id: TaskId, now: Timestamp, effects: &mut Vec<Effect>) {
     let Some(task) = state.tasks.get(&id) else { return };
     let release = (task.spec.app.clone(), task.spec.release);
+    let may_start = state.asking.is_none() && release::is_ready(state, &release);
     let next = match &task.run {
-        Run::Waiting if release::is_ready(state, &release) => begin(state, id, now),
-        Run::Recording if state.ledger.tasks.contains_key(&id) && release::is_ready(state, &release) => {
+        Run::Waiting if may_start => begin(state, id, now),
+        Run::Recording if state.ledger.tasks.contains_key(&id) && may_start => {
             let run = state.site.task_run(key(id), &task.spec);
             effects.push(Effect::Start(Box::new(run)));
             Some(Run::Starting)

@@ -1,3 +1,4 @@
+mod boot;
 mod kit;
 mod life;
 mod prop;

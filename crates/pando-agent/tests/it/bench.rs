@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pando_agent::{Agent, Leader, Settings};
+use pando_agent::{Agent, EntryKeeper, Leader, Settings};
 use pando_api::auth::Bearer;
 use pando_model::app::{HealthCheck, HealthKind};
 use pando_model::assignment::{AssignedInstance, AssignedRelease, Assignment};
@@ -104,6 +104,7 @@ pub(crate) struct Bench {
     pub(crate) digest: Digest,
     pub(crate) address: SocketAddr,
     with_proxy: bool,
+    keeper: Option<Arc<dyn EntryKeeper>>,
     agent: Option<(Shutdown, JoinHandle<()>)>,
 }
 
@@ -122,12 +123,19 @@ impl Bench {
             digest,
             address: "127.0.0.1:0".parse().unwrap(),
             with_proxy: false,
+            keeper: None,
             agent: None,
         }
     }
 
     pub(crate) fn with_proxy(mut self) -> Self {
         self.with_proxy = true;
+        self
+    }
+
+    /// The proxy runs when the assignment says so.
+    pub(crate) fn with_keeper(mut self, keeper: Arc<dyn EntryKeeper>) -> Self {
+        self.keeper = Some(keeper);
         self
     }
 
@@ -149,12 +157,14 @@ impl Bench {
     pub(crate) fn settings(&self, listener: TcpListener) -> Settings {
         Settings {
             server: server(),
+            name: "main".parse().unwrap(),
             state_dir: self.directory.path().to_owned(),
             control_url: self.control.url(),
             control_token: Bearer::new(control::TOKEN).unwrap(),
             listener,
             token: Bearer::new(TOKEN).unwrap(),
             proxy_socket: self.with_proxy.then(|| self.directory.path().join("proxy.sock")),
+            entry_keeper: self.keeper.clone(),
             users: false,
             address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77)),
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },

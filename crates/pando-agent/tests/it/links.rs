@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::bench::{Bench, instance_id, is, listening, run, until};
 
 /// A table with one endpoint, which is instance 1.
-fn table(revision: u64) -> Table {
+pub(crate) fn table(revision: u64) -> Table {
     let endpoint = Endpoint {
         id: EndpointId(Uuid::from_u128(1)),
         address: "127.0.0.1:18001".parse().unwrap(),
@@ -30,7 +30,7 @@ fn table(revision: u64) -> Table {
     }
 }
 
-fn acknowledged(revision: u64) -> impl Fn(&pando_model::AgentReport) -> bool {
+pub(crate) fn acknowledged(revision: u64) -> impl Fn(&pando_model::AgentReport) -> bool {
     move |report| {
         let proxy = report.proxy.as_ref();
         proxy.is_some_and(|proxy| proxy.alive && proxy.acknowledged == Some(Version::new(1, revision)))

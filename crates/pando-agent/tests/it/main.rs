@@ -6,6 +6,7 @@ mod bench;
 mod checks;
 mod control;
 mod deploy;
+mod entry;
 mod links;
 mod machine;
 mod proxy;

@@ -27,7 +27,8 @@ struct Shared {
     stats: watch::Sender<ProxyStats>,
     /// What it answers tables of this revision.
     refusals: Mutex<BTreeMap<u64, (StatusCode, &'static str)>>,
-    pushed: watch::Sender<Vec<TableVersion>>,
+    /// Which versions, and what was near by them.
+    pushed: watch::Sender<Vec<(TableVersion, Option<String>)>>,
     server: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -92,7 +93,12 @@ impl Proxy {
     }
 
     pub(crate) fn pushed(&self) -> Vec<u64> {
-        self.shared.pushed.borrow().iter().map(|version| version.revision).collect()
+        self.shared.pushed.borrow().iter().map(|(version, _)| version.revision).collect()
+    }
+
+    /// What was near by the tables that were pushed.
+    pub(crate) fn localities(&self) -> Vec<Option<String>> {
+        self.shared.pushed.borrow().iter().map(|(_, locality)| locality.clone()).collect()
     }
 
     pub(crate) async fn until_pushed(&self, count: usize) {
@@ -103,7 +109,7 @@ impl Proxy {
 }
 
 async fn table(State(proxy): State<Proxy>, Json(table): Json<Table>) -> Response {
-    proxy.shared.pushed.send_modify(|pushed| pushed.push(table.version));
+    proxy.shared.pushed.send_modify(|pushed| pushed.push((table.version, table.locality.clone())));
     let refusal = proxy.shared.refusals.lock().unwrap().get(&table.version.revision).copied();
     if let Some((status, body)) = refusal {
         return (status, body).into_response();

@@ -115,12 +115,14 @@ pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> 
     let leader = Leader { program: own_program()?, args: vec!["shim".into(), "lead".into()] };
     let settings = Settings {
         server: server.id,
+        name: server.name.clone(),
         state_dir: layout.root().to_owned(),
         control_url: url,
         control_token: token.clone(),
         listener: tokio::net::TcpListener::from_std(listener)?,
         token,
         proxy_socket: Some(layout.proxy_socket()),
+        entry_keeper: None,
         users: rustix::process::geteuid().is_root() && !dev,
         address: server.private_address,
         leader,

@@ -28,6 +28,7 @@ pub(super) fn site() -> Site {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         users: false,
         proxy: false,
+        keeps_entry: false,
     }
 }
 
@@ -142,13 +143,15 @@ pub(super) struct Agent {
     pub(super) now: Timestamp,
     /// Saves succeed at once unless this is false.
     pub(super) disk: bool,
+    /// The control plane answers a start at once, with nothing newer, unless this is false.
+    pub(super) control: bool,
 }
 
 impl Agent {
     /// Started with this ledger, nothing adopted yet.
     pub(super) fn with(ledger: Ledger) -> Self {
         let state = State::new(site(), ledger, 1);
-        Self { state, now: Timestamp::from_millis(1_000_000), disk: true }
+        Self { state, now: Timestamp::from_millis(1_000_000), disk: true, control: true }
     }
 
     /// A new one that found nothing.
@@ -181,12 +184,14 @@ impl Agent {
     /// Everything that follows from an event, its saves (when the disk works) included; reports and wake-ups left out.
     pub(super) fn on(&mut self, event: Event) -> Vec<Effect> {
         let mut all = Vec::new();
-        let mut events = vec![event];
+        let started = matches!(event, Event::Adopted { .. });
+        let mut events = Vec::from_iter((started && self.control).then_some(Event::TargetHeard));
+        events.push(event);
         while let Some(event) = events.pop() {
             for effect in step(&mut self.state, event, self.now) {
                 match effect {
                     Effect::SaveLedger(_) if self.disk => events.push(Event::LedgerSaved),
-                    Effect::Report(_) | Effect::WakeAt(_) | Effect::InForce(_) => {}
+                    Effect::Report(_) | Effect::WakeAt(_) | Effect::InForce(_) | Effect::Entry(_) => {}
                     other => all.push(other),
                 }
             }

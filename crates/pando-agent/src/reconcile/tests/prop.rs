@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pando_model::assignment::Assignment;
+use pando_model::assignment::{Assignment, Entry};
 use pando_model::id::{InstanceId, TaskId, Version};
 use pando_model::observed::{FailureReason, InstanceState};
 use pando_model::time::{Millis, Timestamp};
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::kit::*;
 use crate::ledger::Ledger;
-use crate::reconcile::{Effect, Event, OnDisk, ReleaseKey, State, step};
+use crate::reconcile::{ASK_FOR, Effect, Event, OnDisk, ReleaseKey, State, step};
 
 /// A machine: what is on its disk, what runs on it, and what its agent has asked for and not yet got.
 struct World {
@@ -28,6 +28,11 @@ struct World {
     task_starts: BTreeMap<TaskId, u32>,
     forgotten: BTreeSet<RunKey>,
     highest: Version,
+    booted_at: Timestamp,
+    /// The newest assignment that this run of the agent knows to exist, once it was told what is newest.
+    heard: Option<Version>,
+    /// And that was in force once: from then on everything is as usual.
+    sure: bool,
 }
 
 impl World {
@@ -46,6 +51,9 @@ impl World {
             task_starts: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             highest: Version::default(),
+            booted_at: Timestamp::from_millis(0),
+            heard: None,
+            sure: false,
         };
         world.boot();
         world
@@ -53,6 +61,8 @@ impl World {
 
     fn boot(&mut self) {
         self.seed += 1;
+        self.booted_at = self.now;
+        (self.heard, self.sure) = (None, false);
         // What a crash leaves is what was written out, read again.
         let text = serde_json::to_string(&self.disk).unwrap();
         self.state = State::new(site(), serde_json::from_str(&text).unwrap(), self.seed);
@@ -66,6 +76,7 @@ impl World {
     }
 
     fn feed(&mut self, event: Event) {
+        self.sure |= self.heard.is_some_and(|newest| newest <= self.disk.assignment.version);
         for effect in step(&mut self.state, event, self.now) {
             match effect {
                 Effect::SaveLedger(ledger) => {
@@ -79,9 +90,23 @@ impl World {
                     self.highest = facts.assignment;
                 }
                 Effect::StartCheck(_) | Effect::StopCheck(_) | Effect::WakeAt(_) | Effect::InForce(_) => {}
+                Effect::Entry(entry) => {
+                    self.check_asked("the entry point");
+                    assert_eq!(entry, self.disk.assignment.entry);
+                }
+                Effect::Start(spec) => {
+                    self.check_asked(&spec.name);
+                    self.ask(Effect::Start(spec));
+                }
                 asked => self.ask(asked),
             }
         }
+    }
+
+    /// Nothing comes from a ledger that may be old, unless nobody answered in time.
+    fn check_asked(&self, what: &str) {
+        let waits = self.now < self.booted_at + ASK_FOR;
+        assert!(!waits || self.sure, "{what} came from the ledger before the newest target was in force");
     }
 
     fn ask(&mut self, effect: Effect) {
@@ -260,7 +285,23 @@ impl World {
                 wanted.tasks.insert(task_id(u128::from(50 + n)), task(n + 1));
             }
         }
-        self.feed(Event::Assignment(wanted));
+        if bits >> 5 & 1 == 1 {
+            wanted.entry = Some(Entry { prefer_local: bits >> 4 & 1 == 1 });
+        }
+        self.tell(wanted);
+    }
+
+    /// The control plane answers, with an assignment.
+    fn tell(&mut self, assignment: Assignment) {
+        let known = self.heard.unwrap_or(self.disk.assignment.version);
+        self.heard = Some(known.max(assignment.version));
+        self.feed(Event::Assignment(assignment));
+    }
+
+    /// The control plane answers that there is nothing newer.
+    fn hear(&mut self) {
+        self.heard.get_or_insert(self.disk.assignment.version);
+        self.feed(Event::TargetHeard);
     }
 
     /// Everything works from now on: the server comes to match its assignment.
@@ -269,7 +310,7 @@ impl World {
         self.revision += 1;
         let mut last = self.disk.assignment.clone();
         last.version = Version::new(2, self.revision);
-        self.feed(Event::Assignment(last));
+        self.tell(last);
         for _ in 0..2000 {
             self.save(true);
             while !self.asked.is_empty() {
@@ -346,6 +387,7 @@ fn play(history: &[(u8, u16)]) {
                 world.feed(Event::Tick);
             }
             13 => world.feed(Event::CheckPassed(run(how as u128 % 6 + 1, 0))),
+            14 if how % 2 == 0 => world.hear(),
             14 => {
                 let key = run(how as u128 % 6 + 1, 0);
                 world.feed(Event::CheckFailed { key, answer: "no".to_owned() });
