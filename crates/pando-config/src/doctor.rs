@@ -3,74 +3,43 @@
 //! Only what the file gives evidence of: each finding points at it and says
 //! what to do instead. None of them forbids anything.
 
+mod command;
+mod variable;
+
 use pando_model::app::ReplicaCount;
-use pando_model::{AppSpec, HealthKind, ProcessSpec};
+use pando_model::{AppSpec, HealthKind, ProcessName, ProcessSpec};
 
 use crate::diagnostic::{Problems, Sink, quoted};
-use crate::raw::{EnvList, Settings};
+use crate::raw::Settings;
 use crate::source::Span;
 
 pub(crate) fn examine(settings: &Settings, spec: &AppSpec, mut sink: Sink) -> Problems {
-    environment(settings, spec, &mut sink);
+    variable::environment(settings, spec, &mut sink);
+    services(settings, &mut sink);
     volumes(settings, &mut sink);
     processes(settings, spec, &mut sink);
     sink.into_problems()
 }
 
-fn environment(settings: &Settings, spec: &AppSpec, sink: &mut Sink) {
-    let processes =
-        settings.processes.value().map(|processes| processes.entries.as_slice()).unwrap_or_default();
-    let own = processes.iter().map(|(_, process)| &process.value.env);
-    for list in std::iter::once(&settings.env).chain(own) {
-        for entry in list.value().map(EnvList::entries).unwrap_or_default() {
-            let (Some(name), Some(value)) = (entry.value.name.get(), entry.value.value.value()) else {
-                continue;
-            };
-            variable(name.span, &name.value.0, &value.0, spec, sink);
+fn services(settings: &Settings, sink: &mut Sink) {
+    for (name, service) in
+        settings.services.value().map(|services| services.entries.as_slice()).unwrap_or_default()
+    {
+        let Some(url) = service.value.url.get() else { continue };
+        let text = url.value.0.value.value().map(|text| text.0.to_ascii_lowercase()).unwrap_or_default();
+        if let Some(host) = own_machine(&text) {
+            let reason = format!(
+                "the URL of `{}` names {}, which is another machine on each server",
+                name.value,
+                quoted(host)
+            );
+            sink.warn(
+                url.span,
+                reason,
+                "write `{host}` there: it becomes the private address of the server that runs it",
+            );
         }
     }
-}
-
-/// Points at the name: the value may hold a password.
-fn variable(span: Span, name: &str, value: &str, spec: &AppSpec, sink: &mut Sink) {
-    let lower = value.to_ascii_lowercase();
-    if is_file_database(&lower) {
-        let reason = format!("`{name}` is a database in a file, which only one server has");
-        return sink.warn(
-            span,
-            reason,
-            "use a database server that every server reaches, such as PostgreSQL",
-        );
-    }
-    if let Some(host) = own_machine(&lower) {
-        let reason = format!("`{name}` names {}, which is another machine on each server", quoted(host));
-        let hint = if is_session_or_cache(name) {
-            "use the private address of one server for all, or sessions and caches differ from server to server"
-        } else {
-            "use the private address of the server that runs it"
-        };
-        return sink.warn(span, reason, hint);
-    }
-    if keeps_files(name, &lower) {
-        let reason = format!("`{name}` keeps files on the disk of one server");
-        return sink.warn(span, reason, "keep uploads in object storage, such as S3");
-    }
-    if keeps_sessions(name, &lower) && spec.processes.values().any(may_be_several) {
-        let reason = format!("`{name}` keeps sessions on one server: on another, visitors are signed out");
-        sink.warn(span, reason, "keep sessions in a database, in Redis or in cookies");
-    }
-}
-
-fn is_file_database(value: &str) -> bool {
-    let path = value.split(['?', '#']).next().unwrap_or(value);
-    value.starts_with("sqlite:")
-        || value.starts_with("sqlite3:")
-        || value.starts_with("file:")
-        || [".sqlite", ".sqlite3", ".db"]
-            .iter()
-            .any(|end| path.ends_with(end) && !path.contains(char::is_whitespace))
-        || value == "sqlite"
-        || value == "sqlite3"
 }
 
 /// The part of `value` that means "this machine": as the host of a URL or an address, or alone.
@@ -95,26 +64,10 @@ fn own_machine(value: &str) -> Option<&str> {
     found.or_else(keyword).copied()
 }
 
-fn is_session_or_cache(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    ["REDIS", "CACHE", "SESSION", "MEMCACHE"].iter().any(|word| name.contains(word))
-}
-
-fn keeps_files(name: &str, value: &str) -> bool {
-    let disk =
-        matches!(name, "FILESYSTEM_DISK" | "FILESYSTEM_DRIVER" | "ACTIVE_STORAGE_SERVICE" | "STORAGE_DRIVER");
-    disk && matches!(value, "local" | "public" | "disk" | "file" | "filesystem")
-}
-
-fn keeps_sessions(name: &str, value: &str) -> bool {
-    let store = matches!(name, "SESSION_DRIVER" | "SESSION_STORE" | "CACHE_DRIVER" | "CACHE_STORE");
-    store && matches!(value, "file" | "memory" | "array" | "local")
-}
-
 fn volumes(settings: &Settings, sink: &mut Sink) {
     for volume in settings.volumes.value().map(|list| list.0.as_slice()).unwrap_or_default() {
         let reason = format!("the volume {} is another one on each server", quoted(&volume.value.0.source));
-        let hint = "keep what it holds in object storage or a database, or tie its process to one server with `replicas: 1`";
+        let hint = "keep what it holds in object storage or a database, or tie its process to one server with `servers: [NAME]`";
         sink.warn(volume.span, reason, hint);
     }
 }
@@ -138,12 +91,25 @@ fn processes(settings: &Settings, spec: &AppSpec, sink: &mut Sink) {
             );
         }
         if routed.contains(name) {
-            traffic(settings, name.as_str(), process, span, sink);
+            traffic(settings, name, process, span, sink);
         }
     }
 }
 
-fn traffic(settings: &Settings, name: &str, process: &ProcessSpec, span: Span, sink: &mut Sink) {
+fn traffic(settings: &Settings, name: &ProcessName, process: &ProcessSpec, span: Span, sink: &mut Sink) {
+    let given = settings.processes.value().map(|processes| processes.entries.as_slice()).unwrap_or_default();
+    let own = given.iter().find(|(given, _)| given.value == *name).map(|(_, process)| &process.value);
+    if let Some(host) = process.command.as_deref().and_then(command::listens_on) {
+        let span = own.and_then(|own| own.command.get()).map_or(span, |command| command.span);
+        let reason = format!("`{name}` listens on {}, where no other server reaches it", quoted(host));
+        let hint = "let it listen on 0.0.0.0; who may reach it is for the firewall to say";
+        sink.warn(span, reason, hint);
+    }
+    if process.servers.len() == 1 {
+        let key = own.and_then(|own| own.servers.key()).or(settings.servers.key());
+        let reason = format!("`{name}` may run on one server only: while that is away, nothing answers");
+        sink.warn(key.unwrap_or(span), reason, "name a second one, or leave `servers` out");
+    }
     if process.health.kind == HealthKind::None {
         let span = settings.health.key().unwrap_or(span);
         let reason = format!("without a health check, `{name}` gets requests before it can serve them");

@@ -8,14 +8,15 @@ mod counts;
 mod env;
 mod health;
 mod normal;
+mod placement;
 mod process;
 mod release;
 mod run;
+mod services;
 mod surroundings;
 mod traffic;
 mod unsupported;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use pando_model::AppSpec;
@@ -50,7 +51,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
     let strategy = release::strategy(settings, sink);
     let volumes = run::volumes(settings, sink);
     release::check_schedules(settings, sink);
-    release::check_services(settings, sink);
+    let services = services::services(settings, sink);
     release::check_autoscale(settings, &drafts, sink);
     let balancing = traffic::algorithm(settings);
     let name = settings.name.value()?.clone();
@@ -70,7 +71,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
         balancing,
         env,
         volumes,
-        services: BTreeMap::new(),
+        services,
     };
     let source_dir = run::source_dir(settings, around);
     let unsupported = unsupported::find(settings, sink.sibling());

@@ -6,11 +6,12 @@
 mod app;
 mod env;
 mod operations;
+mod placement;
 mod process;
 mod root;
 
 pub(crate) use app::{Image, PullPolicy, Route, Settings, Strategy};
 pub(crate) use env::{EnvEntry, EnvList, From, SecretName as Secret};
-pub(crate) use operations::{Algorithm, Url};
+pub(crate) use operations::{Algorithm, Service, Url};
 pub(crate) use process::{Health, HealthType, Process, Resources};
 pub(crate) use root::Root;

@@ -30,7 +30,7 @@ const TABLE: &str = "
 
 const TARGETS: &str = "
 A target has the keys above, except `targets`, and each that it gives takes the place of the root's. `health`,
-`resources` and `load_balancing` are overridden key by key, variables, processes and services by name, other
+`resources` and `load_balancing` are overridden key by key, variables, processes and services by name, `labels` and other
 lists as a whole. Where keys exclude each other (`source`, `image` and `build`; `replicas` and `per_server`),
 the target's wins.
 

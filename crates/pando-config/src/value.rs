@@ -6,20 +6,24 @@ mod address;
 mod amount;
 mod duration;
 mod image;
+mod label;
 mod name;
 mod path;
 mod schedule;
 mod size;
+mod template;
 mod text;
 
 pub(crate) use address::{Host, ServerAddress};
 pub(crate) use amount::{Amount, Count, Decimal, Percent, Port};
 pub(crate) use duration::Duration;
 pub(crate) use image::{ImageReference, Tag};
+pub(crate) use label::{LabelKey, LabelValue};
 pub(crate) use name::{EnvName, Label, to_label};
 pub(crate) use path::{UrlPath, Volume};
 pub(crate) use schedule::{Cron, TimeZone};
 pub(crate) use size::{Cpu, Memory};
+pub(crate) use template::UrlTemplate;
 pub(crate) use text::{Command, EnvText, Flag, Text};
 
 #[cfg(test)]

@@ -42,7 +42,11 @@ fn what_only_one_server_has_is_found_in_variables() {
         ("REDIS_HOST", "localhost", "names `localhost`"),
         ("MEMCACHED_SERVERS", "localhost:11211", "names `localhost`"),
         ("FILESYSTEM_DISK", "local", "keeps files"),
+        ("UPLOADS_DIR", "/var/lib/app/uploads", "keeps files"),
+        ("MEDIA_ROOT", "./media", "keeps files"),
+        ("DEFAULT_FILE_STORAGE", "django.core.files.storage.FileSystemStorage", "keeps files"),
         ("SESSION_DRIVER", "file", "keeps sessions"),
+        ("CACHE_STORE", "memory_store", "keeps sessions"),
     ] {
         let message = about_variable(name, value).unwrap_or_else(|| panic!("{name}={value}"));
         assert!(message.contains(found), "{name}={value}: {message}");
@@ -53,11 +57,47 @@ fn what_only_one_server_has_is_found_in_variables() {
         ("TEXT", "see localhost for more"),
         ("DB_HOST", "10.0.0.5"),
         ("FILESYSTEM_DISK", "s3"),
+        ("UPLOADS_DIR", "s3://uploads"),
+        ("MEDIA_PREFIX_PATH", "media"),
         ("SESSION_DRIVER", "redis"),
         ("EMPTY", ""),
     ] {
         assert_eq!(about_variable(name, value), None, "{name}={value}");
     }
+}
+
+#[test]
+fn an_address_of_this_machine_is_better_declared_as_a_service() {
+    for (name, value, hint) in [
+        (
+            "DATABASE_URL",
+            "postgres://app:s3cret@localhost:5432/app",
+            "`services: {db: {type: postgres, managed: false, url: \"postgres://…{host}:{port}…\"}}`, and here `from: {service: db}`",
+        ),
+        ("REDIS_HOST", "127.0.0.1", "`services: {cache: {type: redis, managed: false}}`"),
+        ("MEMCACHED_SERVERS", "localhost:11211", "{cache: {type: memcached,"),
+        ("MYSQL_HOST", "localhost", "{db: {type: mysql,"),
+        ("PGHOST", "localhost", "{db: {type: postgres,"),
+        ("SMTP_HOST", "localhost", "use the private address of the server that runs it"),
+    ] {
+        let text = format!("name: a\nimage: org/a:1\nenv: [{{name: {name}, value: \"{value}\"}}]\n");
+        let files = MemoryFiles::default().with("pando.yaml", text);
+        let loaded = load(Path::new("pando.yaml"), None, &files).unwrap();
+        let told: Vec<_> = loaded.targets[0].advice.iter().filter_map(|one| one.hint.clone()).collect();
+        assert!(told.len() == 1 && told[0].contains(hint) && !told[0].contains("s3cret"), "{name}: {told:?}");
+    }
+}
+
+#[test]
+fn services_follow_their_server() {
+    let url =
+        |url: &str| advice(&format!("services: {{db: {{type: postgres, managed: false, url: \"{url}\"}}}}"));
+    let found = url("postgres://app:s3cret@localhost:5432/app");
+    assert_eq!(
+        found,
+        [(3, "the URL of `db` names `localhost`, which is another machine on each server".to_owned())]
+    );
+    assert_eq!(url("postgres://app@{host}:{port}/app"), []);
 }
 
 #[test]
@@ -81,6 +121,14 @@ fn processes_that_would_run_twice_or_not_at_all() {
     one("processes:\n  web: {}\n  jobs: {command: celery -A app beat}", 5, "runs once on each server");
     one("replicas: 1", 3, "has one replica");
     one("health: {type: none}", 3, "without a health check");
+    one("servers: [app-1]", 3, "may run on one server only");
+    one(
+        "processes:\n  web:\n    servers: [app-1]\n  worker: {servers: [app-1]}",
+        5,
+        "`web` may run on one server",
+    );
+    one("processes:\n  web:\n    command: bin/web --host 127.0.0.1", 5, "listens on `127.0.0.1`");
+    assert_eq!(advice("servers: [app-1, app-2]"), []);
     one("volumes: [\"uploads:/app/uploads\"]", 3, "another one on each server");
     assert_eq!(advice("processes: {web: {}, clock: {replicas: 1}}"), [], "one in all is one");
 }

@@ -81,7 +81,7 @@ fn databases<'a>(services: &[(&'a str, &Node)], draft: &mut Draft) -> Vec<Databa
         }
         draft.note(format!(
             "`services.{name}`: its data is not moved, and this version of Pando runs no services yet; until then, run it \
-             yourself and give its URL in `env`"
+             yourself and add `managed: false` and its `url`"
         ));
         let version = image_of(service).and_then(known::service_version);
         found.push(Database { name, kind, version, compose_name });

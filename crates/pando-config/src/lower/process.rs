@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pando_model::{ProcessName, ProcessSpec, Resources, RoleName};
 
-use super::{Surroundings, counts, env, health};
+use super::{Surroundings, counts, env, health, placement};
 use crate::decode::{At, Field};
 use crate::diagnostic::Sink;
 use crate::raw::{self, Settings};
@@ -25,6 +25,8 @@ pub(crate) struct Draft {
     pub(crate) routed: bool,
     /// Whether the root's keys that are for processes with requests are for it.
     pub(crate) described_by_root: bool,
+    /// The file has no other process.
+    pub(crate) alone: bool,
 }
 
 /// Whether `drafts` are all the processes that the file means, so that a name which is not theirs is wrong.
@@ -40,10 +42,10 @@ pub(super) fn drafts(settings: &Settings, around: &Surroundings<'_>, sink: &mut 
         return Vec::new();
     }
     let in_routes = routed_names(settings);
-    let only_one = named.len() == 1;
+    let alone = named.len() == 1;
     let draft = |(name, span, process): (ProcessName, Span, raw::Process)| {
         let routed = name.as_str() == "web" || in_routes.contains(&name);
-        Draft { name, span, process, routed, described_by_root: routed || only_one }
+        Draft { name, span, process, routed, described_by_root: routed || alone, alone }
     };
     named.into_iter().map(draft).collect()
 }
@@ -101,6 +103,7 @@ pub(super) fn processes(
     sink: &mut Sink,
 ) -> BTreeMap<ProcessName, ProcessSpec> {
     counts::check_root(settings, drafts, plain, sink);
+    placement::check_root(settings, drafts, sink);
     drafts.iter().map(|draft| (draft.name.clone(), process(settings, draft, plain, sink))).collect()
 }
 
@@ -121,8 +124,8 @@ fn process(settings: &Settings, draft: &Draft, plain: bool, sink: &mut Sink) -> 
         resources: resources(settings, own),
         singleton: own.singleton.value().is_some_and(|flag| flag.0),
         env: env::variables(&own.env, settings, sink),
-        servers: BTreeSet::new(),
-        labels: BTreeMap::new(),
+        servers: placement::servers(settings, draft),
+        labels: placement::labels(settings, draft),
     }
 }
 

@@ -1,11 +1,10 @@
-//! How a release replaces another, and what surrounds it: schedules, services, scaling.
+//! How a release replaces another, and what surrounds it: schedules and scaling.
 
 use std::collections::BTreeSet;
 
 use pando_model::app::{Amount, Strategy};
 
 use super::{Draft, Surroundings, process, traffic};
-use crate::decode::Field;
 use crate::diagnostic::Sink;
 use crate::raw::{self, Settings};
 
@@ -55,40 +54,6 @@ pub(super) fn check_schedules(settings: &Settings, sink: &mut Sink) {
         if !names.insert(&name.value) {
             sink.error(name.span, format!("the schedule `{}` is given twice", name.value.0));
         }
-    }
-}
-
-pub(super) fn check_services(settings: &Settings, sink: &mut Sink) {
-    for (name, service) in
-        settings.services.value().map(|services| services.entries.as_slice()).unwrap_or_default()
-    {
-        let (service, own) = (&service.value, &name.value);
-        let managed = service.managed.value().is_none_or(|flag| flag.0);
-        for (key, word) in [(service.port.key(), "port"), (service.url.key(), "url")] {
-            if let Some(key) = key.filter(|_| managed && !matches!(service.managed, Field::Wrong(_))) {
-                let hint = format!("if you run `{own}` yourself, add `managed: false`");
-                sink.error_hint(key, format!("`{word}` is for a service that you run yourself"), hint);
-            }
-        }
-        if !managed && service.port.is_absent() && service.url.is_absent() {
-            let hint = "give its `port`, or its `url` (from a secret)";
-            sink.error_hint(name.span, format!("`{own}` is run by you, but where is not said"), hint);
-        }
-        if let Some(url) = service.url.get() {
-            check_url(&url.value.0, url.span, sink);
-        }
-    }
-}
-
-fn check_url(url: &raw::Url, span: crate::source::Span, sink: &mut Sink) {
-    match (url.value.key(), url.from.key()) {
-        (Some(_), Some(from)) => sink.error(from, "a URL has either a `value` or `from`"),
-        (None, None) => sink.error_hint(span, "this is no URL", "write `{from: {secret: NAME}}`"),
-        _ => {}
-    }
-    let service = url.from.value().and_then(|from| from.service.key());
-    if let Some(service) = service {
-        sink.error_hint(service, "a service's URL can't come from a service", "write `{secret: NAME}`");
     }
 }
 

@@ -3,14 +3,15 @@
 //! An error means that a deploy would silently do something else than asked; a
 //! warning, that something is merely not used.
 
+use super::services;
 use crate::decode::Field;
 use crate::diagnostic::{Problems, Sink};
 use crate::raw::{self, EnvList, Settings};
 use crate::source::Span;
 
 /// The keys and values that it is about, for the reference.
-pub(crate) const NOT_YET: &str = "`image`, `build`, `volumes`, `services`, `schedules`, `autoscale`, `env[].from`, \
-     `load_balancing.sticky`, algorithms other than `round_robin` and `least_connections`, and the strategies \
+pub(crate) const NOT_YET: &str = "`image`, `build`, `volumes`, services that Pando is to run (`managed: true`), `schedules`, `autoscale`, values from a \
+     secret (`env[].from.secret`, `services.NAME.url.from`), `load_balancing.sticky`, algorithms other than `round_robin` and `least_connections`, and the strategies \
      `blue_green` and `canary`";
 
 pub(super) fn find(settings: &Settings, mut sink: Sink) -> Problems {
@@ -63,12 +64,12 @@ fn surroundings(settings: &Settings, sink: &mut Sink) {
     for (name, service) in
         settings.services.value().map(|services| services.entries.as_slice()).unwrap_or_default()
     {
-        if service.value.managed.value().is_none_or(|flag| flag.0) {
-            let hint = "run it yourself, and give its URL in `env`";
+        if services::is_managed(&service.value) {
+            let hint = "run it yourself on a server with its role, and add `managed: false`";
             not_yet(name.span, "run services", hint, sink);
-        } else {
-            let reason = "this version does not use services that you run yet";
-            sink.warn(name.span, reason, "give the URL in `env` where the app needs it");
+        } else if let Some(key) = service.value.url.value().and_then(|url| url.0.from.key()) {
+            let hint = "write the URL itself, with `{host}` and `{port}` for where the service is";
+            not_yet(key, "take URLs from secrets", hint, sink);
         }
     }
     let any = settings.schedules.value().is_some_and(|list| !list.0.is_empty());
@@ -83,9 +84,10 @@ fn surroundings(settings: &Settings, sink: &mut Sink) {
 
 fn variables(list: &Field<EnvList>, sink: &mut Sink) {
     for entry in list.value().map(EnvList::entries).unwrap_or_default() {
-        if let Some(key) = entry.value.from.key() {
+        let secret = entry.value.from.value().and_then(|from| from.secret.key());
+        if let Some(key) = secret {
             let hint = "give it a `value`, or let the app read it from a file on its server";
-            not_yet(key, "take values from secrets and services", hint, sink);
+            not_yet(key, "take values from secrets", hint, sink);
         }
     }
 }

@@ -4,6 +4,7 @@ use pando_model::{AppName, ProcessName, ServiceName};
 
 use super::env::{EnvList, From};
 use super::operations::{Autoscale, LoadBalancing, Schedule, Service};
+use super::placement::{Labels, Servers};
 use super::process::{Health, Process, Resources};
 use crate::decode::{At, Field, List, Named, OrRecord, Shorthand, choice, record};
 use crate::value::{
@@ -54,6 +55,10 @@ record! {
         replicas: Count<0, 1000>;
         /// How many replicas they have on each server with their role. Without `replicas`: 1.
         per_server: Count<0, 100> [default "1"];
+        /// Where the file has one process: of the servers with its role, these alone, by name. Without it: all of them.
+        servers: Servers;
+        /// Where the file has one process: of the servers with its role, those alone that have all of these labels.
+        labels: Labels;
         /// How a new release takes the place of the old one.
         deployment_strategy: Strategy [default "rolling"];
         /// With `rolling`: how far below the wanted count the ready replicas may go, as a count or a percentage.

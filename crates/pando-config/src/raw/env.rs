@@ -27,7 +27,7 @@ record! {
     From = "a source of a value" {
         /// The name of a secret in the cluster's store.
         secret: SecretName;
-        /// The name of one of `services`; the value is its URL.
+        /// The name of one of `services`; the value is its URL, or else the private address of its server.
         service: ServiceName;
     }
 }

@@ -4,7 +4,9 @@ use pando_model::RoleName;
 
 use super::env::From;
 use crate::decode::{At, Field, OrRecord, Shorthand, choice, record};
-use crate::value::{Command, Count, Cron, Decimal, Duration, Flag, Label, Percent, Port, Text, TimeZone};
+use crate::value::{
+    Command, Count, Cron, Decimal, Duration, Flag, Label, Percent, Port, Text, TimeZone, UrlTemplate,
+};
 
 choice! {
     /// What a service is.
@@ -14,6 +16,27 @@ choice! {
         Redis = "redis",
         Memcached = "memcached",
         S3 = "s3",
+    }
+}
+
+impl ServiceType {
+    /// Where such a service listens unless told otherwise.
+    pub(crate) fn usual_port(self) -> u16 {
+        match self {
+            Self::Postgres => 5432,
+            Self::Mysql => 3306,
+            Self::Redis => 6379,
+            Self::Memcached => 11211,
+            // As MinIO does.
+            Self::S3 => 9000,
+        }
+    }
+
+    pub(crate) fn usual_role(self) -> &'static str {
+        match self {
+            Self::Redis | Self::Memcached => "cache",
+            Self::Postgres | Self::Mysql | Self::S3 => "db",
+        }
     }
 }
 
@@ -28,9 +51,11 @@ record! {
         role: RoleName;
         /// Whether Pando runs it; otherwise you do.
         managed: Flag [default "true"];
-        /// Of a service that you run: the port that it listens on, on the server with its role.
+        /// Of a service that you run: the port that it listens on, on the server with its role. Without it:
+        /// 5432 for postgres, 3306 for mysql, 6379 for redis, 11211 for memcached, 9000 for s3.
         port: Port;
-        /// Of a service that you run: its URL, as text or `{from: {secret: NAME}}`.
+        /// Of a service that you run: its URL, in which `{host}` and `{port}` stand for where it is, or
+        /// `{from: {secret: NAME}}`. Without it, what is known of it is the private address of its server.
         url: OrRecord<Url>;
     }
 }
@@ -38,17 +63,17 @@ record! {
 record! {
     /// A URL, given or from a secret.
     Url = "a URL or where it comes from" {
-        /// The URL.
-        value: Text;
+        /// The URL, in which `{host}` and `{port}` stand for where the service is.
+        value: UrlTemplate;
         /// Where it comes from.
         from: From;
     }
 }
 
 impl Shorthand for Url {
-    type Short = Text;
+    type Short = UrlTemplate;
 
-    fn from_short(short: At<Text>) -> Self {
+    fn from_short(short: At<UrlTemplate>) -> Self {
         Self { value: Field::Given(short), ..Self::default() }
     }
 }

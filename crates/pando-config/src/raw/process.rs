@@ -3,6 +3,7 @@
 use pando_model::RoleName;
 
 use super::env::EnvList;
+use super::placement::{Labels, Servers};
 use crate::decode::{Field, choice, record};
 use crate::value::{Command, Count, Cpu, Duration, Flag, Memory, Port, UrlPath};
 
@@ -18,6 +19,10 @@ record! {
         replicas: Count<0, 1000>;
         /// How many replicas on each server with the role.
         per_server: Count<0, 100> [default "1"];
+        /// Of the servers with the role, these alone, by name. Without it: all of them.
+        servers: Servers;
+        /// Of the servers with the role, those alone that have all of these labels.
+        labels: Labels;
         /// The port that it listens on in its container.
         port: Port;
         /// Shorthand for `health: {type: http, path: …}`.
@@ -48,6 +53,9 @@ fn misplaced(key: &str) -> Option<String> {
         "environment" => "did you mean `env`?",
         "healthcheck" | "health_check" => "did you mean `health`?",
         "cpu" | "memory" => "this belongs below `resources`",
+        "host" | "hosts" | "node" | "nodes" | "placement" => {
+            "did you mean `servers` (by name) or `labels` (`disk: ssd`)?"
+        }
         "domains" | "routes" | "volumes" | "deployment_strategy" | "min_ready_seconds" | "load_balancing" => {
             "this is a key of the whole app: write it at the root of the file"
         }

@@ -12,7 +12,7 @@ use crate::value::Label;
 
 const TARGETS: &str = "targets";
 const ABOUT_TARGETS: &str = "By name: clusters that the app is deployed to, each with the keys of this file that it overrides, key by key. \
-     Variables, processes and services are overridden by name, other lists as a whole.";
+     Variables, processes and services are overridden by name, `labels` and other lists as a whole.";
 
 /// The file.
 #[derive(Debug, Clone, Default)]

@@ -260,12 +260,22 @@ impl<'a> Builder<'a> {
             info if info.contains("mapping values are not allowed") => {
                 Some("is the indentation as on the line above? A value with `: ` in it needs quotes")
             }
+            info if info.contains("while parsing a flow") && self.joins_a_brace(at) => {
+                Some("within `{…}` and `[…]`, text with `{`, `}`, `[` or `]` in it needs quotes")
+            }
             info if info.contains("simple key expect") || info.contains("could not find expected ':'") => {
                 Some("a key is followed by `: ` and its value")
             }
             _ => None,
         };
         malformed(Format::Yaml, Span::new(at, at + 1), error.info(), hint, self.sink);
+    }
+
+    /// Whether a bracket there follows on text, as in `user@{host}`.
+    fn joins_a_brace(&self, at: usize) -> bool {
+        let (before, after) = self.file.text().split_at(at);
+        let follows = before.chars().next_back().is_some_and(|c| !c.is_whitespace() && !",[{".contains(c));
+        follows && after.starts_with(['{', '}', '[', ']'])
     }
 
     fn leading_tab(&self, line: usize) -> Option<Span> {

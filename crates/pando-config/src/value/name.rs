@@ -1,7 +1,7 @@
 //! Names: DNS labels, and names of environment variables.
 
 use pando_model::name::{NameError, check_label};
-use pando_model::{AppName, ProcessName, RoleName, ServiceName};
+use pando_model::{AppName, ProcessName, RoleName, ServerName, ServiceName};
 use serde_json::{Value as Json, json};
 
 use crate::decode::{Leaf, Wrong};
@@ -43,6 +43,7 @@ label! {
     AppName = "a name",
     ProcessName = "the name of a process",
     RoleName = "a role",
+    ServerName = "the name of a server",
     ServiceName = "the name of a service",
     Label = "a name",
 }

@@ -258,3 +258,50 @@ fn text_and_flags() {
     assert!(flag("true").unwrap().0 && !flag("false").unwrap().0);
     assert_eq!(flag("yes").unwrap_err().hint.as_deref(), Some("write `true`"));
 }
+
+#[test]
+fn urls_have_places_for_host_and_port_only() {
+    let long = format!("{}{{host}}", "x".repeat(1000));
+    check::<UrlTemplate, _>(
+        |url| url.0.len() > 5,
+        &[
+            ("postgres://app@{host}:{port}/app", Some(true)),
+            ("app@tcp({host}:{port})/app", Some(true)),
+            ("redis://cache.example.com", Some(true)),
+            (&long, Some(true)),
+            ("{host}", Some(true)),
+            ("", None),
+            (" ", None),
+            ("postgres://{hots}/app", None),
+            ("postgres://{}/app", None),
+            ("postgres://{host/app", None),
+            ("postgres://host}/app", None),
+            ("postgres://{{host}}/app", None),
+            ("postgres://{HOST}/app", None),
+            ("a\0b", None),
+            ("5432", None),
+        ],
+    );
+}
+
+#[test]
+fn labels() {
+    let long = "a".repeat(63);
+    let longer = "a".repeat(64);
+    let cases = [
+        ("ssd", Some(true)),
+        ("eu-west.1_a", Some(true)),
+        (&long, Some(true)),
+        ("15", Some(true)),
+        ("true", Some(true)),
+        ("", None),
+        ("-a", None),
+        ("a-", None),
+        ("a b", None),
+        ("é", None),
+        ("a/b", None),
+        (&longer, None),
+    ];
+    check::<LabelValue, _>(|value| !value.0.is_empty(), &cases);
+    check::<LabelKey, _>(|key| !key.0.is_empty(), &cases);
+}

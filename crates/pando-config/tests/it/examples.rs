@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pando_config::{Loaded, MemoryFiles, load};
 use pando_model::app::{Algorithm, Amount, HealthKind, PullPolicy, ReplicaCount, RunSource, Strategy};
-use pando_model::{EnvValue, Millis, ProcessName};
+use pando_model::{EnvValue, Millis, ProcessName, ServiceName};
 
 use crate::{files_in, load_text};
 
@@ -84,6 +84,15 @@ fn every_key_is_known() {
     assert_eq!(worker.stop_timeout, Millis::from_secs(600));
     assert_eq!(worker.health.kind, HealthKind::None);
     assert_eq!(worker.role.as_str(), "worker");
+    let servers: Vec<&str> = worker.servers.iter().map(|name| name.as_str()).collect();
+    assert_eq!(servers, ["app-2", "main"]);
+    let labels: Vec<(&str, &str)> = worker.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    assert_eq!(labels, [("disk", "ssd"), ("zone", "1")]);
+    assert_eq!(spec.env["CACHE_URL"], EnvValue::Service("cache".parse().unwrap()));
+    let cache = &spec.services[&ServiceName::new("cache").unwrap()];
+    assert_eq!((cache.kind.as_str(), cache.role.as_str(), cache.port), ("redis", "main", 6380));
+    assert_eq!(cache.url.as_deref(), Some("redis://{host}:{port}/0"));
+    assert_eq!(spec.services.len(), 2, "what Pando would run is none of these");
     assert_eq!(spec.env["SECRET_KEY"], EnvValue::Secret("secret_key".into()));
     assert_eq!(spec.routes[0].path, "/api");
     insta::assert_snapshot!("what-this-version-does-not-do", production.unsupported.render(false));
@@ -205,4 +214,51 @@ fn problems_as_json_have_their_place() {
         "message": "expected a count from 0 to 1000, found `three`", "hint": "write `3`",
     }]);
     assert_eq!(json, expected);
+}
+
+#[test]
+fn services_that_people_run_have_the_usual_role_and_port() {
+    for (kind, role, port) in [
+        ("postgres", "db", 5432),
+        ("mysql", "db", 3306),
+        ("redis", "cache", 6379),
+        ("memcached", "cache", 11211),
+        ("s3", "db", 9000),
+    ] {
+        let text = format!(
+            "name: a\nsource: .\nprocesses: {{web: {{command: x}}}}\nenv: [{{name: A, from: {{service: it}}}}]\nservices: {{it: {{type: {kind}, managed: false}}}}\n"
+        );
+        let loaded = load_text("pando.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
+        let target = &loaded.targets[0];
+        assert!(loaded.warnings.is_empty() && target.unsupported.is_empty(), "{}", target.unsupported);
+        let service = &target.spec.services[&ServiceName::new("it").unwrap()];
+        let told = (service.kind.as_str(), service.role.as_str(), service.port, service.url.as_deref());
+        assert_eq!(told, (kind, role, port, None));
+    }
+}
+
+#[test]
+fn one_process_is_placed_by_the_root_and_a_target_overrides_it_whole() {
+    let text = "\
+name: a
+source: .
+processes: {web: {command: x}}
+servers: [app-1, app-2]
+labels: {disk: ssd}
+targets:
+  one: {}
+  two: {servers: [app-9], labels: {}}
+  three: {processes: {web: {labels: {zone: b}}}, labels: {}}
+";
+    let problems = load_text("pando.yaml", text).unwrap_err();
+    let told: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(told, ["`labels` has no effect: `web` has its own"], "a target's own words for one process");
+    let (text, _) = text.split_once("  three").unwrap();
+    let loaded = load_text("pando.yaml", text).unwrap_or_else(|problems| panic!("{problems}"));
+    let placed = |index: usize| {
+        let web = &loaded.targets[index].spec.processes[&ProcessName::web()];
+        let servers: Vec<String> = web.servers.iter().map(ToString::to_string).collect();
+        (servers.join(" "), web.labels.len())
+    };
+    assert_eq!([placed(0), placed(1)], [("app-1 app-2".to_owned(), 1), ("app-9".to_owned(), 0)]);
 }
