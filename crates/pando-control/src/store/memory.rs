@@ -1,11 +1,17 @@
 //! A store that is gone with its process: for tests and simulations.
 
 use std::collections::BTreeMap;
+use std::future::ready;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
 use super::engine::{Applied, Engine};
+use super::hub::{Hub, Watch};
 use super::served::ServedStore;
-use super::{Entry, LeaseId, Op, Outcome, Range, Reading, Revision, StoreError, Txn};
+use super::{Entry, LeaseId, Op, Outcome, Range, Reading, Revision, Store, StoreError, Txn};
 
 /// An empty store.
 ///
@@ -13,6 +19,69 @@ use super::{Entry, LeaseId, Op, Outcome, Range, Reading, Revision, StoreError, T
 /// When the machine refuses it a thread.
 pub fn open() -> Result<ServedStore, StoreError> {
     ServedStore::start(Memory::default(), None::<Memory>)
+}
+
+/// An empty store without threads and without a clock, for simulations in virtual time: each call is carried out when its
+/// future is made, and the future is ready. Leases are known, and never end by themselves.
+#[derive(Debug, Default)]
+pub struct Local {
+    memory: Mutex<Memory>,
+    hub: Hub,
+}
+
+impl Local {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Every call leaves the memory whole, so a panic elsewhere leaves nothing half done.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.hub.close();
+    }
+}
+
+impl Store for Local {
+    fn read(&self, ranges: Vec<Range>) -> BoxFuture<'_, Result<Reading, StoreError>> {
+        ready(self.memory().read(&ranges)).boxed()
+    }
+
+    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<Outcome, StoreError>> {
+        let applied = txn.check().and_then(|()| self.memory().txn(txn));
+        let outcome = applied.map(|applied| {
+            if let Outcome::Committed(revision) = applied.outcome
+                && !applied.keys.is_empty()
+            {
+                self.hub.tell(revision, &applied.keys);
+            }
+            applied.outcome
+        });
+        ready(outcome).boxed()
+    }
+
+    fn watch(&self, prefix: &str, from: Revision) -> Watch {
+        self.hub.watch(prefix, from)
+    }
+
+    fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<LeaseId, StoreError>> {
+        ready(self.memory().grant(ttl)).boxed()
+    }
+
+    fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>> {
+        let held = self.memory().leases.contains_key(&lease);
+        ready(if held { Ok(()) } else { Err(StoreError::NoLease(lease)) }).boxed()
+    }
+
+    fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>> {
+        let revoked = self.memory().revoke(lease);
+        if let Ok((revision, keys)) = &revoked
+            && !keys.is_empty()
+        {
+            self.hub.tell(*revision, keys);
+        }
+        ready(revoked.map(|_| ())).boxed()
+    }
 }
 
 #[derive(Debug, Default)]

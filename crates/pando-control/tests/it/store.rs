@@ -19,6 +19,10 @@ pub(crate) fn in_memory() -> Fresh {
     Fresh { store: Arc::new(memory::open().unwrap()), _directory: None }
 }
 
+pub(crate) fn in_local_memory() -> Fresh {
+    Fresh { store: Arc::new(memory::Local::default()), _directory: None }
+}
+
 pub(crate) fn on_disk() -> Fresh {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(sqlite::open(&directory.path().join("store.db")).unwrap());

@@ -228,29 +228,44 @@ async fn impossible_transactions_are_refused_whole(fresh: Fresh) {
     assert_eq!(store.list(Range::prefix("/")).await.unwrap(), (0, vec![]));
 }
 
+/// Each promise as a test of its own, for each store that is named with how a fresh one is made.
 macro_rules! contract {
-    ($($promise:ident)*) => {
-        mod memory {
-            $(#[tokio::test] async fn $promise() { super::$promise(crate::store::in_memory()).await; })*
-        }
-        mod sqlite {
-            $(#[tokio::test] async fn $promise() { super::$promise(crate::store::on_disk()).await; })*
+    ($($store:ident: $fresh:ident),+; $promises:tt) => {
+        $(contract!(@ $store $fresh $promises);)+
+    };
+    (@ $store:ident $fresh:ident { $($promise:ident)* }) => {
+        mod $store {
+            $(#[tokio::test] async fn $promise() { super::$promise(crate::store::$fresh()).await; })*
         }
     };
 }
 
 contract! {
-    what_is_put_is_read
-    a_key_that_was_deleted_and_put_again_is_a_new_one
-    a_transaction_that_changes_nothing_keeps_the_revision
-    guards_decide_over_the_whole
-    of_two_that_saw_the_same_one_wins
-    ranges_are_cut_and_turned_as_asked
-    many_ranges_are_read_at_one_revision
-    a_watch_speaks_of_its_keys
-    a_watch_ends_with_the_store
-    keys_end_with_their_lease
-    a_lease_that_is_kept_alive_lives
-    a_lease_that_is_revoked_takes_its_keys
-    impossible_transactions_are_refused_whole
+    memory: in_memory, local: in_local_memory, sqlite: on_disk;
+    {
+        what_is_put_is_read
+        a_key_that_was_deleted_and_put_again_is_a_new_one
+        a_transaction_that_changes_nothing_keeps_the_revision
+        guards_decide_over_the_whole
+        of_two_that_saw_the_same_one_wins
+        ranges_are_cut_and_turned_as_asked
+        many_ranges_are_read_at_one_revision
+        a_watch_speaks_of_its_keys
+        a_watch_ends_with_the_store
+        a_lease_that_is_revoked_takes_its_keys
+        impossible_transactions_are_refused_whole
+    }
+}
+
+/// The store without a clock ends no lease by itself.
+mod leases {
+    contract! {
+        memory: in_memory, sqlite: on_disk;
+        {
+            keys_end_with_their_lease
+            a_lease_that_is_kept_alive_lives
+        }
+    }
+
+    use super::{a_lease_that_is_kept_alive_lives, keys_end_with_their_lease};
 }
