@@ -16,7 +16,7 @@ pub mod leader;
 pub mod ledger;
 mod moment;
 mod probe;
-mod proxy;
+pub mod proxy;
 pub mod reconcile;
 pub mod serve;
 mod session;

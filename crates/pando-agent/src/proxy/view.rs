@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// What became of a table that was sent.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Pushed {
+pub enum Pushed {
     Taken(Acknowledgement),
     /// It won't ever take this table.
     Refused(Vec<String>),
@@ -19,8 +19,9 @@ pub(super) enum Pushed {
     Away,
 }
 
+/// Starts without a table and without a word from the proxy.
 #[derive(Debug, Default)]
-pub(super) struct View {
+pub struct View {
     table: Option<Arc<Table>>,
     /// What is near to the proxy.
     locality: Option<String>,
@@ -34,35 +35,40 @@ pub(super) struct View {
 }
 
 impl View {
-    pub(super) fn status(&self) -> &ProxyStatus {
+    /// As it is reported.
+    #[must_use]
+    pub fn status(&self) -> &ProxyStatus {
         &self.status
     }
 
     /// What the next poll is to wait beyond.
-    pub(super) fn sequence(&self) -> u64 {
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
     /// The newest table stays; what was refused of an earlier one no longer matters.
-    pub(super) fn offer(&mut self, table: Arc<Table>) {
+    pub fn offer(&mut self, table: Arc<Table>) {
         if self.table.as_ref().is_none_or(|have| have.version < table.version) {
             self.table = Some(table);
             self.refused = None;
         }
     }
 
-    pub(super) fn set_locality(&mut self, locality: Option<String>) {
+    /// What is near to the proxy.
+    pub fn set_locality(&mut self, locality: Option<String>) {
         self.locality = locality;
     }
 
     /// Another proxy will be there, or none. The table stays.
-    pub(super) fn forget(&mut self) {
+    pub fn forget(&mut self) {
         *self = Self { table: self.table.take(), locality: self.locality.take(), ..Self::default() };
     }
 
     /// The table that the proxy is to be sent, if any: ours, when it uses an older one, or was last told of another locality, and
     /// has not refused this.
-    pub(super) fn to_push(&self) -> Option<Table> {
+    #[must_use]
+    pub fn to_push(&self) -> Option<Table> {
         let table = self.table.as_ref()?;
         let version = Version::new(table.version.epoch, table.version.revision);
         let behind = self.status.acknowledged.is_none_or(|has| has < version);
@@ -72,7 +78,8 @@ impl View {
         wanted.then(|| Table { locality: self.locality.clone(), ..Table::clone(table) })
     }
 
-    pub(super) fn pushed(&mut self, version: TableVersion, locality: Option<String>, answer: Pushed) {
+    /// Takes in what became of a table that was sent with a locality.
+    pub fn pushed(&mut self, version: TableVersion, locality: Option<String>, answer: Pushed) {
         match answer {
             Pushed::Taken(acknowledged) => {
                 self.status.alive = true;
@@ -100,7 +107,8 @@ impl View {
         self.status.refused = Some(TableRefusal { version: of(version), reasons });
     }
 
-    pub(super) fn polled(&mut self, stats: &ProxyStats) {
+    /// Takes in what the proxy told of itself.
+    pub fn polled(&mut self, stats: &ProxyStats) {
         let restarted = self.boot != Some(stats.boot);
         let version = stats.version.map(of);
         // It was on its way when the proxy took a newer table.
@@ -119,7 +127,7 @@ impl View {
     }
 
     /// It can't be reached. What it acknowledged stays true of it until it says otherwise.
-    pub(super) fn lost(&mut self) {
+    pub fn lost(&mut self) {
         self.status.alive = false;
         self.sequence = 0;
     }
