@@ -5,7 +5,10 @@
 
 pub(crate) mod args;
 pub(crate) mod dev;
+mod entry;
+pub(crate) mod found;
 pub(crate) mod layout;
+pub(crate) mod me;
 mod parts;
 mod proxy;
 mod server;

@@ -1,47 +1,27 @@
 //! The words of `pando daemon` and `pando proxy`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use pando_model::name::{RoleName, ServerName};
 
-/// Run the agent and the control plane of this server
+/// Run this server's agent, and on a control server the control plane too
 ///
-/// What systemd starts. Replicas and the load balancer live on when it ends; the next start finds them again.
+/// What systemd starts. Replicas and the load balancer live on when it ends; the next start finds them again. Who this server
+/// is was settled by `pando cluster init` or `pando server join`.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "Examples:\n  pando daemon --http 0.0.0.0:80\n  pando daemon --state-dir ./state --listen 127.0.0.1:7420 --http 127.0.0.1:8080"
-)]
+#[command(after_help = "Examples:\n  pando daemon\n  pando daemon --state-dir ./state --log-format json")]
 pub(crate) struct DaemonArgs {
     /// Where everything that must last lies
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/pando")]
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
-    /// Where the API listens; only this machine may reach it until servers join over TLS
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7420")]
-    pub(crate) listen: SocketAddr,
-    /// Where the agent serves logs and exec to the control plane
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7421")]
-    pub(crate) agent_listen: SocketAddr,
-    /// Where the load balancer listens (repeatable)
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:80")]
-    pub(crate) http: Vec<SocketAddr>,
-    /// This server's name [default: main]
-    #[arg(long, value_name = "NAME", default_value = "main")]
-    pub(crate) name: ServerName,
-    /// What this server is for (repeatable)
-    #[arg(long = "role", value_name = "ROLE", default_values = ["web", "worker", "cron", "lb", "db", "cache", "control"])]
-    pub(crate) roles: Vec<RoleName>,
-    /// The address that replicas listen on
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(crate) private_address: IpAddr,
-    /// Everything as the caller, and apps without a domain answer every host
-    #[arg(long, hide = true)]
-    pub(crate) dev: bool,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
+
+/// Where a server's state lies unless somebody says otherwise.
+pub(crate) const STATE_DIR: &str = "/var/lib/pando";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {

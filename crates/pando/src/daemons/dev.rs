@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use pando_api::auth::Bearer;
 use pando_api::client::Client;
+use pando_model::name::{RoleName, ServerName};
 use pando_model::time::Millis;
 use pando_rt::fs::read_if_there;
 use pando_rt::shutdown::Shutdown;
@@ -19,8 +20,10 @@ use pando_runtime::logs::LogSettings;
 use pando_runtime::process::ProcessRuntime;
 use pando_runtime::shim::KeepSpec;
 
+use super::found::{EVERYTHING, Founding, found, settled};
 use super::layout::{ContextFile, Layout, make_dir};
-use super::parts;
+use super::me::Me;
+use super::parts::{self, own_program};
 
 /// The folder beside `pando.yaml`.
 pub(crate) const FOLDER: &str = ".pando";
@@ -48,40 +51,60 @@ pub(crate) async fn up(project: &Path, port: u16) -> anyhow::Result<DevCluster> 
         .with_context(|| format!("can't write in `{}`", state.display()))?;
     let layout = Layout::make(&state)?;
     let entry = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-    let spec = daemon_spec(&layout, entry)?;
-    let living = Keeper::find(&spec.dir).await?;
-    let same = living.as_ref().is_some_and(|living| living.spec().args == spec.args);
-    if let Some(living) = living.filter(|_| !same) {
-        living.stop(DOWN_WITHIN).await?;
-    }
-    if !same {
-        check_port(&layout, entry).await?;
-    }
-    Keeper::ensure(&parts::keeper_program()?, &spec).await?;
+    let me = main_server(&layout, entry).await?;
+    keep_daemon(&layout).await?;
     let context = wait_until_up(&layout).await?;
-    let keeper = Keeper::find(&layout.keeper("proxy")).await?;
-    let entry = keeper.and_then(|keeper| keeper.addresses().first().copied()).unwrap_or(entry);
+    let entry = me.http.first().copied().unwrap_or(entry);
     Ok(DevCluster { token: Bearer::new(&context.token)?, url: context.url, entry })
 }
 
-fn daemon_spec(layout: &Layout, entry: SocketAddr) -> anyhow::Result<KeepSpec> {
-    let program = std::env::current_exe().context("can't find this program's own file")?;
+/// Who the first server is: made at the first start; another entry port takes the place of the last one's.
+async fn main_server(layout: &Layout, entry: SocketAddr) -> anyhow::Result<Me> {
+    let Some(mut me) = Me::load(&layout.identity())? else {
+        check_port(layout, entry).await?;
+        return found(layout, &founding(entry)?).await;
+    };
+    if !me.http.contains(&entry) {
+        check_port(layout, entry).await?;
+        me.http = vec![settled(entry, "the load balancer")?];
+        me.save(&layout.identity())?;
+        if let Some(living) = Keeper::find(&layout.keeper("daemon")).await? {
+            living.stop(DOWN_WITHIN).await?;
+        }
+    }
+    Ok(me)
+}
+
+fn founding(entry: SocketAddr) -> anyhow::Result<Founding> {
+    let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let roles = EVERYTHING.iter().map(|role| RoleName::new(*role));
+    Ok(Founding {
+        name: ServerName::new("main")?,
+        roles: roles.collect::<Result<_, _>>()?,
+        private_address: own,
+        public_address: None,
+        api: SocketAddr::new(own, 0),
+        agent: SocketAddr::new(own, 0),
+        http: vec![settled(entry, "the load balancer")?],
+        dev: true,
+    })
+}
+
+async fn keep_daemon(layout: &Layout) -> anyhow::Result<()> {
     let root = layout.root().to_string_lossy().into_owned();
-    let any = "127.0.0.1:0".to_owned();
-    let words = ["daemon", "--dev", "--state-dir", &root, "--listen", &any, "--agent-listen", &any, "--http"];
-    let mut args: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    args.push(entry.to_string());
-    Ok(KeepSpec {
+    let spec = KeepSpec {
         name: "daemon".to_owned(),
-        program,
-        args,
+        program: own_program()?,
+        args: vec!["daemon".to_owned(), "--state-dir".to_owned(), root],
         env: std::env::vars().collect(),
         user: None,
         listen: Vec::new(),
         dir: layout.keeper("daemon"),
         log_directory: layout.own_logs(),
         log: LogSettings::default(),
-    })
+    };
+    Keeper::ensure(&parts::keeper_program()?, &spec).await?;
+    Ok(())
 }
 
 /// A clear word before anything starts, when another program has the port.

@@ -1,0 +1,90 @@
+//! This server's load balancer, kept running by a keeper of its own while the server is an entry point.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pando_agent::EntryKeeper;
+use pando_runtime::keeper::{Keeper, directory_of};
+use pando_runtime::logs::LogSettings;
+use pando_runtime::shim::KeepSpec;
+
+use super::layout::Layout;
+use super::me::Me;
+use super::parts::{keeper_program, own_program};
+
+/// What the load balancer runs as where the daemon is root.
+const PROXY_USER: &str = "pando-proxy";
+/// How long a load balancer that is no longer wanted may finish what is under way.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Starts and ends the load balancer as the agent says.
+#[derive(Debug)]
+pub(crate) struct ProxyKeeper {
+    layout: Layout,
+    spec: KeepSpec,
+}
+
+impl ProxyKeeper {
+    pub(crate) fn new(layout: &Layout, me: &Me) -> anyhow::Result<Self> {
+        Ok(Self { layout: layout.clone(), spec: spec(layout, me)? })
+    }
+
+    async fn start(&self) -> anyhow::Result<()> {
+        if let Some(user) = &self.spec.user {
+            // It makes its socket and keeps its last table there.
+            directory_of(user, &self.layout.proxy_dir(), 0o750).await?;
+        }
+        if let Some(living) = Keeper::find(&self.spec.dir).await?
+            && living.spec().listen != self.spec.listen
+        {
+            tracing::info!("the load balancer moves to {:?}", self.spec.listen);
+            living.stop(PATIENCE).await?;
+        }
+        Keeper::ensure(&keeper_program()?, &self.spec).await?;
+        Ok(())
+    }
+
+    async fn end(&self) -> anyhow::Result<()> {
+        if let Some(living) = Keeper::find(&self.spec.dir).await? {
+            tracing::info!("the load balancer ends: this server is no entry point");
+            living.stop(PATIENCE).await?;
+        }
+        Ok(())
+    }
+}
+
+impl EntryKeeper for ProxyKeeper {
+    fn keep(&self, wanted: bool) -> BoxFuture<'_, Result<(), Box<dyn Error + Send + Sync>>> {
+        async move {
+            let done = if wanted { self.start().await } else { self.end().await };
+            done.map_err(Into::into)
+        }
+        .boxed()
+    }
+}
+
+fn spec(layout: &Layout, me: &Me) -> anyhow::Result<KeepSpec> {
+    let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    let root = rustix::process::geteuid().is_root() && !me.dev;
+    Ok(KeepSpec {
+        name: "proxy".to_owned(),
+        program: own_program()?,
+        args: vec![
+            "proxy".to_owned(),
+            "--control-socket".to_owned(),
+            path(layout.proxy_socket()),
+            "--state-file".to_owned(),
+            path(layout.proxy_table()),
+        ],
+        env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+        user: root.then(|| PROXY_USER.to_owned()),
+        listen: me.http.clone(),
+        dir: layout.keeper("proxy"),
+        log_directory: layout.own_logs(),
+        log: LogSettings::default(),
+    })
+}
