@@ -24,16 +24,17 @@ pub(super) const CRATES: &[Crate] = &[
     Crate { name: "pando-proxy", floor: 1, allowed: &["pando-routing", "pando-rt"] },
     Crate { name: "pando-runtime", floor: 1, allowed: &["pando-model", "pando-rt"] },
     Crate { name: "pando-provider", floor: 1, allowed: &["pando-model", "pando-rt"] },
+    Crate { name: "pando-trust", floor: 1, allowed: &["pando-model", "pando-rt"] },
     Crate { name: "pando-api", floor: 1, allowed: &["pando-model", "pando-routing"] },
     Crate {
         name: "pando-control",
         floor: 2,
-        allowed: &["pando-model", "pando-routing", "pando-rt", "pando-plan", "pando-provider", "pando-api"],
+        allowed: &["pando-model", "pando-routing", "pando-rt", "pando-plan", "pando-provider", "pando-trust", "pando-api"],
     },
     Crate {
         name: "pando-agent",
         floor: 2,
-        allowed: &["pando-model", "pando-routing", "pando-rt", "pando-runtime", "pando-api"],
+        allowed: &["pando-model", "pando-routing", "pando-rt", "pando-runtime", "pando-trust", "pando-api"],
     },
     Crate {
         name: "pando",
@@ -47,6 +48,7 @@ pub(super) const CRATES: &[Crate] = &[
             "pando-proxy",
             "pando-runtime",
             "pando-provider",
+            "pando-trust",
             "pando-api",
             "pando-control",
             "pando-agent",
