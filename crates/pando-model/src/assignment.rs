@@ -31,7 +31,7 @@ pub struct Assignment {
     /// The other servers of the cluster: who else may speak to the agent, and whom it may ask.
     #[serde(default)]
     pub peers: Vec<Peer>,
-    /// `None`: the firewall is not Pando's to keep.
+    /// What others must be able to reach here. `None`: nothing is known of it, and the firewall is not Pando's to keep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firewall: Option<FirewallRules>,
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
-use crate::firewall::Cidr;
+use crate::firewall::{Cidr, OpenPort};
 use crate::id::{DeploymentId, InstanceId, ServerId, TaskId};
 use crate::name::{AppName, ProcessName, ReplicaName};
 use crate::release::{Release, ReleaseNumber};
@@ -46,6 +46,9 @@ pub struct Settings {
     pub lockdown: bool,
     #[serde(default)]
     pub firewall: FirewallSettings,
+    /// A token for joining was made that is good until then: whoever has it may come from anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joining_until: Option<Timestamp>,
 }
 
 /// What people say of the firewall; the rest follows from roles.
@@ -62,6 +65,12 @@ pub struct FirewallSettings {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub control_from: BTreeSet<Cidr>,
+    /// What else stays open.
+    #[serde(default)]
+    pub open: BTreeSet<OpenPort>,
+    /// Rules come into force even when somebody who is connected to SSH or the API now could not connect again.
+    #[serde(default)]
+    pub cut_sessions: bool,
 }
 
 /// One app, as the store has it.

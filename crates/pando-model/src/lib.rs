@@ -19,7 +19,7 @@ pub mod time;
 pub use app::{AppSpec, EnvValue, HealthCheck, HealthKind, ProcessSpec};
 pub use assignment::{AssignedInstance, AssignedTask, Assignment, TaskKind};
 pub use desired::{Assigned, Deployment, DeploymentKind, DeploymentPhase, Desired, Instance, Phase};
-pub use firewall::{Cidr, FirewallRule, FirewallRules, FirewallStatus, Sources};
+pub use firewall::{Cidr, FirewallRule, FirewallRules, FirewallStatus, OpenPort, Ports, Protocol, Sources};
 pub use id::{DeploymentId, InstanceId, ServerId, TaskId, Version};
 pub use name::{AppName, ProcessName, ReplicaName, RoleName, ServerName, ServiceName};
 pub use observed::{AgentReport, InstanceState, InstanceStatus, Observed, TaskState};

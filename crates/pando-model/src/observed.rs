@@ -48,7 +48,7 @@ pub struct AgentReport {
     pub releases: Vec<ReleaseStatus>,
     pub proxy: Option<ProxyStatus>,
     pub capacity: Capacity,
-    /// `None`: the agent keeps no packet filter.
+    /// `None`: the agent keeps no packet filter, and knows of none that stands in the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firewall: Option<FirewallStatus>,
     /// What limits this server's honesty, such as "no cgroups: memory limits are not enforced".

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use pando_model::firewall::CONTROL_PORT;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -25,9 +26,6 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// The longest answer that is taken whole. The largest in practice is a target with its table.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
-
-/// The control port when a URL names none.
-const CONTROL_PORT: u16 = 7420;
 
 #[derive(Clone)]
 pub(crate) struct Transport {
