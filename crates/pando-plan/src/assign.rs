@@ -12,6 +12,7 @@ use crate::action::{Action, Plan};
 use crate::app::AppPlan;
 use crate::deployment::COMMAND_WITHIN;
 use crate::environment;
+use crate::firewall::Cluster;
 use crate::input::Context;
 
 /// So many of the newest releases stay unpacked on the servers, so that going back to one needs no network.
@@ -19,8 +20,10 @@ const UNPACKED_RELEASES: usize = 3;
 
 pub(crate) fn publish(context: &Context<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
     let desired = context.input.desired;
+    let cluster = Cluster::planned(context.input, apps);
     for server in desired.servers.values() {
         let mut wanted = of_server(context, apps, server);
+        wanted.firewall = Some(cluster.rules_of(server));
         let before = desired.assignments.get(&server.id);
         if before.is_some_and(|before| before.same_content(&wanted) && before.version.epoch == desired.epoch)
         {

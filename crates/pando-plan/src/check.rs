@@ -4,6 +4,8 @@
 //! and what the plan would make of it. Property tests, the simulator and debug
 //! builds call it.
 
+mod reach;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use pando_model::Assignment;
@@ -50,6 +52,10 @@ pub enum Violation {
     BadTable(String),
     #[error("{app}: {id} runs a release that is not kept")]
     LostRelease { app: AppName, id: InstanceId },
+    #[error("{from} takes requests for {to}, whose firewall keeps it off port {port}")]
+    Unreachable { from: ServerId, to: ServerId, port: u16 },
+    #[error("{server}: the ports of replicas are open to others than entry points")]
+    Exposed { server: ServerId },
 }
 
 /// Everything that the plan would break. Empty: nothing.
@@ -69,6 +75,7 @@ pub fn check(input: &Input<'_>, plan: &Plan) -> Vec<Violation> {
     }
     check_table(input, plan, &mut found);
     check_assignments(input, plan, &mut found);
+    reach::check_reach(input, plan, &mut found);
     found
 }
 

@@ -14,6 +14,7 @@ mod assign;
 pub mod check;
 mod deployment;
 mod environment;
+pub mod firewall;
 pub mod input;
 mod lifecycle;
 mod placement;
@@ -54,6 +55,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
         plan.notes.extend(app.notes);
         plan.report.apps.insert(app.name.clone(), app.report);
     }
+    // The API closes again when nobody may join any more.
+    context.wakes.extend(input.desired.settings.joining_until);
     plan.report.servers = report::servers(&context);
     plan.wake_at = context.wakes.iter().copied().filter(|at| *at > input.now).min();
     plan

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use pando_model::desired::{PortKey, PortLease};
+use pando_model::firewall::APP_PORTS;
 use pando_model::id::{InstanceId, ServerId};
 use pando_model::name::AppName;
 use pando_model::time::{Millis, Timestamp};
@@ -14,8 +15,6 @@ use pando_model::time::{Millis, Timestamp};
 use crate::action::{Action, Plan};
 use crate::input::Context;
 
-const FIRST: u16 = 20_000;
-const LAST: u16 = 32_767;
 const REST: Millis = Millis::from_secs(24 * 3600);
 
 /// Takes the lowest port that nobody has had lately, or else the app's own that was freed longest ago. `None`: all are taken.
@@ -34,7 +33,7 @@ pub(crate) fn take(
 
 fn unused(context: &Context<'_>, server: ServerId, now: Timestamp) -> Option<u16> {
     let elsewhere = used_elsewhere(context, server);
-    (FIRST..=LAST).find(|port| match context.ports.get(&PortKey { server, port: *port }) {
+    (APP_PORTS.0..=APP_PORTS.1).find(|port| match context.ports.get(&PortKey { server, port: *port }) {
         _ if elsewhere.contains(port) => false,
         None => true,
         Some(lease) => lease.instance.is_none() && now.since(lease.changed_at) >= REST,
