@@ -6,6 +6,7 @@
 
 mod agent;
 mod artifacts;
+mod cluster;
 mod error;
 mod exec;
 mod lines;

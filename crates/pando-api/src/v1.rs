@@ -6,10 +6,14 @@
 pub mod agents;
 pub mod apps;
 pub mod artifacts;
+pub mod balancers;
+pub mod cluster;
 pub mod deployments;
 pub mod events;
 pub mod exec;
+pub mod firewall;
 pub mod logs;
+pub mod servers;
 pub mod status;
 pub mod tokens;
 pub mod traffic;

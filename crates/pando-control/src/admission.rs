@@ -1,14 +1,19 @@
 //! What the API asks before it records anything.
 
+mod servers;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::app::AppSpec;
 use pando_model::desired::Deployment;
-use pando_model::name::{AppName, ProcessName};
+use pando_model::firewall::FirewallRules;
+use pando_model::id::ServerId;
+use pando_model::name::{AppName, ProcessName, RoleName};
 use pando_model::release::{Digest, Release};
-use pando_plan::{Input, Refusal};
-use std::collections::BTreeMap;
+use pando_model::server::Server;
+use pando_plan::{Action, Input, Refusal, World, plan};
 
 /// Whether the cluster can run it.
 pub trait Admission: Send + Sync + fmt::Debug {
@@ -24,6 +29,32 @@ pub trait Admission: Send + Sync + fmt::Debug {
         app: &AppName,
         scale: &BTreeMap<ProcessName, u32>,
     ) -> Result<(), ErrorBody>;
+
+    /// # Errors
+    /// What would have nowhere to run if the server had these roles and no others.
+    fn admit_roles(
+        &self,
+        input: &Input<'_>,
+        server: ServerId,
+        roles: &BTreeSet<RoleName>,
+    ) -> Result<(), ErrorBody>;
+
+    /// # Errors
+    /// What would have nowhere to run if the server had these labels and no others.
+    fn admit_labels(
+        &self,
+        input: &Input<'_>,
+        server: ServerId,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), ErrorBody>;
+
+    /// # Errors
+    /// What would have nowhere to run if the server were emptied.
+    fn admit_drain(&self, input: &Input<'_>, server: ServerId) -> Result<(), ErrorBody>;
+
+    /// # Errors
+    /// What would have nowhere to run if the server left the cluster.
+    fn admit_remove(&self, input: &Input<'_>, server: ServerId) -> Result<(), ErrorBody>;
 }
 
 /// A deployment that was asked for and not recorded yet.
@@ -34,10 +65,13 @@ pub struct Proposal {
     pub release: Release,
 }
 
-/// What a deployment would do.
+/// What a change would do.
 pub trait DryRun: Send + Sync + fmt::Debug {
-    /// One line for each step, in order.
+    /// A deployment: one line for each step, in order.
     fn dry_run(&self, input: &Input<'_>, proposal: &Proposal) -> Vec<String>;
+
+    /// The packet filter of each server, as it follows from `input`; servers that are given none are left out.
+    fn firewall(&self, input: &Input<'_>) -> BTreeMap<ServerId, FirewallRules>;
 }
 
 /// Asks the planner.
@@ -57,6 +91,49 @@ impl Admission for Planner {
     ) -> Result<(), ErrorBody> {
         pando_plan::admit_scale(input, app, scale).map_err(refused)
     }
+
+    fn admit_roles(
+        &self,
+        input: &Input<'_>,
+        server: ServerId,
+        roles: &BTreeSet<RoleName>,
+    ) -> Result<(), ErrorBody> {
+        let changed = servers::with(input.desired, server, |server| server.roles.clone_from(roles));
+        harmless(input, &changed, server, "can't lose that role")
+    }
+
+    fn admit_labels(
+        &self,
+        input: &Input<'_>,
+        server: ServerId,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<(), ErrorBody> {
+        let changed = servers::with(input.desired, server, |server| server.labels.clone_from(labels));
+        harmless(input, &changed, server, "can't have those labels")
+    }
+
+    fn admit_drain(&self, input: &Input<'_>, server: ServerId) -> Result<(), ErrorBody> {
+        harmless(input, &servers::without(input.desired, server), server, "can't be emptied")
+    }
+
+    fn admit_remove(&self, input: &Input<'_>, server: ServerId) -> Result<(), ErrorBody> {
+        harmless(input, &servers::without(input.desired, server), server, "can't leave the cluster")
+    }
+}
+
+fn harmless(input: &Input<'_>, changed: &World, server: ServerId, what: &str) -> Result<(), ErrorBody> {
+    let lines = servers::stranded(input, changed);
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let name = input.desired.servers.get(&server).map_or_else(|| server.to_string(), name_of);
+    let error =
+        ErrorBody::new(ErrorCode::Harmful, format!("{name} {what}: something would have nowhere to go"));
+    Err(error.details(lines).hint("give another server that role first, or say `--force`"))
+}
+
+fn name_of(server: &Server) -> String {
+    server.name.to_string()
 }
 
 impl DryRun for Planner {
@@ -71,6 +148,18 @@ impl DryRun for Planner {
         app.releases.insert(release.number, release);
         app.deployments.push_back(deployment.clone());
         pando_plan::rehearse(world, &deployment.app, input.now, input.seed)
+    }
+
+    fn firewall(&self, input: &Input<'_>) -> BTreeMap<ServerId, FirewallRules> {
+        let held = input.desired.assignments.values().map(|held| (held.server, held.firewall.clone()));
+        let mut rules: BTreeMap<ServerId, Option<FirewallRules>> = held.collect();
+        // What is assigned anew wins; what stays as it is, is no action of the plan.
+        for action in plan(input).actions {
+            if let Action::Assign(assignment) = action {
+                rules.insert(assignment.server, assignment.firewall);
+            }
+        }
+        rules.into_iter().filter_map(|(server, rules)| Some((server, rules?))).collect()
     }
 }
 

@@ -7,10 +7,12 @@
 mod agents;
 mod apps;
 mod artifacts;
+mod balancers;
 mod deployments;
 mod events;
 mod exec;
 mod extract;
+mod firewall;
 mod gate;
 mod logs;
 mod meta;
@@ -19,6 +21,8 @@ mod poll;
 mod reply;
 mod routes;
 mod server;
+mod servers;
+mod settings;
 mod tokens;
 mod wishes;
 

@@ -11,6 +11,8 @@ pub mod events;
 pub mod housekeeping;
 pub mod http;
 pub mod reconcile;
+pub mod servers;
+pub mod settings;
 pub mod shared;
 pub mod state;
 pub mod status;

@@ -1,19 +1,19 @@
 //! What `pando status` shows: a pure view of what is wanted, what is seen and what is waited for.
 
+mod entry;
+mod servers;
+
 use pando_api::v1::apps::{
     AppState, AppStatus, AppSummary, ProcessStatus, ReleaseList, ReleaseSummary, ReplicaState, ReplicaStatus,
 };
-use pando_api::v1::status::{ClusterStatus, ProxyState, ServerState, ServerStatus};
+use pando_api::v1::status::ClusterStatus;
 use pando_model::app::{AppSpec, ReplicaCount};
 use pando_model::desired::{AppDesired, Deployment, DeploymentPhase, Instance, Phase};
 use pando_model::id::InstanceId;
 use pando_model::name::{AppName, ProcessName, ServerName};
 use pando_model::observed::{InstanceState, InstanceStatus, Observed};
 use pando_model::release::Release;
-use pando_model::resources::Capacity;
-use pando_model::server::Server;
 use pando_model::time::Timestamp;
-use pando_plan::input::version_of;
 use pando_plan::{Input, Liveness, Report};
 
 use crate::shared::EntryPoint;
@@ -186,76 +186,20 @@ impl<'a> View<'a> {
     /// The whole cluster; `version` is the program's.
     #[must_use]
     pub fn cluster(&self, version: &str) -> ClusterStatus {
-        let mut servers: Vec<ServerStatus> =
-            self.state.world.servers.values().map(|server| self.server(server)).collect();
-        servers.sort_by(|a, b| a.name.cmp(&b.name));
         ClusterStatus {
             version: version.to_owned(),
             now: self.now,
-            servers,
+            servers: self.servers(),
             apps: self.apps(),
             warnings: self.warnings(),
         }
     }
 
-    fn server(&self, server: &Server) -> ServerStatus {
-        let input = self.input();
-        let seen = self.observed.servers.get(&server.id);
-        let state = match input.liveness(server.id) {
-            Liveness::Alive => ServerState::Alive,
-            Liveness::Suspect => ServerState::Suspect,
-            Liveness::Unknown => ServerState::Unknown,
-            Liveness::Lost => ServerState::Lost,
-        };
-        ServerStatus {
-            id: server.id,
-            name: server.name.clone(),
-            roles: server.roles.clone(),
-            private_address: server.private_address,
-            state,
-            heard_at: seen.map(|seen| seen.heard_at),
-            capacity: server.capacity,
-            reserved: self.reserved(server),
-            instances: count(self.instances_on(server)),
-            proxy: server.is_entry_point(&self.state.world.settings).then(|| self.proxy(server)),
-        }
-    }
-
-    fn instances_on(&self, server: &Server) -> impl Iterator<Item = (&'a AppDesired, &'a Instance)> {
-        let id = server.id;
-        let all = self.state.world.apps.values();
-        let all = all.flat_map(|app| app.assigned.instances.values().map(move |instance| (app, instance)));
-        all.filter(move |(_, instance)| instance.server == id)
-    }
-
-    fn reserved(&self, server: &Server) -> Capacity {
-        let mut sum = Capacity::default();
-        for (app, instance) in self.instances_on(server) {
-            let release = app.releases.get(&instance.target.release);
-            let process = release.and_then(|release| release.spec.processes.get(&instance.replica.process));
-            if let Some(process) = process {
-                sum.cpu_millis = sum.cpu_millis.saturating_add(process.resources.cpu_millis.unwrap_or(0));
-                let memory = process.resources.memory_bytes.unwrap_or(0);
-                sum.memory_bytes = sum.memory_bytes.saturating_add(memory);
-            }
-        }
-        sum
-    }
-
-    fn proxy(&self, server: &Server) -> ProxyState {
-        let seen = self.observed.servers.get(&server.id).and_then(|seen| seen.report.proxy.as_ref());
-        let refusal = seen.and_then(|proxy| proxy.refused.as_ref());
-        ProxyState {
-            alive: seen.is_some_and(|proxy| proxy.alive),
-            acknowledged: seen.and_then(|proxy| proxy.acknowledged),
-            published: self.state.world.table.as_ref().map(|table| version_of(table.version)),
-            refused: refusal.map(|refusal| refusal.reasons.clone()).unwrap_or_default(),
-        }
-    }
-
     fn warnings(&self) -> Vec<String> {
         let silent = self.report.servers.values().cloned();
-        let told = self.observed.servers.iter().flat_map(|(id, seen)| {
+        // What a server said that was removed since is of no use to anybody.
+        let known = self.observed.servers.iter().filter(|(id, _)| self.state.world.servers.contains_key(id));
+        let told = known.flat_map(|(id, seen)| {
             let name = self.state.server_name(*id);
             seen.report.warnings.iter().map(move |warning| format!("{name}: {warning}"))
         });

@@ -4,9 +4,12 @@
 //! earlier runs is kept too: a deploy's summary must not lose what was served
 //! before a restart.
 
+mod meter;
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use pando_api::v1::balancers::RequestCounts;
 use pando_api::v1::traffic::{ProxyTraffic, Traffic};
 use pando_model::id::ServerId;
 use pando_model::name::{AppName, ServerName};
@@ -14,12 +17,20 @@ use pando_model::time::Timestamp;
 use pando_routing::{PoolStats, ProxyStats};
 use uuid::Uuid;
 
+use meter::Meter;
+
 /// Runs that are remembered of each server's load balancer.
 const BOOTS: usize = 8;
 
-/// The newest counters of each run.
+/// The newest counters of each run, and what arrived lately.
 #[derive(Debug, Default)]
-pub struct TrafficMemory(Mutex<BTreeMap<ServerId, Vec<Run>>>);
+pub struct TrafficMemory(Mutex<BTreeMap<ServerId, Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    runs: Vec<Run>,
+    meter: Option<Meter>,
+}
 
 #[derive(Debug, Clone)]
 struct Run {
@@ -27,24 +38,29 @@ struct Run {
     sequence: u64,
     heard_at: Timestamp,
     pools: BTreeMap<String, PoolStats>,
+    unmatched: u64,
 }
 
 impl TrafficMemory {
     /// Takes what a server's load balancer said; a late message changes nothing.
     pub fn record(&self, server: ServerId, stats: &ProxyStats, now: Timestamp) {
         let pools = stats.pools.iter().map(|(id, stats)| (id.0.clone(), stats.clone())).collect();
-        let run = Run { boot: stats.boot, sequence: stats.sequence, heard_at: now, pools };
-        let mut servers = self.lock();
-        let runs = servers.entry(server).or_default();
-        match runs.iter_mut().find(|known| known.boot == run.boot) {
-            Some(known) if is_older(&run, known) => {}
-            Some(known) => *known = run,
-            None => {
-                let surplus = (runs.len() + 1).saturating_sub(BOOTS);
-                runs.drain(..surplus);
-                runs.push(run);
-            }
-        }
+        let unmatched = stats.unmatched;
+        let run = Run { boot: stats.boot, sequence: stats.sequence, heard_at: now, pools, unmatched };
+        self.lock().entry(server).or_default().record(run, now);
+    }
+
+    /// What arrived at a server lately. Nothing was heard of it: zeros.
+    #[must_use]
+    pub fn counts(&self, server: ServerId, now: Timestamp) -> RequestCounts {
+        let servers = self.lock();
+        let meter = servers.get(&server).and_then(|known| known.meter.as_ref());
+        meter.map(|meter| meter.counts(now)).unwrap_or_default()
+    }
+
+    /// Forgets servers that `keep` does not know (any more).
+    pub fn retain(&self, keep: impl Fn(ServerId) -> bool) {
+        self.lock().retain(|server, _| keep(*server));
     }
 
     /// Everything, or the pools of one app. `name` tells a server's name.
@@ -53,9 +69,9 @@ impl TrafficMemory {
         let prefix = app.map(|app| format!("{app}/"));
         let wanted = |pool: &str| prefix.as_deref().is_none_or(|prefix| pool.starts_with(prefix));
         let mut proxies = Vec::new();
-        for (server, runs) in self.lock().iter() {
+        for (server, known) in self.lock().iter() {
             let Some(server_name) = name(*server) else { continue };
-            proxies.extend(runs.iter().map(|run| {
+            proxies.extend(known.runs.iter().map(|run| {
                 ProxyTraffic {
                     server: *server,
                     server_name: server_name.clone(),
@@ -73,10 +89,47 @@ impl TrafficMemory {
         Traffic { proxies }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ServerId, Vec<Run>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ServerId, Known>> {
         // Each change is complete in itself.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Known {
+    fn record(&mut self, run: Run, now: Timestamp) {
+        let place = self.runs.iter().position(|known| known.boot == run.boot);
+        let before = place.map(|place| &self.runs[place]);
+        if before.is_some_and(|before| is_older(&run, before)) {
+            return;
+        }
+        let (arrived, unmatched) = (arrived(&run, before), unmatched(&run, before));
+        match &mut self.meter {
+            Some(meter) => meter.add(arrived, unmatched, now),
+            None => self.meter = Some(Meter::new(arrived, unmatched, now)),
+        }
+        match place {
+            Some(place) => self.runs[place] = run,
+            None => {
+                let surplus = (self.runs.len() + 1).saturating_sub(BOOTS);
+                self.runs.drain(..surplus);
+                self.runs.push(run);
+            }
+        }
+    }
+}
+
+/// Requests beyond those that an earlier message of the same run told of, pool by pool: a pool may have been forgotten meanwhile.
+fn arrived(run: &Run, before: Option<&Run>) -> u64 {
+    let received = |pool: &PoolStats| pool.requests + pool.cancelled;
+    let pools = run.pools.iter().map(|(id, pool)| {
+        let old = before.and_then(|before| before.pools.get(id)).map_or(0, received);
+        received(pool).saturating_sub(old)
+    });
+    pools.sum()
+}
+
+fn unmatched(run: &Run, before: Option<&Run>) -> u64 {
+    run.unmatched.saturating_sub(before.map_or(0, |before| before.unmatched))
 }
 
 /// Counters alone do not raise the sequence; of two messages with the same, the one that counted more is newer.
@@ -126,6 +179,24 @@ mod tests {
             memory.record(server(), &stats(boot, sequence, count), Timestamp::default());
         }
         assert_eq!(requests(&memory), [30, 4]);
+    }
+
+    #[test]
+    fn what_arrives_is_counted_over_restarts_of_the_load_balancer() {
+        let memory = TrafficMemory::default();
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        assert_eq!(memory.counts(server(), at(0)), RequestCounts::default());
+        // Each message counts for two pools.
+        for (boot, sequence, count, second) in
+            [(1, 1, 100, 0), (1, 2, 110, 10), (2, 1, 5, 20), (1, 1, 90, 21)]
+        {
+            memory.record(server(), &stats(boot, sequence, count), at(second));
+        }
+        let counts = memory.counts(server(), at(30));
+        assert_eq!((counts.last_minute, counts.total), (30, 230));
+        assert_eq!(counts.heard_at, Some(at(20)));
+        memory.retain(|_| false);
+        assert_eq!(memory.counts(server(), at(30)), RequestCounts::default());
     }
 
     #[test]

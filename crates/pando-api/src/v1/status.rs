@@ -1,11 +1,12 @@
 //! The cluster at a glance.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use pando_model::id::{ServerId, Version};
 use pando_model::name::{RoleName, ServerName};
 use pando_model::resources::Capacity;
+use pando_model::server::Standing;
 use pando_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,14 @@ pub struct ServerStatus {
     pub roles: BTreeSet<RoleName>,
     #[schema(value_type = String)]
     pub private_address: IpAddr,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub public_address: Option<IpAddr>,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What people want of it.
+    #[serde(default)]
+    pub standing: Standing,
     pub state: ServerState,
     /// `None`: not since the control plane started.
     pub heard_at: Option<Timestamp>,

@@ -46,6 +46,11 @@ pub(crate) fn with_view<T>(
     state: &State,
     show: impl FnOnce(View<'_>) -> Result<T, Refused>,
 ) -> Result<T, Refused> {
+    view_of(shared, state, show)
+}
+
+/// What a view of the moment shows.
+pub(crate) fn view_of<T>(shared: &Shared, state: &State, show: impl FnOnce(View<'_>) -> T) -> T {
     let observed = Arc::clone(&shared.observed.borrow());
     let report = Arc::clone(&shared.report.borrow());
     let entry: Option<&EntryPoint> = shared.settings.entry.as_ref();

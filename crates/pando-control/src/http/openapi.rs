@@ -3,7 +3,8 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{agents, apps, artifacts, deployments, events, exec, logs, meta, tokens, wishes};
+use super::{agents, apps, artifacts, balancers, deployments, events, exec, firewall, logs, meta, servers};
+use super::{settings, tokens, wishes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +20,10 @@ use super::{agents, apps, artifacts, deployments, events, exec, logs, meta, toke
         wishes::scale, wishes::stop, wishes::start, wishes::forget,
         logs::show, exec::open,
         events::list, events::traffic,
+        servers::list, servers::show, servers::roles, servers::labels, servers::drain, servers::undrain, servers::remove,
+        settings::show, settings::change,
+        balancers::list, balancers::lockdown, balancers::unlock,
+        firewall::show,
         artifacts::probe, artifacts::receive, artifacts::fetch,
         tokens::list, tokens::create, tokens::remove,
         agents::target, agents::report,

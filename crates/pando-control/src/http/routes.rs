@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodFilter, MethodRouter, delete, get, on, post, put};
+use axum::routing::{MethodFilter, MethodRouter, delete, get, on, patch, post, put};
 use http::Method;
 
 use super::gate::{Access, Gate, Pace, pass};
-use super::{agents, apps, artifacts, deployments, events, exec, logs, meta, tokens, wishes};
+use super::{agents, apps, artifacts, balancers, deployments, events, exec, firewall, logs, meta, servers};
+use super::{settings, tokens, wishes};
 use crate::shared::Shared;
 
 /// What is known of a route without its handler.
@@ -78,6 +79,19 @@ fn table() -> Vec<Route> {
         quick(Method::POST, "/v1/apps/{app}/exec", Access::ChangeApp, post(exec::open)),
         poll("/v1/events", Access::ReadOf, get(events::list)),
         quick(fetch.clone(), "/v1/traffic", Access::ReadOf, get(events::traffic)),
+        quick(fetch.clone(), "/v1/servers", Access::Read, get(servers::list)),
+        quick(fetch.clone(), "/v1/servers/{server}", Access::Read, get(servers::show)),
+        quick(Method::DELETE, "/v1/servers/{server}", Access::Admin, delete(servers::remove)),
+        quick(Method::POST, "/v1/servers/{server}/roles", Access::Admin, post(servers::roles)).body(SMALL),
+        quick(Method::POST, "/v1/servers/{server}/labels", Access::Admin, post(servers::labels)).body(SMALL),
+        quick(Method::POST, "/v1/servers/{server}/drain", Access::Admin, post(servers::drain)).body(SMALL),
+        quick(Method::POST, "/v1/servers/{server}/undrain", Access::Admin, post(servers::undrain)),
+        quick(fetch.clone(), "/v1/settings", Access::Read, get(settings::show)),
+        quick(Method::PATCH, "/v1/settings", Access::Admin, patch(settings::change)).body(SMALL),
+        quick(fetch.clone(), "/v1/balancers", Access::Read, get(balancers::list)),
+        quick(Method::POST, "/v1/balancers/lockdown", Access::Admin, post(balancers::lockdown)).body(SMALL),
+        quick(Method::POST, "/v1/balancers/unlock", Access::Admin, post(balancers::unlock)),
+        quick(fetch.clone(), "/v1/firewall", Access::Read, get(firewall::show)),
         quick(head, "/v1/artifacts/{digest}", Access::Send, on(MethodFilter::HEAD, artifacts::probe)),
         quick(Method::PUT, "/v1/artifacts/{digest}", Access::Send, put(artifacts::receive))
             .pace(Pace::Upload),

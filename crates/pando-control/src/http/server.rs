@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pando_rt::tasks::Tasks;
@@ -34,6 +37,10 @@ impl Default for Limits {
         Self { connections: 1024, head_within, patience }
     }
 }
+
+/// Where a request came from; `None`: nobody can tell.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) Option<SocketAddr>);
 
 /// Serves the API until [`Shared::shutdown`] begins; then ends requests under way and returns.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
@@ -101,7 +108,11 @@ async fn connection(stream: TcpStream, app: Router, tasks: Tasks, head_within: D
     if let Err(error) = tune(&stream) {
         tracing::debug!("the connection from {peer:?} could not be tuned: {error}");
     }
-    let service = TowerToHyperService::new(app);
+    let app = TowerToHyperService::new(app);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        app.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_within)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pando_api::v1::status::ServerState;
 use pando_model::app::*;
 use pando_model::assignment::Assignment;
 use pando_model::desired::*;
@@ -9,7 +10,8 @@ use pando_model::id::{DeploymentId, ServerId};
 use pando_model::name::*;
 use pando_model::observed::*;
 use pando_model::release::ReleaseNumber;
-use pando_model::resources::Resources;
+use pando_model::resources::{Capacity, Resources};
+use pando_model::server::Server;
 use pando_model::time::Millis;
 use uuid::Uuid;
 

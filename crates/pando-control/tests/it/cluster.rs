@@ -17,8 +17,9 @@ use pando_control::store::{Key, Outcome, Store, Txn, memory, sqlite};
 use pando_control::tokens::{self, NewToken};
 use pando_model::app::*;
 use pando_model::desired::*;
-use pando_model::id::{Entropy, InstanceId, ServerId};
+use pando_model::id::{Entropy, InstanceId, ServerId, Version};
 use pando_model::name::*;
+use pando_model::observed::{AgentReport, Observed, ServerObserved};
 use pando_model::release::Digest;
 use pando_model::resources::Capacity;
 use pando_model::server::Server;
@@ -90,6 +91,23 @@ pub(crate) fn spec(name: &str) -> AppSpec {
     }
 }
 
+/// What an agent says that has nothing to say.
+pub(crate) fn report(server: ServerId, sequence: u64) -> AgentReport {
+    AgentReport {
+        server,
+        boot: id(5),
+        sequence,
+        assignment: Version::default(),
+        instances: Default::default(),
+        tasks: Default::default(),
+        releases: vec![],
+        proxy: None,
+        capacity: Capacity::default(),
+        firewall: None,
+        warnings: vec![],
+    }
+}
+
 pub(crate) fn request(action: DeployAction) -> DeployRequest {
     DeployRequest { action, if_busy: IfBusy::Wait, dry_run: false, note: None }
 }
@@ -158,6 +176,19 @@ impl Cluster {
             joined_at: self.shared.now(),
         };
         self.write(Txn::new().put(Key::ServerSpec(id), &server).unwrap()).await;
+    }
+
+    /// These servers were heard just now, and no other ever was. `change` is what each said.
+    pub(crate) fn hear(&self, servers: &[ServerId], change: impl Fn(&mut AgentReport)) {
+        let now = self.now();
+        let heard = servers.iter().map(|server| {
+            let mut report = report(*server, 1);
+            change(&mut report);
+            let seen = ServerObserved { heard_at: now, reported_at: now, proxy_heard_at: Some(now), report };
+            (*server, seen)
+        });
+        let observed = Observed { since: now - Millis::from_secs(3600), servers: heard.collect() };
+        self.shared.observed.send_replace(Arc::new(observed));
     }
 
     pub(crate) async fn write(&self, txn: Txn) {

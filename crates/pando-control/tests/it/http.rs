@@ -2,10 +2,13 @@
 
 mod agents;
 mod artifacts;
+mod balancers;
 mod bounds;
 mod deployments;
 mod document;
 mod gate;
 mod relay;
+mod servers;
+mod settings;
 mod tokens;
 mod wishes;

@@ -10,27 +10,9 @@ use pando_api::v1::traffic::TrafficQuery;
 use pando_control::shared::Published;
 use pando_model::assignment::Assignment;
 use pando_model::id::{ServerId, Version};
-use pando_model::observed::AgentReport;
-use pando_model::resources::Capacity;
 use pando_routing::{PoolId, PoolStats, ProxyStats, Table, TableVersion};
 
-use crate::cluster::{Cluster, PATIENCE, app, id};
-
-fn report(server: ServerId, sequence: u64) -> AgentReport {
-    AgentReport {
-        server,
-        boot: id(5),
-        sequence,
-        assignment: Version::default(),
-        instances: Default::default(),
-        tasks: Default::default(),
-        releases: vec![],
-        proxy: None,
-        capacity: Capacity::default(),
-        firewall: None,
-        warnings: vec![],
-    }
-}
+use crate::cluster::{Cluster, PATIENCE, app, id, report};
 
 fn assignment(server: ServerId, revision: u64) -> Arc<Assignment> {
     Arc::new(Assignment { version: Version::new(1, revision), ..Assignment::empty(server) })
