@@ -34,6 +34,10 @@ pub struct ServerDetail {
     pub entry: Option<EntryRole>,
     /// Every replica that exists there, until it has stopped; by app and name.
     pub replicas: Vec<ServerReplica>,
+    /// How many of them neither its roles nor its standing bring: they are on their way out.
+    pub unwanted: u32,
+    /// How many replicas its roles bring that are not in service there yet, of processes with a count per server.
+    pub missing: u32,
     /// What stands between it and what is wanted of it, a line each.
     pub waiting_on: Vec<String>,
     /// What its agent says that a person should know.

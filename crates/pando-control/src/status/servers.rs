@@ -1,18 +1,19 @@
 //! Servers: what each is for, what it holds, and what it waits for.
 
-use pando_api::v1::apps::ReplicaStatus;
+use pando_api::v1::apps::{ReplicaState, ReplicaStatus};
 use pando_api::v1::balancers::EntryRole;
 use pando_api::v1::servers::{ServerDetail, ServerReplica};
 use pando_api::v1::status::{ProxyState, ServerState, ServerStatus};
+use pando_model::app::{ProcessSpec, ReplicaCount};
 use pando_model::desired::{AppDesired, Instance};
 use pando_model::id::ServerId;
-use pando_model::name::AppName;
+use pando_model::name::{AppName, ProcessName};
 use pando_model::resources::Capacity;
-use pando_model::server::Server;
+use pando_model::server::{Server, Standing};
 use pando_plan::Liveness;
 use pando_plan::input::version_of;
 
-use super::{View, count};
+use super::{View, count, of, shown_release};
 
 impl<'a> View<'a> {
     /// Every server, by name.
@@ -55,6 +56,8 @@ impl<'a> View<'a> {
             agent_address: server.agent_address,
             entry: self.entry_role(server),
             replicas: self.replicas_on(server),
+            unwanted: count(self.instances_on(server).filter(|(app, it)| !brings_instance(server, app, it))),
+            missing: self.missing(server),
             waiting_on: self.server_waits(server),
             warnings: report.map(|report| report.warnings.clone()).unwrap_or_default(),
             firewall: report.and_then(|report| report.firewall.clone()),
@@ -82,6 +85,27 @@ impl<'a> View<'a> {
             here.map(|replica| of_server(app, replica)).collect::<Vec<_>>()
         };
         self.state.world.apps.keys().flat_map(of_app).collect()
+    }
+
+    fn missing(&self, server: &Server) -> u32 {
+        let apps = self.state.world.apps.iter().filter(|(_, app)| !app.wish.stopped);
+        let missing = apps.map(|(name, app)| {
+            let serves = |replica: &ReplicaStatus| {
+                replica.server == server.id && replica.state == ReplicaState::Serving
+            };
+            let serving: Vec<ReplicaStatus> = self.replicas(name).into_iter().filter(serves).collect();
+            let of_process = |(process, spec): (&ProcessName, &ProcessSpec)| {
+                let scaled = app.wish.scale.contains_key(process);
+                match spec.count {
+                    ReplicaCount::PerServer(each) if !scaled && brings(server, spec) => {
+                        each.saturating_sub(count(of(&serving, process)))
+                    }
+                    _ => 0,
+                }
+            };
+            shown_release(app).map_or(0, |release| release.spec.processes.iter().map(of_process).sum::<u32>())
+        });
+        missing.sum()
     }
 
     /// The planner's word about the server, and about each app that has something there and is not settled.
@@ -126,6 +150,19 @@ impl<'a> View<'a> {
             refused: refusal.map(|refusal| refusal.reasons.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// The server's roles, labels and standing bring the process there.
+fn brings(server: &Server, process: &ProcessSpec) -> bool {
+    let named = process.servers.is_empty() || process.servers.contains(&server.name);
+    let labelled = process.labels.iter().all(|(key, value)| server.labels.get(key) == Some(value));
+    server.standing == Standing::Active && server.roles.contains(&process.role) && named && labelled
+}
+
+fn brings_instance(server: &Server, app: &AppDesired, instance: &Instance) -> bool {
+    let release = app.releases.get(&instance.target.release);
+    let process = release.and_then(|release| release.spec.processes.get(&instance.replica.process));
+    process.is_some_and(|process| brings(server, process))
 }
 
 fn of_server(app: &AppName, replica: ReplicaStatus) -> ServerReplica {

@@ -10,6 +10,7 @@ use pando_api::v1::servers::{DrainRequest, LabelsRequest, Removal, RemoveQuery, 
 use pando_api::v1::status::ServerState;
 use pando_api::{ClientError, ErrorCode};
 use pando_control::store::{Key, Txn};
+use pando_model::app::ReplicaCount;
 use pando_model::assignment::Assignment;
 use pando_model::id::ServerId;
 use pando_model::name::{RoleName, ServerName};
@@ -122,6 +123,27 @@ async fn a_lost_server_is_no_other_server() {
 }
 
 #[tokio::test]
+async fn what_is_to_move_is_counted_from_what_is_wanted() {
+    let cluster = two_servers().await;
+    let counts = async |server: &str| {
+        let it = cluster.client.server(&name(server)).await.unwrap();
+        (it.unwanted, it.missing)
+    };
+    assert_eq!(counts("main").await, (0, 0));
+    cluster.client.drain(&name("main"), &DrainRequest::default()).await.unwrap();
+    assert_eq!(counts("main").await, (1, 0));
+    cluster.client.undrain(&name("main")).await.unwrap();
+    cluster.client.set_roles(&name("main"), &roles(&[], &["web"])).await.unwrap();
+    assert_eq!(counts("main").await, (1, 0));
+    let mut per_server = spec("hits");
+    for process in per_server.processes.values_mut() {
+        process.count = ReplicaCount::PerServer(2);
+    }
+    cluster.deploy(per_server).await;
+    assert_eq!((counts("main").await, counts("app-2").await), ((1, 0), (0, 2)));
+}
+
+#[tokio::test]
 async fn labels_are_set_and_removed() {
     let cluster = two_servers().await;
     let request = |set: &[(&str, &str)], remove: &[&str]| LabelsRequest {
@@ -223,8 +245,8 @@ async fn the_server_with_the_control_plane_stays() {
 async fn a_drained_server_says_what_it_waits_for() {
     let cluster = two_servers().await;
     let mut report = pando_plan::Report::default();
-    let mut hits = pando_plan::AppReport::default();
-    hits.deployment = Some("web: 1 of 2 ready on app-2".to_owned());
+    let line = Some("web: 1 of 2 ready on app-2".to_owned());
+    let hits = pando_plan::AppReport { deployment: line, ..Default::default() };
     report.apps.insert(app("hits"), hits);
     report.servers.insert(cluster.server, "main is being emptied".to_owned());
     cluster.shared.report.send_replace(std::sync::Arc::new(report));

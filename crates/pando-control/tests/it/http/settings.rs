@@ -79,8 +79,8 @@ async fn the_rules_of_each_server_are_shown_with_what_its_agent_says() {
     let version = Version::new(1, 4);
     let assignment = Assignment { version, firewall: Some(rules), ..Assignment::empty(cluster.server) };
     cluster.write(Txn::new().put(Key::ServerAssignment(cluster.server), &assignment).unwrap()).await;
-    let problem = "ufw drops port 7421: `ufw allow 7421/tcp`".to_owned();
-    let status = FirewallStatus { in_force: true, problems: vec![problem.clone()] };
+    let problems = vec!["ufw drops port 7421: `ufw allow 7421/tcp`".to_owned()];
+    let status = FirewallStatus { in_force: true, problems };
     for (acts_on, in_force) in [(3, false), (4, true)] {
         cluster.hear(&[cluster.server], |report| {
             report.firewall = Some(status.clone());
@@ -88,6 +88,6 @@ async fn the_rules_of_each_server_are_shown_with_what_its_agent_says() {
         });
         let shown = cluster.client.firewall().await.unwrap().servers.remove(0);
         assert_eq!((shown.assigned, shown.in_force), (true, in_force), "{acts_on}");
-        assert_eq!(shown.problems, [problem.clone()]);
+        assert_eq!(shown.problems, status.problems);
     }
 }
