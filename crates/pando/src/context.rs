@@ -51,6 +51,11 @@ impl Context {
         Self { global, printer: self.printer, known, origin: OnceCell::new() }
     }
 
+    /// The same call, for one of several clusters: it remembers its own, and talks through `printer`.
+    pub(crate) fn apart(&self, printer: Printer) -> Self {
+        Self { global: self.global.clone(), printer, known: self.known.clone(), origin: OnceCell::new() }
+    }
+
     pub(crate) fn printer(&self) -> Printer {
         self.printer
     }
@@ -138,6 +143,11 @@ impl Context {
     pub(crate) fn is_cluster_given(&self) -> anyhow::Result<bool> {
         let project = self.file_if_any()?.map_or(PathBuf::from("."), |file| file::directory_of(&file));
         Ok(self.global.cluster.is_some() || self.known.url.is_some() || cluster::has_dev(&project))
+    }
+
+    /// Why the cluster was chosen; `None` before it was.
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.get()
     }
 
     /// What to do when the cluster does not answer.

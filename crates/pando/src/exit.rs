@@ -84,6 +84,15 @@ impl Trouble {
         self
     }
 
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
+    /// A field that [`Trouble::with`] gave it.
+    pub(crate) fn field(&self, name: &str) -> Option<&Value> {
+        self.data.get(name)
+    }
+
     pub(crate) fn render(&self, paint: Paint) -> String {
         let mut out =
             format!("{} {}", paint.with(Style::Bad, "error:"), paint.with(Style::Bold, &self.message));
@@ -128,7 +137,11 @@ fn tell(trouble: &Trouble, printer: Printer) -> ExitCode {
     ExitCode::from(trouble.exit_code)
 }
 
-fn trouble_of(error: &anyhow::Error, context: &Context) -> Trouble {
+/// What went wrong, with its exit code, for a command that goes on nevertheless.
+pub(crate) fn trouble_of(error: &anyhow::Error, context: &Context) -> Trouble {
+    if let Some(problems) = error.downcast_ref::<Problems>() {
+        return invalid_file(problems);
+    }
     if let Some(trouble) = error.downcast_ref::<Trouble>() {
         return trouble.clone();
     }
@@ -183,16 +196,20 @@ fn of_refusal(exit_code: u8, body: &ErrorBody) -> Trouble {
 }
 
 fn of_problems(problems: &Problems, printer: Printer) -> ExitCode {
-    let errors = problems.iter().filter(|problem| problem.is_error()).count();
-    let file = problems.iter().next().map(|problem| problem.file().to_owned()).unwrap_or_default();
-    let message = format!("{file} has {}", counted(errors as u64, "error"));
+    let trouble = invalid_file(problems);
     if printer.is_json() {
-        let trouble = Trouble::new(WRONG, "invalid_file", message).with("problems", problems);
         return tell(&trouble, printer);
     }
     printer.talk(problems.render(printer.talk_paint().is_coloured()));
-    printer.talk(format_args!("{} {message}", printer.talk_paint().with(Style::Bad, "error:")));
+    printer.talk(format_args!("{} {trouble}", printer.talk_paint().with(Style::Bad, "error:")));
     ExitCode::from(WRONG)
+}
+
+fn invalid_file(problems: &Problems) -> Trouble {
+    let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    let file = problems.iter().next().map(|problem| problem.file().to_owned()).unwrap_or_default();
+    let message = format!("{file} has {}", counted(errors as u64, "error"));
+    Trouble::new(WRONG, "invalid_file", message).with("problems", problems)
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

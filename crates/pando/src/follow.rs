@@ -8,8 +8,6 @@ mod failure;
 mod story;
 mod summary;
 
-use std::process::ExitCode;
-
 use pando_api::client::Client;
 use pando_api::v1::deployments::{Accepted, DeploymentQuery, DeploymentView};
 use pando_api::v1::events::{Event, EventLevel};
@@ -17,11 +15,12 @@ use pando_api::v1::traffic::{Traffic, TrafficQuery};
 use pando_model::desired::DeploymentPhase;
 use pando_model::name::AppName;
 use pando_model::release::ReleaseNumber;
+use tokio::signal::unix::Signal;
 
 pub(crate) use away::Away;
+pub(crate) use summary::Live;
 
 use crate::context::Context;
-use crate::exit::INTERRUPTED;
 use crate::printer::{Printer, Style};
 use crate::progress::Progress;
 use story::Story;
@@ -59,14 +58,26 @@ async fn traffic(client: &Client, app: &AppName) -> Option<Traffic> {
     client.traffic(&TrafficQuery { app: Some(app.clone()) }).await.ok()
 }
 
-/// Follows it until it has ended, telling each decision; then tells how it went.
+/// How following a deployment ended; one that failed is an error.
+#[derive(Debug)]
+pub(crate) enum Followed {
+    Live(Live),
+    /// It was left going on by itself, and that was said.
+    Left,
+}
+
+/// Follows it until it has ended, telling each decision.
+///
+/// # Errors
+/// The deployment failed, or can't be followed any more.
 pub(crate) async fn follow(
     context: &Context,
     client: &Client,
     app: &AppName,
     accepted: &Accepted,
     before: Before,
-) -> anyhow::Result<ExitCode> {
+    interrupts: &mut Signal,
+) -> anyhow::Result<Followed> {
     let printer = context.printer();
     if !accepted.queued_behind.is_empty() {
         printer.talk(format_args!("{} waits: another deployment of {app} is under way", accepted.release));
@@ -75,19 +86,17 @@ pub(crate) async fn follow(
     let view = tokio::select! {
         // Dropping the question leaves the deployment as it is.
         view = until_ended(printer, client, app, accepted, &mut story) => view?,
-        told = tokio::signal::ctrl_c() => {
-            told?;
+        _ = interrupts.recv() => {
             printer.talk(format_args!(
                 "the deployment of {} goes on by itself; `pando status` shows it, `pando rollback` takes it back",
                 accepted.release
             ));
-            return Ok(ExitCode::from(INTERRUPTED));
+            return Ok(Followed::Left);
         }
     };
     match &view.deployment.phase {
         DeploymentPhase::Done { replaced } => {
-            summary::tell(printer, client, app, &view, *replaced, &before).await?;
-            Ok(ExitCode::SUCCESS)
+            Ok(Followed::Live(Live::of(client, app, &view, *replaced, &before).await))
         }
         DeploymentPhase::Failed { failure } => {
             let now = client.app(app).await.ok();

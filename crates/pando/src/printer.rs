@@ -17,6 +17,25 @@ pub(crate) struct Printer {
     out: Paint,
     err: Paint,
     live: bool,
+    label: Option<Label>,
+}
+
+/// What each line of talk begins with: a name, which is a DNS label, and the width of its column.
+#[derive(Debug, Clone, Copy)]
+struct Label {
+    name: [u8; Label::LONGEST],
+    length: usize,
+    width: usize,
+    colour: usize,
+}
+
+impl Label {
+    const LONGEST: usize = 63;
+
+    fn render(&self, paint: Paint) -> String {
+        let name = String::from_utf8_lossy(&self.name[..self.length]);
+        paint.with(Style::Source(self.colour), &format!("{name:<width$} | ", width = self.width))
+    }
 }
 
 impl Printer {
@@ -33,7 +52,17 @@ impl Printer {
             },
         };
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { json: global.json, out: paint(out), err: paint(err), live: err && !dumb }
+        Self { json: global.json, out: paint(out), err: paint(err), live: err && !dumb, label: None }
+    }
+
+    /// For one of several that talk at the same time: each line begins with `name`, padded to `width`, and none is drawn
+    /// anew. Of a name, 63 bytes are shown.
+    pub(crate) fn labelled(self, name: &str, width: usize, colour: usize) -> Self {
+        let length =
+            (0..=Label::LONGEST.min(name.len())).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+        let mut bytes = [0; Label::LONGEST];
+        bytes[..length].copy_from_slice(&name.as_bytes()[..length]);
+        Self { label: Some(Label { name: bytes, length, width, colour }), live: false, ..self }
     }
 
     /// Data is wanted as JSON.
@@ -77,13 +106,20 @@ impl Printer {
     /// A line of talk.
     pub(crate) fn talk(self, text: impl Display) {
         // Talk that nobody can hear must not stop the work.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = match self.label.map(|label| label.render(self.err)) {
+            None => writeln!(io::stderr().lock(), "{text}"),
+            Some(label) => io::stderr().lock().write_all(labelled(&label, &text.to_string()).as_bytes()),
+        };
     }
 
     /// Something that a person should know, and that stops nothing.
     pub(crate) fn warn(self, text: impl Display) {
         self.talk(format_args!("{} {text}", self.err.with(Style::Warn, "warning:")));
     }
+}
+
+fn labelled(label: &str, text: &str) -> String {
+    text.lines().map(|line| format!("{label}{line}\n")).collect()
 }
 
 fn is_set(variable: &str) -> bool {
@@ -142,5 +178,25 @@ impl Paint {
         } else {
             text.to_owned()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_a_labelled_text_says_whose_it_is() {
+        let printer = Printer::new(&GlobalArgs::default()).labelled("prod", 7, 0);
+        let label = printer.label.unwrap().render(Paint::plain());
+        assert_eq!(labelled(&label, "one\ntwo"), "prod    | one\nprod    | two\n");
+        assert!(!printer.is_live(), "several can't draw on one screen");
+    }
+
+    #[test]
+    fn a_label_is_cut_between_characters() {
+        let long = format!("{}é", "a".repeat(62));
+        let label = Printer::new(&GlobalArgs::default()).labelled(&long, 3, 0).label.unwrap();
+        assert_eq!(label.render(Paint::plain()), format!("{} | ", "a".repeat(62)));
     }
 }

@@ -6,23 +6,34 @@ use pando_model::release::ReleaseNumber;
 use super::AppArgs;
 
 /// Make the cluster run what is in this directory
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = "\
 Replicas are replaced without a failed request; if one of the new ones does not become ready, all go back and the exit \
 code is 1. Ctrl-C leaves the deploy going on; `pando status` shows it.
 
+Several targets are deployed one after the other, in the order given (with --all: the file's), and a table says what became \
+of each. One that fails does not keep the others from theirs, unless --stop-on-failure is given. The exit code is 0 when all \
+are done, else the first of 130, 1, 3, 4 and 2 that one of them came to.
+
 Examples:
   pando deploy
-  pando deploy -t staging -t production
+  pando deploy -t staging -t production --stop-on-failure
+  pando deploy --all --parallel
   pando deploy --dry-run              say what would happen, change nothing
   pando deploy --no-wait-turn         refuse when another deploy is under way")]
 pub(crate) struct DeployArgs {
     /// Deploy this target of the file; may be given several times [default: the only one]
     #[arg(short = 't', long, value_name = "TARGET", num_args = 1.., value_delimiter = ',', conflicts_with = "all")]
     pub(crate) target: Vec<String>,
-    /// Deploy every target, one after the other
+    /// Deploy every target of the file
     #[arg(long)]
     pub(crate) all: bool,
+    /// Deploy the targets at the same time
+    #[arg(long, conflicts_with = "stop_on_failure")]
+    pub(crate) parallel: bool,
+    /// Leave out the targets that come after one that failed
+    #[arg(long)]
+    pub(crate) stop_on_failure: bool,
     /// A remark for the event log, such as a commit
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,

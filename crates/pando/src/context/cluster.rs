@@ -62,6 +62,16 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
+    /// What people call the cluster; its address where it has no name.
+    pub(crate) fn label(&self, url: &str) -> String {
+        match self {
+            Self::Flag | Self::Environment => url.to_owned(),
+            Self::Dev(_) => "pando dev".to_owned(),
+            Self::Named(name) => name.clone(),
+            Self::Server => "this server".to_owned(),
+        }
+    }
+
     /// What to do when it does not answer.
     pub(crate) fn absence_hint(&self) -> String {
         match self {

@@ -7,6 +7,7 @@ use pando_model::name::AppName;
 use pando_model::observed::ExitReport;
 
 use super::story::Story;
+use super::summary::duration;
 use crate::exit::{FAILED, Trouble};
 use crate::words::harmless;
 
@@ -27,6 +28,7 @@ pub(super) fn trouble(
         .details(details)
         .hint(format!("`pando logs{source} --since 10m` shows what it wrote; mend it, then `pando deploy`"))
         .with("deployment", &view.deployment)
+        .with("millis", &duration(&view.deployment))
 }
 
 /// What the message has not said yet, a line each.

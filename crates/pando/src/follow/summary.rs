@@ -6,14 +6,15 @@ use pando_api::client::Client;
 use pando_api::v1::deployments::DeploymentView;
 use pando_api::v1::traffic::{ProxyTraffic, Traffic};
 use pando_model::desired::Deployment;
-use pando_model::id::ServerId;
+use pando_model::id::{DeploymentId, ServerId};
 use pando_model::name::AppName;
+use pando_model::release::ReleaseNumber;
 use pando_model::time::{Millis, Timestamp};
 use pando_routing::PoolStats;
 use serde_json::json;
 
 use super::Before;
-use crate::printer::{Printer, Style};
+use crate::printer::{Paint, Style};
 use crate::words::{counted, latency, thousands, took};
 
 /// Counters that came so long before the end count as those of the end: agents fetch them twice a second.
@@ -24,41 +25,76 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 const SILENT: Millis = Millis::from_secs(20);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// `hits v43 is live on 3 servers: 6 replicas replaced in 14.2 s`, and what was served.
-pub(super) async fn tell(
-    printer: Printer,
-    client: &Client,
-    app: &AppName,
-    view: &DeploymentView,
+/// A deployment that ended well.
+#[derive(Debug)]
+pub(crate) struct Live {
+    app: AppName,
+    pub(crate) release: ReleaseNumber,
+    deployment: DeploymentId,
+    /// From when it was its turn.
+    pub(crate) length: Millis,
+    /// That run the release.
+    servers: usize,
     replaced: u32,
-    before: &Before,
-) -> anyhow::Result<()> {
-    let deployment = &view.deployment;
-    let servers = servers(view);
-    let length = duration(deployment);
-    let served = match &before.traffic {
-        Some(earlier) => {
-            counters_of_the_end(client, app, deployment).await.map(|after| Served::between(earlier, &after))
+    /// Replicas of the app existed before.
+    ran: bool,
+    /// `None`: nobody can tell.
+    served: Option<Served>,
+}
+
+impl Live {
+    /// Asks the load balancers for what they did meanwhile.
+    pub(super) async fn of(
+        client: &Client,
+        app: &AppName,
+        view: &DeploymentView,
+        replaced: u32,
+        before: &Before,
+    ) -> Self {
+        let deployment = &view.deployment;
+        let served = match &before.traffic {
+            Some(earlier) => counters_of_the_end(client, app, deployment)
+                .await
+                .map(|after| Served::between(earlier, &after)),
+            None => None,
+        };
+        Self {
+            app: app.clone(),
+            release: deployment.release,
+            deployment: deployment.id,
+            length: duration(deployment),
+            servers: servers(view).len(),
+            replaced,
+            ran: before.ran,
+            served,
         }
-        None => None,
-    };
-    if printer.is_json() {
-        return printer.json(&json!({
-            "app": app, "release": deployment.release, "deployment": deployment.id, "phase": "done",
-            "replaced": replaced, "servers": servers.len(), "millis": length,
-            "traffic": served.as_ref().map(Served::json),
-        }));
     }
-    let live = printer.paint().with(Style::Good, "is live");
-    printer.line(format_args!(
-        "{app} {} {live}{}",
-        deployment.release,
-        extent(servers.len(), replaced, before.ran, length)
-    ))?;
-    match served {
-        Some(served) if !served.takes_requests => Ok(()),
-        Some(served) => printer.line(served.words()),
-        None => printer.line("what was served meanwhile is not known"),
+
+    /// `hits v43 is live on 3 servers: 6 replicas replaced in 14.2 s`, and what was served.
+    pub(crate) fn lines(&self, paint: Paint) -> Vec<String> {
+        let live = paint.with(Style::Good, "is live");
+        let extent = extent(self.servers, self.replaced, self.ran, self.length);
+        let mut lines = vec![format!("{} {} {live}{extent}", self.app, self.release)];
+        match &self.served {
+            Some(served) if !served.takes_requests => {}
+            Some(served) => lines.push(served.words()),
+            None => lines.push("what was served meanwhile is not known".to_owned()),
+        }
+        lines
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        json!({
+            "app": self.app, "release": self.release, "deployment": self.deployment, "phase": "done",
+            "replaced": self.replaced, "servers": self.servers, "millis": self.length,
+            "traffic": self.served.as_ref().map(Served::json),
+        })
+    }
+
+    /// Requests that were served and that failed meanwhile, as far as it takes any and that is known.
+    pub(crate) fn requests(&self) -> Option<(u64, u64)> {
+        let served = self.served.as_ref().filter(|served| served.takes_requests);
+        served.map(|served| (served.sum.requests, served.sum.failed))
     }
 }
 
@@ -73,7 +109,7 @@ fn servers(view: &DeploymentView) -> Vec<ServerId> {
 }
 
 /// From when it was its turn.
-fn duration(deployment: &Deployment) -> Millis {
+pub(super) fn duration(deployment: &Deployment) -> Millis {
     let started = deployment.started_at.unwrap_or(deployment.created_at);
     deployment.ended_at.unwrap_or(started).since(started)
 }

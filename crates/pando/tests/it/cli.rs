@@ -9,6 +9,7 @@ mod help;
 mod logs;
 mod place;
 mod status;
+mod targets;
 mod token;
 mod words;
 mod world;

@@ -11,7 +11,7 @@ use super::place::Place;
 use super::world::{DEPLOYMENT, app, deployment, replica, takes_deploys, traffic, view};
 
 /// A control plane that shows one view after the other, and the traffic of before and after.
-fn shows(views: Vec<Value>, traffics: [Value; 2]) -> Fake {
+pub(super) fn shows(views: Vec<Value>, traffics: [Value; 2]) -> Fake {
     let (views_told, traffic_told) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let next = |told: &AtomicUsize, all: &[Value]| {
         let index = told.fetch_add(1, Ordering::SeqCst).min(all.len() - 1);
@@ -26,7 +26,7 @@ fn shows(views: Vec<Value>, traffics: [Value; 2]) -> Fake {
     })
 }
 
-fn rolling(cursor: u64) -> Value {
+pub(super) fn rolling(cursor: u64) -> Value {
     view(
         cursor,
         &deployment(json!({ "phase": "rolling" }), None),
@@ -36,13 +36,13 @@ fn rolling(cursor: u64) -> Value {
     )
 }
 
-fn done() -> Value {
+pub(super) fn done() -> Value {
     let events = [(1, "deploying v43"), (2, "web-1 of v43 is ready"), (15, "v43 is live: 3 replicas")];
     let replicas = [replica(1, 43, "serving"), replica(2, 43, "serving"), replica(3, 43, "serving")];
     view(9, &deployment(json!({ "phase": "done", "replaced": 3 }), Some("15.250")), &events, &[], &replicas)
 }
 
-fn good() -> Fake {
+pub(super) fn good() -> Fake {
     shows(vec![rolling(1), done()], [traffic(1, 100, 2), traffic(1, 41_308, 2)])
 }
 
@@ -97,7 +97,7 @@ fn a_load_balancer_that_was_started_anew_is_told() {
 }
 
 /// As the API tells a failed deployment of v43 whose replica crashed.
-fn failed(replicas: &[Value]) -> Value {
+pub(super) fn failed(replicas: &[Value]) -> Value {
     let failure = json!({
         "message": "web-1 on app-2 ended 5 times: exit code 1", "replica": "web-1", "server": "app-2", "check": "connection refused",
         "exit": { "code": 1, "signal": null, "out_of_memory": false, "last_lines": ["starting", "no such table: hits"] },
@@ -231,47 +231,6 @@ fn rollback_and_restart_follow_alike() {
         fake.asked().iter().filter(|asked| asked.method == "POST").map(Asked::json).collect();
     assert_eq!((&wishes[0]["kind"], &wishes[0]["release"]), (&"rollback".into(), &41.into()));
     assert_eq!(wishes[1]["kind"], "restart");
-}
-
-/// A file with two targets, known as clusters at `near` and `far`.
-fn two_targets(near: &Fake, far: &Fake) -> Place {
-    let place = Place::empty();
-    place.write(
-        "pando.yaml",
-        "name: hits\nsource: .\nprocesses: {web: {command: bin/web}}\ntargets:\n  near: {cluster: near}\n  far: {cluster: far, replicas: 9}\n",
-    );
-    for (name, fake) in [("near", near), ("far", far)] {
-        place.write(
-            &format!("home/.config/pando/clusters/{name}.json"),
-            &format!(r#"{{"url": "{}"}}"#, fake.url),
-        );
-    }
-    place.write(".pandoignore", "home/\n");
-    place
-}
-
-#[test]
-fn targets_are_deployed_one_after_the_other() {
-    let (near, far) = (good(), good());
-    let place = two_targets(&near, &far);
-    let several = place.pando(&["deploy"]);
-    assert!(several.expect(2).stderr.contains("name one with `-t`: `near` and `far`"), "{several}");
-    let unknown = place.pando(&["deploy", "-t", "nera"]);
-    assert!(unknown.expect(2).stderr.contains("nera"), "{unknown}");
-    place.pando(&["deploy", "--all"]).expect(0);
-    let count =
-        far.only("POST /v1/apps/hits/deployments").json()["spec"]["processes"]["web"]["count"].clone();
-    assert_eq!(count, json!({ "total": 9 }));
-    near.only("POST /v1/apps/hits/deployments");
-}
-
-#[test]
-fn a_target_that_fails_keeps_the_release_from_the_next() {
-    let near = shows(vec![failed(&[replica(2, 42, "serving")])], [Value::Null, Value::Null]);
-    let far = good();
-    let said = two_targets(&near, &far).pando(&["deploy", "-t", "near", "-t", "far"]);
-    assert!(said.expect(1).stderr.contains("not deployed, because of what failed before: `far`"), "{said}");
-    assert_eq!(far.lines(), Vec::<String>::new());
 }
 
 #[test]

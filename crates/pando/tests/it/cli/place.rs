@@ -105,7 +105,10 @@ impl std::fmt::Display for Said {
 /// How long packing took, and how small the packed files are, depends on the machine and a library's version.
 fn without_times(text: &str) -> String {
     let line = |line: &str| match line.split_once(", ") {
-        Some((what, _)) if line.starts_with("packed ") => format!("{what}, …\n"),
+        Some((what, _)) if line.contains("packed ") => format!("{what}, …\n"),
+        _ if line.contains("sent in ") => {
+            format!("{}sent in …\n", line.split("sent in ").next().unwrap_or(""))
+        }
         _ => format!("{line}\n"),
     };
     text.lines().map(line).collect()
