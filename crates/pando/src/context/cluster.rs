@@ -175,22 +175,30 @@ fn by_name(name: &str, known: &Known) -> anyhow::Result<Found> {
     }
 }
 
-/// The known cluster whose control address is at `host`.
+/// The known cluster whose control address is at `host`, which may have a port.
 fn by_host(host: &str, known: &Known) -> anyhow::Result<Found> {
     let entries = known.clusters.as_deref().and_then(|directory| std::fs::read_dir(directory).ok());
     let mut paths: Vec<PathBuf> = entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.sort();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
         let Some(file) = read(path)? else { continue };
-        let uri: Option<http::Uri> = file.url.parse().ok();
-        let same =
-            uri.as_ref().and_then(http::Uri::host).is_some_and(|known| known.eq_ignore_ascii_case(host));
-        if same {
+        if is_at(&file.url, host) {
             return found(file, path, Origin::Named(host.to_owned()));
         }
     }
     let example = known.clusters.as_ref().map(|directory| directory.join("NAME.json"));
     Err(unknown(&format!("with its control server at `{host}`"), example.as_deref()).into())
+}
+
+/// Whether a control address is at `host`: a name or an address, which may have a port.
+fn is_at(url: &str, host: &str) -> bool {
+    let Some(authority) = url.parse::<http::Uri>().ok().and_then(|uri| uri.authority().cloned()) else {
+        return false;
+    };
+    let bracketed = format!("[{host}]");
+    [authority.as_str(), authority.host()]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(host) || known.eq_ignore_ascii_case(&bracketed))
 }
 
 fn found(file: ContextFile, path: &Path, origin: Origin) -> anyhow::Result<Found> {
@@ -241,41 +249,4 @@ fn unknown(which: &str, path: Option<&Path>) -> Trouble {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    fn known(config: &Path) -> Known {
-        Known { clusters: Some(config.to_owned()), state: config.join("no-daemon"), ..Known::default() }
-    }
-
-    #[test]
-    fn flags_win_over_the_environment_and_that_over_what_lies_around() {
-        let root = tempfile::tempdir().unwrap();
-        let dev = root.path().join(".pando");
-        fs::create_dir(&dev).unwrap();
-        fs::write(dev.join("context.json"), r#"{"url": "http://127.0.0.1:1", "token": "pando_dev"}"#)
-            .unwrap();
-        fs::write(root.path().join("prod.json"), r#"{"url": "http://prod:7420"}"#).unwrap();
-        let mut known = known(root.path());
-        let url = |flag, known: &Known| find(flag, None, root.path(), known).map(|found| found.url).unwrap();
-        assert_eq!(url(None, &known), "http://127.0.0.1:1");
-        known.url = Some("http://env:7420".to_owned());
-        assert_eq!(url(None, &known), "http://env:7420");
-        assert_eq!(url(Some("prod"), &known), "http://prod:7420");
-        assert_eq!(url(Some("http://flag:1"), &known), "http://flag:1");
-    }
-
-    #[test]
-    fn what_is_missing_or_odd_is_said_and_tokens_are_not() {
-        let root = tempfile::tempdir().unwrap();
-        let known = known(root.path());
-        let error = |flag| find(flag, None, root.path(), &known).unwrap_err().to_string();
-        assert!(error(None).contains("no cluster to speak to"));
-        assert!(error(Some("gone")).contains("`gone`"));
-        assert!(error(Some("../up")).contains("no name of a cluster"));
-        fs::write(root.path().join("odd.json"), r#"{"url": 1, "token": "pando_secret"}"#).unwrap();
-        assert!(!error(Some("odd")).contains("secret"));
-    }
-}
+mod tests;

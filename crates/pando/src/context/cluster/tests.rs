@@ -70,6 +70,21 @@ fn each_source_comes_before_the_next() {
 }
 
 #[test]
+fn a_control_server_is_known_by_name_or_address_with_or_without_its_port() {
+    for (url, host, known) in [
+        ("http://prod.example.com:7420", "prod.example.com", true),
+        ("http://prod.example.com:7420", "Prod.example.com:7420", true),
+        ("http://prod.example.com:7420", "prod.example.com:7421", false),
+        ("http://[2001:db8::1]:7420", "2001:db8::1", true),
+        ("http://[2001:db8::1]:7420", "[2001:db8::1]:7420", true),
+        ("http://10.0.0.1:7420", "10.0.0.10", false),
+        ("no address", "no address", false),
+    ] {
+        assert_eq!(is_at(url, host), known, "{url} {host}");
+    }
+}
+
+#[test]
 fn the_token_goes_with_its_address() {
     let mut world = World::new();
     world.write("project/.pando/context.json", r#"{"url": "http://dev:1", "token": "pando_dev"}"#);
