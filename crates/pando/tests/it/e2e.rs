@@ -1,10 +1,10 @@
 //! The real binary, a real app, real load: what a deploy promises, seen from outside.
 
-mod bed;
+pub(crate) mod bed;
 mod bench;
 mod daily;
 mod deploys;
 mod kills;
-mod load;
+pub(crate) mod load;
 mod trouble;
 mod websocket;

@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+#[allow(dead_code, reason = "each story uses a part of it")]
+mod bed;
 mod cli;
+mod cluster;
 mod e2e;

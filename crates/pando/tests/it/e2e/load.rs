@@ -33,11 +33,17 @@ pub(crate) struct Tally {
 impl Load {
     /// `clients` with keep-alive and as many without, one request after the other each, until stopped.
     pub(crate) fn start(address: &str, clients: usize) -> Self {
+        Self::start_for(address, address, clients)
+    }
+
+    /// As [`Load::start`], asking for a host that the address answers.
+    pub(crate) fn start_for(host: &str, address: &str, clients: usize) -> Self {
+        let host = host.to_owned();
         let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counted, address) = (Arc::clone(&stop), Arc::clone(&count), address.to_owned());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(run(address, clients, stopped, counted))
+            runtime.block_on(run(Goal { host, address }, clients, stopped, counted))
         });
         let load = Self { stop, count, thread };
         load.wait_for_requests(20);
@@ -67,11 +73,18 @@ impl Load {
     }
 }
 
-async fn run(address: String, clients: usize, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Tally {
+/// Who is asked, and for what.
+#[derive(Debug, Clone)]
+struct Goal {
+    host: String,
+    address: String,
+}
+
+async fn run(goal: Goal, clients: usize, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Tally {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..clients * 2 {
         let keep_alive = number.is_multiple_of(2);
-        tasks.spawn(client(address.clone(), keep_alive, number, Arc::clone(&stop), Arc::clone(&count)));
+        tasks.spawn(client(goal.clone(), keep_alive, number, Arc::clone(&stop), Arc::clone(&count)));
     }
     let mut tally = Tally::default();
     while let Some(part) = tasks.join_next().await {
@@ -86,7 +99,7 @@ async fn run(address: String, clients: usize, stop: Arc<AtomicBool>, count: Arc<
 }
 
 async fn client(
-    address: String,
+    goal: Goal,
     keep_alive: bool,
     number: usize,
     stop: Arc<AtomicBool>,
@@ -103,7 +116,7 @@ async fn client(
     while !stop.load(Ordering::Relaxed) {
         turn += 1;
         tally.requests += 1;
-        let result = match tokio::time::timeout(PATIENCE, ask(&client, &address, keep_alive, turn)).await {
+        let result = match tokio::time::timeout(PATIENCE, ask(&client, &goal, keep_alive, turn)).await {
             Ok(result) => result,
             Err(_) => Err("no answer in time".to_owned()),
         };
@@ -124,10 +137,11 @@ async fn client(
 type HttpClient = Client<hyper_util::client::legacy::connect::HttpConnector, Empty<Bytes>>;
 
 /// A small answer, or one of 20 KB whose every byte is known.
-async fn ask(client: &HttpClient, address: &str, keep_alive: bool, turn: usize) -> Result<(), String> {
+async fn ask(client: &HttpClient, goal: &Goal, keep_alive: bool, turn: usize) -> Result<(), String> {
     let (path, length) =
         if turn.is_multiple_of(3) { ("/bytes?n=20000", Some(20_000)) } else { ("/hits.json", None) };
-    let mut request = http::Request::get(format!("http://{address}{path}"));
+    let mut request = http::Request::get(format!("http://{}{path}", goal.address));
+    request = request.header("host", &goal.host);
     if !keep_alive {
         request = request.header("connection", "close");
     }

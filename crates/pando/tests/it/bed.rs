@@ -1,0 +1,149 @@
+//! Servers as network namespaces on a bridge, each with its own addresses, firewall, processes and disks.
+//!
+//! A server is a namespace whose first process waits and reaps; `/etc`, `/var/lib/pando`
+//! and `/run` are its own. The bridge has an address of the machine's, from which tests
+//! send load. Needs root; everything is taken down when a [`Bed`] is dropped.
+
+pub(crate) mod app;
+pub(crate) mod cluster;
+pub(crate) mod network;
+pub(crate) mod server;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use network::Network;
+use server::Server;
+
+/// A cluster of servers, and a project that is deployed to it.
+pub(crate) struct Bed {
+    pub(crate) servers: Vec<Server>,
+    /// Dropped after the servers.
+    network: Network,
+    dir: TempDir,
+}
+
+/// Roles of the first server of a cluster.
+pub(crate) const EVERYTHING: &[&str] = &["web", "worker", "cron", "db", "cache", "control"];
+
+impl Bed {
+    /// Servers that are up and belong to nobody. They are reached by the names given.
+    pub(crate) fn of(names: &[&str]) -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "this test makes network namespaces: run it as root, as script/test does"
+        );
+        let dir = tempfile::Builder::new().prefix("pando-bed-").tempdir().unwrap();
+        let mut bed = Self { servers: Vec::new(), network: Network::up(), dir };
+        for name in names {
+            bed.add(name);
+        }
+        bed
+    }
+
+    /// One more.
+    pub(crate) fn add(&mut self, name: &str) -> &Server {
+        let disk = self.path(&format!("disks/{name}"));
+        let link = self.network.attach(name);
+        self.servers.push(Server::boot(name, link, &disk));
+        self.servers.last().unwrap()
+    }
+
+    pub(crate) fn server(&self, name: &str) -> &Server {
+        self.servers.iter().find(|server| server.name == name).unwrap()
+    }
+
+    pub(crate) fn server_mut(&mut self, name: &str) -> &mut Server {
+        self.servers.iter_mut().find(|server| server.name == name).unwrap()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Where `pando.yaml` lies.
+    pub(crate) fn project(&self) -> PathBuf {
+        let project = self.path("project");
+        fs::create_dir_all(project.join("bin")).unwrap();
+        project
+    }
+
+    /// `pando` on the first server, in the project.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.servers[0].command(Path::new(env!("CARGO_BIN_EXE_pando")), &self.project());
+        command.args(args).env("NO_COLOR", "1");
+        command.env_remove("PANDO_CLUSTER_URL").env_remove("PANDO_TOKEN");
+        command
+    }
+
+    pub(crate) fn pando(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Insists on exit code 0; what it printed to stdout.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.pando(args);
+        assert!(output.status.success(), "pando {args:?}: {}\n{}", told(&output), self.logs());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
+        let mut args = args.to_vec();
+        args.push("--json");
+        serde_json::from_str(&self.ok(&args)).unwrap()
+    }
+
+    /// Asks again and again until the answer is as wanted.
+    pub(crate) fn wait_for(
+        &self,
+        args: &[&str],
+        what: &str,
+        seconds: u64,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let mut args = args.to_vec();
+        args.push("--json");
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        loop {
+            let output = self.pando(&args);
+            let answer: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+            if let Some(answer) = answer.filter(|_| output.status.success()).filter(&wanted) {
+                return answer;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{what} did not come within {seconds} s; the answer is\n{}\n{}",
+                told(&output),
+                self.logs()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What each server's daemon said last.
+    pub(crate) fn logs(&self) -> String {
+        let of = |server: &Server| format!("--- {}\n{}\n", server.name, server.daemon_log());
+        self.servers.iter().map(of).collect()
+    }
+}
+
+/// Both outputs, for a failing assertion.
+pub(crate) fn told(output: &Output) -> String {
+    format!(
+        "{}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Runs a program of the test bed itself, which must succeed.
+pub(crate) fn must(program: &str, args: &[&str]) {
+    let output = Command::new(program).args(args).output().unwrap();
+    assert!(output.status.success(), "{program} {args:?}: {}", told(&output));
+}

@@ -1,0 +1,214 @@
+//! One server of the bed: how it is booted, used, broken and brought back.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use super::network::Link;
+use super::{must, told};
+
+/// More than a test puts on it, less than would hurt the machine.
+const DISK: &str = "size=768m";
+
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) link: Link,
+    /// On the machine: what survives a crash of the server.
+    disk: PathBuf,
+    /// `unshare`, whose only child is the server's first process.
+    outer: Option<Child>,
+    /// The server's first process, as the machine sees it.
+    init: u32,
+    /// Shifts its clock, such as `-3d`.
+    pub(crate) clock: Option<String>,
+}
+
+/// Puts the server's own directories in place, says so, and reaps whatever is orphaned until it is killed.
+const INIT: &str = r#"
+set -e
+mount --bind "$1/lib" /var/lib/pando
+mount -t tmpfs -o size=64m tmpfs /run
+mkdir -p "$1/etc/up" "$1/etc/work"
+mount -t overlay -o "lowerdir=/etc,upperdir=$1/etc/up,workdir=$1/etc/work" overlay /etc
+mount -t tmpfs -o size=1m tmpfs /sys/fs/bpf 2>/dev/null || true
+touch "$1/up"
+trap : TERM
+while :; do sleep 3600 & wait $!; done
+"#;
+
+impl Server {
+    pub(crate) fn boot(name: &str, link: Link, disk: &Path) -> Self {
+        fs::create_dir_all(disk).unwrap();
+        must("mount", &["-t", "tmpfs", "-o", DISK, "tmpfs", &disk.to_string_lossy()]);
+        fs::create_dir_all(disk.join("lib")).unwrap();
+        fs::create_dir_all(disk.join("etc")).unwrap();
+        fs::create_dir_all("/var/lib/pando").unwrap();
+        let mut server =
+            Self { name: name.to_owned(), link, disk: disk.to_owned(), outer: None, init: 0, clock: None };
+        server.power_on();
+        server
+    }
+
+    pub(crate) fn address(&self) -> Ipv4Addr {
+        self.link.address
+    }
+
+    /// Boots it with the disks that it has.
+    pub(crate) fn power_on(&mut self) {
+        assert!(self.outer.is_none(), "{} is up", self.name);
+        let up = self.disk.join("up");
+        let _ = fs::remove_file(&up);
+        let mut unshare = Command::new("ip");
+        unshare.args(["netns", "exec", &self.link.namespace]);
+        unshare.args(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
+        unshare.args(["bash", "-c", INIT, "init"]).arg(&self.disk);
+        unshare.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let outer = unshare.spawn().unwrap();
+        wait_until(&format!("{} boots", self.name), || up.exists());
+        let children = format!("/proc/{0}/task/{0}/children", outer.id());
+        let children = fs::read_to_string(children).unwrap();
+        self.init = children.split_whitespace().next().unwrap().parse().unwrap();
+        self.outer = Some(outer);
+        self.link.set_plugged(true);
+    }
+
+    /// The power fails: every process is gone at once, the cable is dead.
+    pub(crate) fn power_off(&mut self) {
+        self.link.set_plugged(false);
+        if let Some(mut outer) = self.outer.take() {
+            crate::e2e::bed::kill(self.init);
+            outer.wait().unwrap();
+        }
+    }
+
+    /// A program in this server, in a directory that it shares with the machine.
+    pub(crate) fn command(&self, program: &Path, dir: &Path) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.init.to_string(), "--mount", "--net", "--pid"]);
+        command.arg(format!("--wdns={}", dir.display())).arg("--").arg(program).stdin(Stdio::null());
+        if let Some(clock) = &self.clock {
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", clock).env("DONT_FAKE_MONOTONIC", "1");
+        }
+        command
+    }
+
+    /// `pando` here.
+    pub(crate) fn pando(&self, args: &[&str]) -> Output {
+        self.command(Path::new(env!("CARGO_BIN_EXE_pando")), Path::new("/")).args(args).output().unwrap()
+    }
+
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let output = self.pando(args);
+        assert!(
+            output.status.success(),
+            "pando {args:?} on {}: {}\n{}",
+            self.name,
+            told(&output),
+            self.daemon_log()
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Starts its daemon, as a boot does.
+    pub(crate) fn start(&self) {
+        self.ok(&["server", "start"]);
+    }
+
+    /// A line of shell here, which must succeed; what it printed.
+    pub(crate) fn sh(&self, line: &str) -> String {
+        let output = self.command(Path::new("sh"), Path::new("/")).args(["-c", line]).output().unwrap();
+        assert!(output.status.success(), "`{line}` on {}: {}", self.name, told(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Nothing goes to these addresses nor comes from them, until [`Server::heal`].
+    pub(crate) fn cut_off_from(&self, others: &[Ipv4Addr]) {
+        let list: Vec<String> = others.iter().map(ToString::to_string).collect();
+        let list = list.join(", ");
+        self.sh(&format!(
+            "nft 'add table ip cut; add chain ip cut i {{ type filter hook input priority -500; }}; \
+             add chain ip cut o {{ type filter hook output priority -500; }}; \
+             add rule ip cut i ip saddr {{ {list} }} drop; add rule ip cut o ip daddr {{ {list} }} drop'"
+        ));
+    }
+
+    pub(crate) fn heal(&self) {
+        self.sh("nft delete table ip cut");
+    }
+
+    /// Leaves so many kilobytes on its disk.
+    pub(crate) fn fill_disk(&self, leave_kb: u64) {
+        let free = self.sh("df --output=avail -k /var/lib/pando | tail -1");
+        let free: u64 = free.trim().parse().unwrap();
+        let size = free.saturating_sub(leave_kb);
+        self.sh(&format!("fallocate -l {size}K /var/lib/pando/ballast"));
+    }
+
+    pub(crate) fn free_disk(&self) {
+        self.sh("rm -f /var/lib/pando/ballast");
+    }
+
+    /// The pid of the daemon, as the machine sees it; `None`: it does not run just now.
+    pub(crate) fn daemon_pid(&self) -> Option<u32> {
+        self.kept_pid("daemon")
+    }
+
+    pub(crate) fn proxy_pid(&self) -> Option<u32> {
+        self.kept_pid("proxy")
+    }
+
+    fn kept_pid(&self, name: &str) -> Option<u32> {
+        let path = self.disk.join("lib/keep").join(name).join("state.json");
+        let state: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        let inner = u32::try_from(state["child"]["pid"].as_u64()?).ok()?;
+        of_machine(self.init, inner)
+    }
+
+    pub(crate) fn daemon_log(&self) -> String {
+        let text = fs::read_to_string(self.disk.join("lib/log/daemon.log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().rev().take(40).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Debian's libfaketime.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// The machine's pid of a process that its own pid namespace, which is `init`'s, knows by another.
+fn of_machine(init: u32, inner: u32) -> Option<u32> {
+    let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let wanted = namespace(init)?;
+    let all = fs::read_dir("/proc").ok()?.flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let mut here = pids.filter(|pid| namespace(*pid).as_ref() == Some(&wanted));
+    here.find(|pid| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default();
+        line.split_whitespace().last() == Some(inner.to_string().as_str())
+    })
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within 20 s");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut outer) = self.outer.take() {
+            // Its first process takes all others with it.
+            let pid = rustix::process::Pid::from_raw(i32::try_from(self.init).unwrap_or(0));
+            if let Some(pid) = pid {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            let _ = outer.wait();
+        }
+        self.link.remove();
+        let _ = Command::new("umount").arg("--lazy").arg(&self.disk).output();
+    }
+}

@@ -1,0 +1,3 @@
+//! Clusters of several servers: every move under load, and what bad luck does to them.
+
+mod ground;
