@@ -29,7 +29,15 @@ pub(super) const CRATES: &[Crate] = &[
     Crate {
         name: "pando-control",
         floor: 2,
-        allowed: &["pando-model", "pando-routing", "pando-rt", "pando-plan", "pando-provider", "pando-trust", "pando-api"],
+        allowed: &[
+            "pando-model",
+            "pando-routing",
+            "pando-rt",
+            "pando-plan",
+            "pando-provider",
+            "pando-trust",
+            "pando-api",
+        ],
     },
     Crate {
         name: "pando-agent",

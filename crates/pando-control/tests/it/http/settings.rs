@@ -74,8 +74,13 @@ async fn the_rules_of_each_server_are_shown_with_what_its_agent_says() {
     let off = cluster.client.firewall().await.unwrap();
     assert!(!off.settings.enabled && !off.servers[0].assigned && !off.servers[0].in_force);
 
-    let rule = FirewallRule { ports: (22, 22), from: Sources::Anywhere, why: "SSH".to_owned() };
-    let rules = FirewallRules { rules: vec![rule.clone()] };
+    let rule = FirewallRule {
+        ports: (22, 22),
+        protocol: Default::default(),
+        from: Sources::Anywhere,
+        why: "SSH".to_owned(),
+    };
+    let rules = FirewallRules { enforced: true, rules: vec![rule.clone()], ..FirewallRules::default() };
     let version = Version::new(1, 4);
     let assignment = Assignment { version, firewall: Some(rules), ..Assignment::empty(cluster.server) };
     cluster.write(Txn::new().put(Key::ServerAssignment(cluster.server), &assignment).unwrap()).await;

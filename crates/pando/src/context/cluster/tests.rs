@@ -59,7 +59,10 @@ fn each_source_comes_before_the_next() {
     assert_eq!(world.url(None, None), "http://own:7420");
     world.write("clusters/prod.json", r#"{"url": "http://prod.example.com:7420", "token": "pando_prod"}"#);
     assert_eq!(world.url(None, Some(&target(Some("prod"), None))), "http://prod.example.com:7420");
-    assert_eq!(world.url(None, Some(&target(None, Some("prod.example.com")))), "http://prod.example.com:7420");
+    assert_eq!(
+        world.url(None, Some(&target(None, Some("prod.example.com")))),
+        "http://prod.example.com:7420"
+    );
     world.write("project/.pando/context.json", r#"{"url": "http://dev:1", "token": "pando_dev"}"#);
     assert_eq!(world.url(None, Some(&target(Some("prod"), None))), "http://dev:1");
     world.known.url = Some("http://ci:7420".to_owned());
