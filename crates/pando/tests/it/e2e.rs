@@ -6,5 +6,6 @@ mod daily;
 mod deploys;
 mod kills;
 pub(crate) mod load;
+mod targets;
 mod trouble;
 mod websocket;
