@@ -1,6 +1,6 @@
 //! What a change would close, and how rules differ.
 
-use pando_model::firewall::Sources;
+use pando_model::firewall::{Protocol, Sources};
 use pando_model::name::{RoleName, ServerName};
 use pando_model::resources::Capacity;
 use pando_model::server::{Server, Standing};
@@ -58,8 +58,16 @@ fn whoever_changes_the_firewall_must_be_able_to_change_it_back() {
 fn rules_are_compared_server_by_server() {
     let world = world(vec![server(1, "b", [10, 0, 0, 1]), server(2, "a", [10, 0, 0, 2])]);
     let ids: Vec<ServerId> = world.servers.keys().copied().collect();
-    let rule = |port| FirewallRule { ports: (port, port), from: Sources::Anywhere, why: String::new() };
-    let rules = |ports: &[u16]| FirewallRules { rules: ports.iter().map(|port| rule(*port)).collect() };
+    let rule = |port| FirewallRule {
+        ports: (port, port),
+        protocol: Protocol::Tcp,
+        from: Sources::Anywhere,
+        why: String::new(),
+    };
+    let rules = |ports: &[u16]| FirewallRules {
+        rules: ports.iter().map(|port| rule(*port)).collect(),
+        ..FirewallRules::default()
+    };
     let before = [(ids[0], rules(&[22, 80]))].into();
     let after = [(ids[0], rules(&[22, 443])), (ids[1], rules(&[22]))].into();
     let changes = rule_changes(&world, &before, &after);
