@@ -4,20 +4,26 @@
 //! reached, what it refused, or how its answer was not understood. Nothing is
 //! tried again by itself: whether that is wise is for the caller to know.
 
+mod address;
 mod agent;
 mod artifacts;
 mod cluster;
+mod connect;
 mod error;
 mod exec;
 mod lines;
+mod mistrust;
 mod transport;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
 use pando_model::desired::Wish;
 use pando_model::id::{DeploymentId, ServerId};
 use pando_model::name::AppName;
+use pando_trust::Subject;
+use rustls::ClientConfig;
 
 use crate::auth::Bearer;
 use crate::v1::agents::{AgentTarget, ExecStart, ReportBody, TargetQuery};
@@ -51,7 +57,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// `url` is `http://HOST[:PORT]`; the port is 7420 when left out. Nothing is sent yet.
+    /// `url` is `https://HOST[:PORT]#sha256:HEX` with the fingerprint of the cluster's authority, or `http://HOST[:PORT]` of this
+    /// machine; the port is 7420 when left out. Nothing is sent yet.
     ///
     /// # Errors
     /// [`ClientError::Address`] when `url` is none.
@@ -59,7 +66,14 @@ impl Client {
         Ok(Self { transport: Transport::new(url, token)? })
     }
 
-    /// Where it speaks to, such as `http://127.0.0.1:7420`.
+    /// Speaks TLS to `place` (`HOST:PORT`) and believes whom `config` believes: made by [`pando_trust::tls::client_config`] for the
+    /// control plane, with the caller's own certificate. Each new connection uses the newest certificate.
+    #[must_use]
+    pub fn with_tls(place: &str, token: Option<Bearer>, config: Arc<ClientConfig>) -> Self {
+        Self { transport: Transport::with_tls(place, token, config, Subject::Control) }
+    }
+
+    /// Where it speaks to, such as `https://10.0.0.1:7420`; without the fingerprint.
     #[must_use]
     pub fn url(&self) -> &str {
         self.transport.base()
@@ -204,3 +218,6 @@ impl Client {
         self.transport.send(Call::new(Method::POST, &path).json(body)?).await?.json().await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,14 @@ pub struct PeerIdentity {
     pub not_after: Timestamp,
 }
 
+impl PeerIdentity {
+    /// The same, as it looks at another time: of a connection that goes on for long.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        Self { expired: now > self.not_after, ..self }
+    }
+}
+
 /// Who the peer of a handshake is, given the certificates that it presented (`peer_certificates()` of the connection).
 /// `None`: it presented none.
 ///

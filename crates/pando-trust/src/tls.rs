@@ -3,9 +3,11 @@
 //! Nothing is resumed from an earlier connection: each handshake judges the
 //! certificates anew, so that a renewed one is used and a refused one stays so.
 
+mod accept;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pando_model::time::Timestamp;
 use pando_rt::clock::Clock;
@@ -20,8 +22,13 @@ use rustls_pki_types::UnixTime;
 use crate::validity::to_unix;
 use crate::{Fingerprint, LiveIdentity, PeerIdentity, Subject, TrustError};
 
-pub use verify::Mistrust;
+pub use accept::accept;
 pub(crate) use verify::Verifier;
+pub use verify::{Mistrust, tls_cause};
+
+/// How long one connection is used before it is closed and made anew: far less than the three and a half days between a
+/// certificate's renewal and its end, so that nobody is taken for expired who has a new certificate.
+pub const CONNECTION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// Who may connect.
 #[derive(Clone)]

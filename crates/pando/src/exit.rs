@@ -159,6 +159,11 @@ fn of_client(error: &ClientError, context: &Context) -> Trouble {
         ClientError::Unreachable { .. } => "unreachable",
         ClientError::TimedOut { .. } => "timed_out",
         ClientError::Broken { .. } => "broken",
+        ClientError::NotTls { .. } => "not_tls",
+        ClientError::NotHttp { .. } => "not_http",
+        ClientError::OtherCluster { .. } => "other_cluster",
+        ClientError::OutOfTime { .. } => "out_of_time",
+        ClientError::NotMember { .. } => "not_member",
         ClientError::Protocol { .. } => "protocol",
         ClientError::File { .. } => "file",
     };
@@ -170,13 +175,25 @@ fn of_client(error: &ClientError, context: &Context) -> Trouble {
         ClientError::Protocol { .. } => {
             trouble.hint("is it Pando, and of the same version? `pando version` says this one's")
         }
-        ClientError::Address { .. } | ClientError::Refused(_) | ClientError::File { .. } => trouble,
+        ClientError::OtherCluster { .. } => trouble.hint(
+            "if the cluster was made anew, take its address from there again; if not, somebody answers in its place",
+        ),
+        _ => trouble,
     }
 }
 
 /// The failure and its root: what lies between are the layers of a library.
 pub(crate) fn told(error: &ClientError) -> String {
-    let ClientError::Unreachable { source, .. } = error else { return error_chain(error) };
+    let source = match error {
+        ClientError::Unreachable { source, .. } => source,
+        // Their words say it all; what is below tells of handshakes.
+        ClientError::NotTls { .. }
+        | ClientError::NotHttp { .. }
+        | ClientError::OtherCluster { .. }
+        | ClientError::OutOfTime { .. }
+        | ClientError::NotMember { .. } => return error.to_string(),
+        _ => return error_chain(error),
+    };
     let mut root: &dyn std::error::Error = source.as_ref();
     while let Some(source) = root.source() {
         root = source;

@@ -25,10 +25,14 @@ pub(super) const CRATES: &[Crate] = &[
     Crate { name: "pando-runtime", floor: 1, allowed: &["pando-model", "pando-rt"] },
     Crate { name: "pando-provider", floor: 1, allowed: &["pando-model", "pando-rt"] },
     Crate { name: "pando-trust", floor: 1, allowed: &["pando-model", "pando-rt"] },
-    Crate { name: "pando-api", floor: 1, allowed: &["pando-model", "pando-routing"] },
+    Crate {
+        name: "pando-api",
+        floor: 2,
+        allowed: &["pando-model", "pando-routing", "pando-rt", "pando-trust"],
+    },
     Crate {
         name: "pando-control",
-        floor: 2,
+        floor: 3,
         allowed: &[
             "pando-model",
             "pando-routing",
@@ -41,12 +45,12 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         name: "pando-agent",
-        floor: 2,
+        floor: 3,
         allowed: &["pando-model", "pando-routing", "pando-rt", "pando-runtime", "pando-trust", "pando-api"],
     },
     Crate {
         name: "pando",
-        floor: 3,
+        floor: 4,
         allowed: &[
             "pando-model",
             "pando-routing",

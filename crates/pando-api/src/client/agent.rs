@@ -1,6 +1,11 @@
 //! The control plane's side of an agent's own API.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pando_model::id::ServerId;
+use pando_trust::Subject;
+use rustls::ClientConfig;
 
 use super::exec::{self, ExecStream};
 use super::transport::{Call, Transport, query};
@@ -15,10 +20,19 @@ pub struct AgentClient {
 }
 
 impl AgentClient {
+    /// Plain, to an agent on this machine.
+    ///
     /// # Errors
-    /// [`ClientError::Address`]; for an address as such, never.
+    /// [`ClientError::Address`] when `address` is of another machine.
     pub fn new(address: SocketAddr, token: Option<Bearer>) -> Result<Self, ClientError> {
         Ok(Self { transport: Transport::new(&format!("http://{address}"), token)? })
+    }
+
+    /// By TLS to the agent of `server`, whoever else may answer at `address`. `config` is made by
+    /// [`pando_trust::tls::client_config`] for that server.
+    #[must_use]
+    pub fn with_tls(address: SocketAddr, server: ServerId, config: Arc<ClientConfig>) -> Self {
+        Self { transport: Transport::with_tls(&address.to_string(), None, config, Subject::Server(server)) }
     }
 
     /// Log lines of this server, oldest first.

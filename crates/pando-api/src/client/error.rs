@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::{ErrorBody, ErrorCode};
 
-type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -13,6 +13,24 @@ pub enum ClientError {
     /// Nothing was sent.
     #[error("can't reach the control plane at {url}")]
     Unreachable { url: String, source: Cause },
+    /// Nothing was sent.
+    #[error("what answers at {url} does not speak TLS: is it the control plane's port?")]
+    NotTls { url: String, source: Cause },
+    #[error("what answers at {url} does not speak HTTP: an address of a cluster begins with https://")]
+    NotHttp { url: String, source: Cause },
+    /// Nothing was sent.
+    #[error("{url} is not the cluster that you know: it does not have a certificate of that authority")]
+    OtherCluster { url: String, source: Cause },
+    /// Nothing was sent.
+    #[error(
+        "the certificate of {url} is out of its time by more than 90 days: is the clock right, here and there?"
+    )]
+    OutOfTime { url: String, source: Cause },
+    /// It took nothing.
+    #[error(
+        "{url} does not take this server's certificate: the server was removed, or was away for over 90 days. It can join again"
+    )]
+    NotMember { url: String, source: Cause },
     /// Whether the request took effect is not known.
     #[error("{url} did not answer within {} s", .after.as_secs())]
     TimedOut { url: String, after: Duration },
@@ -36,6 +54,11 @@ impl ClientError {
         match self {
             Self::Address { .. } => 2,
             Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } => 3,
+            Self::NotTls { .. }
+            | Self::NotHttp { .. }
+            | Self::OtherCluster { .. }
+            | Self::OutOfTime { .. }
+            | Self::NotMember { .. } => 3,
             Self::Refused(body) => body.code.exit_code(),
             Self::Protocol { .. } | Self::File { .. } => 1,
         }

@@ -9,16 +9,18 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use pando_model::firewall::CONTROL_PORT;
+use pando_rt::clock::Clock;
+use pando_trust::Subject;
+use pando_trust::tls::pinned_config;
+use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::{ClientError, DEADLINE};
+use super::address::{self, Address};
+use super::connect::Http;
+use super::{ClientError, DEADLINE, mistrust};
 use crate::auth::Bearer;
 use crate::error::{ErrorBody, ErrorCode};
 
@@ -29,7 +31,7 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 #[derive(Clone)]
 pub(crate) struct Transport {
-    http: HttpClient<HttpConnector, Body>,
+    http: Http,
     base: String,
     token: Option<Bearer>,
 }
@@ -111,23 +113,28 @@ pub(crate) fn query(values: &impl Serialize) -> Result<String, ClientError> {
 }
 
 impl Transport {
+    /// Plain to this machine, or by TLS with the authority that `url` pins.
     pub(crate) fn new(url: &str, token: Option<Bearer>) -> Result<Self, ClientError> {
-        let base =
-            base_of(url).map_err(|why| ClientError::Address { url: url.to_owned(), why: why.to_owned() })?;
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(Duration::from_secs(5)));
-        connector.set_nodelay(true);
-        // A peer that vanished without a word is noticed by this alone in a stream that may be quiet for hours.
-        connector.set_keepalive(Some(Duration::from_secs(15)));
-        connector.set_keepalive_interval(Some(Duration::from_secs(5)));
-        connector.set_keepalive_retries(Some(3));
-        let http = HttpClient::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            // Below the time after which the control plane closes a quiet connection.
-            .pool_idle_timeout(Duration::from_secs(20))
-            .pool_max_idle_per_host(4)
-            .build(connector);
-        Ok(Self { http, base, token })
+        let address = |why: String| ClientError::Address { url: url.to_owned(), why };
+        match address::read(url).map_err(address)? {
+            Address::Plain(base) => Ok(Self { http: Http::plain(), base, token }),
+            Address::Pinned(pinned) => {
+                let config = pinned_config(pinned.fingerprint, &Clock::system());
+                let config = config.map_err(|error| address(error.to_string()))?;
+                let place = pinned.authority();
+                Ok(Self::with_tls(&place, token, config, Subject::Control))
+            }
+        }
+    }
+
+    /// By TLS to `HOST:PORT`, believing whom `config` believes.
+    pub(crate) fn with_tls(
+        place: &str,
+        token: Option<Bearer>,
+        config: Arc<ClientConfig>,
+        subject: Subject,
+    ) -> Self {
+        Self { http: Http::with_tls(config, subject), base: format!("https://{place}"), token }
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -169,33 +176,12 @@ impl Transport {
     fn failed(&self, error: hyper_util::client::legacy::Error) -> ClientError {
         let url = self.base.clone();
         let connecting = error.is_connect();
-        let source: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
-        if connecting {
-            ClientError::Unreachable { url, source }
-        } else {
-            ClientError::Broken { url, source }
+        match mistrust::of(&error) {
+            Some(mistrust) => mistrust.because(url, Box::new(error)),
+            None if connecting => ClientError::Unreachable { url, source: Box::new(error) },
+            None => ClientError::Broken { url, source: Box::new(error) },
         }
     }
-}
-
-/// `http://host:port` without a path.
-fn base_of(url: &str) -> Result<String, &'static str> {
-    let uri: Uri = url.parse().map_err(|_| "it is no URL")?;
-    match uri.scheme_str() {
-        Some("http") => {}
-        Some("https") => {
-            return Err("https is not spoken yet; use http, on a private network or this machine");
-        }
-        _ => return Err("it must begin with http://"),
-    }
-    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return Err("it must end after the port");
-    }
-    let authority = uri.authority().ok_or("it has no host")?;
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return Err("it must be a host and a port");
-    }
-    Ok(format!("http://{}:{}", authority.host(), authority.port_u16().unwrap_or(CONTROL_PORT)))
 }
 
 /// An answer whose status is below 400, before its body is read.
@@ -248,29 +234,6 @@ fn foreign(base: &str, status: StatusCode) -> ErrorBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_a_host_and_a_port() {
-        for (url, base) in [
-            ("http://10.0.0.1", "http://10.0.0.1:7420"),
-            ("http://control:80/", "http://control:80"),
-            ("http://[::1]:9", "http://[::1]:9"),
-        ] {
-            assert_eq!(base_of(url).as_deref(), Ok(base));
-        }
-        for bad in [
-            "",
-            "control:7420",
-            "https://a",
-            "http://a/b",
-            "http://a?b",
-            "http://u:p@a",
-            "ftp://a",
-            "http://",
-        ] {
-            assert!(base_of(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn queries_leave_out_what_is_not_given() {

@@ -36,16 +36,10 @@ impl Mistrust {
     /// Finds it among the causes of a failed connection.
     #[must_use]
     pub fn cause_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(Error::InvalidCertificate(CertificateError::Other(OtherError(other)))) =
-                tls_error(error)
-            {
-                return other.downcast_ref();
-            }
-            next = error.source();
+        match tls_cause(error)? {
+            Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => other.downcast_ref(),
+            _ => None,
         }
-        None
     }
 
     fn error(self) -> Error {
@@ -53,10 +47,19 @@ impl Mistrust {
     }
 }
 
-/// Input and output hide the errors of TLS inside of them, where `source` does not look.
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
-    let hidden = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    hidden.and_then(|hidden| hidden.downcast_ref()).or_else(|| error.downcast_ref())
+/// What TLS said, somewhere among the causes of a failed connection.
+#[must_use]
+pub fn tls_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        // An error of input and output hides what it was made of, and tells of that one's causes instead.
+        let hidden = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = hidden.map(|hidden| hidden as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    }
+    None
 }
 
 /// Knows one authority.

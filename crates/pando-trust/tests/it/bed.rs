@@ -7,12 +7,14 @@ use std::time::Duration;
 use pando_model::id::{Entropy, ServerId};
 use pando_model::time::Timestamp;
 use pando_rt::clock::Clock;
-use pando_trust::{Authority, Identity, LiveIdentity, PeerIdentity, PendingIdentity, Subject, peer_identity};
+use pando_trust::{
+    Authority, Identity, LiveIdentity, PeerIdentity, PendingIdentity, Subject, peer_identity, tls,
+};
 use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
+use tokio_rustls::{TlsConnector, client, server};
 
 pub(crate) const DAY: i64 = 86_400_000;
 
@@ -75,7 +77,7 @@ pub(crate) async fn ends(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>)
     let address = listener.local_addr().unwrap();
     let accept = async {
         let (stream, _) = listener.accept().await?;
-        let mut stream = TlsAcceptor::from(Arc::clone(server)).accept(stream).await?;
+        let mut stream = tls::accept(stream, server, PATIENCE).await?;
         word(&mut stream).await?;
         Ok(stream)
     };

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pando_trust::tls::{Callers, Mistrust, client_config, pinned_config, server_config};
+use pando_trust::tls::{Callers, Mistrust, accept, client_config, pinned_config, server_config, tls_cause};
 use pando_trust::{LiveIdentity, Subject};
+use rustls::{AlertDescription, Error};
 
 use crate::bed::{Bed, DAY, server};
 
@@ -60,6 +61,31 @@ fn mixed(bed: &Bed, other: &Bed) -> pando_trust::Identity {
     file["authority"] = serde_json::to_value(bed.authority.anchor()).unwrap();
     std::fs::write(&path, file.to_string()).unwrap();
     pando_trust::Identity::load(&path).unwrap().unwrap()
+}
+
+/// Whoever is refused learns why, though it had begun to speak.
+#[tokio::test]
+async fn a_refused_caller_hears_of_it() {
+    let bed = Bed::new();
+    let nobody = Callers::Known(Arc::new(|_| false));
+    let agent = server_config(&bed.live(server(1)), nobody, &bed.clock).unwrap();
+    let client = client_config(&bed.live(server(2)), server(1), &bed.clock).unwrap();
+    for _ in 0..50 {
+        let error = bed.meet(&agent, &client).await.connected.unwrap_err();
+        let said = tls_cause(&error);
+        assert!(matches!(said, Some(Error::AlertReceived(AlertDescription::AccessDenied))), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_shake_hands_in_time_is_left() {
+    let bed = Bed::new();
+    let agent = server_config(&bed.live(server(1)), everybody(), &bed.clock).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _silent = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let left = accept(stream, &agent, std::time::Duration::from_millis(20)).await.unwrap_err();
+    assert_eq!(left.kind(), std::io::ErrorKind::TimedOut);
 }
 
 #[tokio::test]
