@@ -14,11 +14,13 @@ use pando_api::v1::agents::ReportBody;
 use pando_model::assignment::Assignment;
 use pando_model::id::{Entropy, ServerId};
 use pando_model::observed::{AgentReport, Observed};
+use pando_model::release::Digest;
 use pando_model::time::Timestamp;
 use pando_plan::Report;
 use pando_routing::Table;
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
+use pando_rt::slots::Slots;
 use pando_rt::tasks::Tasks;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -32,6 +34,12 @@ const REPORTS: usize = 64;
 
 /// Uploads at once; each costs a file and a hash.
 const UPLOADS: usize = 4;
+
+/// Servers that one packed release is sent to at once. Each of them can hand it on, so more would only share the same line.
+const HANDOUTS: usize = 3;
+
+/// A server that takes nothing for so long holds up no other.
+const HANDOUT_STALE: Duration = Duration::from_secs(5);
 
 /// How the control plane was set up.
 #[derive(Debug, Clone)]
@@ -124,6 +132,8 @@ pub struct Shared {
     pub(crate) tasks: Tasks,
     reports: mpsc::Sender<Incoming>,
     pub(crate) uploads: Semaphore,
+    /// Packed releases on their way to servers.
+    pub(crate) handouts: Arc<Slots<Digest>>,
 }
 
 /// What [`Shared`] is made of.
@@ -159,6 +169,7 @@ impl Shared {
             shutdown,
             reports,
             uploads: Semaphore::new(UPLOADS),
+            handouts: Slots::new(HANDOUTS, HANDOUT_STALE),
         };
         (Arc::new(shared), incoming)
     }

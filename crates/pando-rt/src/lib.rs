@@ -8,5 +8,6 @@ pub mod clock;
 pub mod error_chain;
 pub mod fs;
 pub mod shutdown;
+pub mod slots;
 pub mod tasks;
 pub mod telemetry;

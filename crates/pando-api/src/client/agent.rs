@@ -16,7 +16,7 @@ use crate::v1::agents::{ExecStart, LogQuery};
 /// Speaks to one agent. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AgentClient {
-    transport: Transport,
+    pub(super) transport: Transport,
 }
 
 impl AgentClient {

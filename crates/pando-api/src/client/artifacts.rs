@@ -16,8 +16,8 @@ use pando_model::release::Digest;
 use tokio::sync::Notify;
 use tokio_util::io::ReaderStream;
 
-use super::transport::{Answer, Call};
-use super::{Client, ClientError};
+use super::transport::{Answer, Call, Transport};
+use super::{AgentClient, Client, ClientError};
 use crate::error::ErrorCode;
 use crate::v1::artifacts::ArtifactStored;
 
@@ -33,12 +33,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`], here and below.
     pub async fn has_artifact(&self, digest: &Digest) -> Result<bool, ClientError> {
-        let call = Call::new(Method::HEAD, &format!("/v1/artifacts/{digest}"));
-        match self.transport.send(call).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(false),
-            Err(error) => Err(error),
-        }
+        has(&self.transport, digest).await
     }
 
     /// Sends a packed release. `sent` is told how many bytes have left so far.
@@ -74,19 +69,47 @@ impl Client {
 
     /// Fetches a packed release from byte `offset` on.
     pub async fn get_artifact(&self, digest: &Digest, offset: u64) -> Result<ArtifactBody, ClientError> {
-        let mut call = Call::get(&format!("/v1/artifacts/{digest}"));
-        if offset > 0 {
-            let value = HeaderValue::try_from(format!("bytes={offset}-"));
-            call = call.header(RANGE, value.unwrap_or(HeaderValue::from_static("bytes=0-")));
-        }
-        let answer = self.transport.send(call).await?;
-        let expected = if offset > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-        if answer.response.status() != expected {
-            let what = format!("{} instead of {expected}", answer.response.status());
-            return Err(ClientError::Protocol { url: answer.base, what });
-        }
-        Ok(ArtifactBody::new(answer))
+        get(&self.transport, digest, offset).await
     }
+}
+
+impl AgentClient {
+    /// Whether this server has it, whole.
+    ///
+    /// # Errors
+    /// See [`ClientError`], here and below.
+    pub async fn has_artifact(&self, digest: &Digest) -> Result<bool, ClientError> {
+        has(&self.transport, digest).await
+    }
+
+    /// Fetches a packed release from byte `offset` on.
+    pub async fn get_artifact(&self, digest: &Digest, offset: u64) -> Result<ArtifactBody, ClientError> {
+        get(&self.transport, digest, offset).await
+    }
+}
+
+async fn has(transport: &Transport, digest: &Digest) -> Result<bool, ClientError> {
+    let call = Call::new(Method::HEAD, &format!("/v1/artifacts/{digest}"));
+    match transport.send(call).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn get(transport: &Transport, digest: &Digest, offset: u64) -> Result<ArtifactBody, ClientError> {
+    let mut call = Call::get(&format!("/v1/artifacts/{digest}"));
+    if offset > 0 {
+        let value = HeaderValue::try_from(format!("bytes={offset}-"));
+        call = call.header(RANGE, value.unwrap_or(HeaderValue::from_static("bytes=0-")));
+    }
+    let answer = transport.send(call).await?;
+    let expected = if offset > 0 { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    if answer.response.status() != expected {
+        let what = format!("{} instead of {expected}", answer.response.status());
+        return Err(ClientError::Protocol { url: answer.base, what });
+    }
+    Ok(ArtifactBody::new(answer))
 }
 
 /// A stream of nothing that ends when the body is wanted: a refusal is then read before a single byte was sent for nothing. A

@@ -7,10 +7,10 @@ use axum::Json;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State as Held;
 use axum::response::{IntoResponse, Response};
-use futures_util::TryStreamExt;
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use futures_util::{StreamExt, TryStreamExt};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use pando_api::v1::artifacts::ArtifactStored;
+use pando_api::v1::artifacts::{ArtifactStored, part_of};
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::release::Digest;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -87,7 +87,8 @@ async fn linger(mut pieces: BodyDataStream) {
     responses(
         (status = 200, content_type = "application/gzip", description = "All of it."),
         (status = 206, content_type = "application/gzip", description = "The part that was asked for."),
-        (status = 404, body = ErrorBody), (status = 416, body = ErrorBody)
+        (status = 404, body = ErrorBody), (status = 416, body = ErrorBody),
+        (status = 503, description = "It is being sent to several servers already: ask one that has it, or again after `Retry-After`.", body = ErrorBody)
     )
 )]
 pub(crate) async fn fetch(
@@ -97,6 +98,7 @@ pub(crate) async fn fetch(
 ) -> Result<Response, Refused> {
     let artifacts = Artifacts::new(&shared.settings.artifact_dir);
     let Some((mut file, length)) = artifacts.open(&digest).await else { return Err(unknown(&digest)) };
+    let Some(slot) = shared.handouts.take(digest.clone()) else { return Ok(later(&digest)) };
     let part = match headers.get(RANGE).map(|value| part_of(value, length)) {
         None => None,
         Some(Some(part)) => Some(part),
@@ -105,8 +107,10 @@ pub(crate) async fn fetch(
     let (first, end) = part.unwrap_or((0, length));
     file.seek(std::io::SeekFrom::Start(first)).await.map_err(|error| unreadable(&digest, &error))?;
     let pieces = ReaderStream::with_capacity(file.take(end - first), 64 * 1024);
+    // The place is given back with the stream.
+    let pieces = pieces.inspect(move |_| slot.moved());
     let status = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let mut response = (status, head(end - first), Body::from_stream(pieces.into_stream())).into_response();
+    let mut response = (status, head(end - first), Body::from_stream(pieces)).into_response();
     if part.is_some() {
         let value = HeaderValue::try_from(format!("bytes {first}-{}/{length}", end - 1));
         response.headers_mut().extend(value.ok().map(|value| (CONTENT_RANGE, value)));
@@ -123,6 +127,15 @@ fn head(length: u64) -> HeaderMap {
     headers.into_iter().collect()
 }
 
+/// Servers that ask at once get it from each other, so that the uploader's line and this server's carry it a few times only.
+fn later(digest: &Digest) -> Response {
+    let text = format!("the packed release {digest} is being sent to several servers already");
+    let body = ErrorBody::new(ErrorCode::Unavailable, text);
+    let mut response = Refused::from(body.hint("ask another server, or again in a moment")).into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 fn unknown(digest: &Digest) -> Refused {
     Refused::new(ErrorCode::NotFound, format!("there is no packed release {digest} here"))
 }
@@ -137,35 +150,4 @@ fn unsatisfiable(length: u64) -> Response {
     let value = HeaderValue::try_from(format!("bytes */{length}"));
     response.headers_mut().extend(value.ok().map(|value| (CONTENT_RANGE, value)));
     response
-}
-
-/// `bytes=N-` or `bytes=N-M` as first and one past the last. `None`: not within the file, or of another form.
-fn part_of(value: &HeaderValue, length: u64) -> Option<(u64, u64)> {
-    let (first, last) = value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
-    let first: u64 = first.parse().ok()?;
-    let end = if last.is_empty() { length } else { last.parse::<u64>().ok()?.checked_add(1)?.min(length) };
-    (first < end).then_some((first, end))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_within_the_file_are_served() {
-        for (text, part) in [
-            ("bytes=0-", Some((0, 10))),
-            ("bytes=4-", Some((4, 10))),
-            ("bytes=4-6", Some((4, 7))),
-            ("bytes=4-99", Some((4, 10))),
-            ("bytes=10-", None),
-            ("bytes=6-4", None),
-            ("bytes=-3", None),
-            ("bytes=0-1,3-4", None),
-            ("lines=0-", None),
-            ("bytes=18446744073709551615-18446744073709551615", None),
-        ] {
-            assert_eq!(part_of(&HeaderValue::from_static(text), 10), part, "{text}");
-        }
-    }
 }

@@ -72,3 +72,28 @@ async fn a_disk_that_refuses_says_so_and_leaves_nothing() {
     assert_eq!(error.code(), Some(ErrorCode::Internal));
     assert!(error.to_string().contains("artifacts"), "{error}");
 }
+
+#[tokio::test]
+async fn one_release_is_sent_to_three_servers_at_once_and_others_look_elsewhere() {
+    let cluster = Cluster::in_memory().await;
+    // More than the sockets between the two ends hold.
+    let large: Vec<u8> = content().into_iter().cycle().take(30_000_000).collect();
+    let (path, digest) = cluster.packed(&large);
+    cluster.client.put_artifact(&digest, &path, Arc::default()).await.unwrap();
+    let (path, other) = cluster.packed(b"small");
+    cluster.client.put_artifact(&other, &path, Arc::default()).await.unwrap();
+    let agent = cluster.client_with(Scope::Agent { server: cluster.server }).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(agent.get_artifact(&digest, 0).await.unwrap());
+    }
+    let error = agent.get_artifact(&digest, 10).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Unavailable), "{error}");
+    agent.get_artifact(&other, 0).await.unwrap();
+    held.pop();
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    while agent.get_artifact(&digest, 10).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "the place did not come back");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
