@@ -22,7 +22,7 @@ use pando_runtime::{RunEvent, Runtime, RuntimeError};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use crate::artifacts::{ArtifactError, Limits, Releases, Setup};
+use crate::artifacts::{ArtifactError, Limits, Releases, Setup, Sources};
 use crate::capacity;
 use crate::control::report::Reporter;
 use crate::control::target::Poller;
@@ -30,6 +30,7 @@ use crate::entry::{EntryKeeper, EntryTask, locality};
 use crate::leader::Leader;
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::moment::Moments;
+use crate::peers::Peers;
 use crate::probe::Probes;
 use crate::proxy::{Link, LinkOrder, LinkSetup};
 use crate::reconcile::{Event, Facts, OnDisk, Site, State};
@@ -111,19 +112,22 @@ impl Agent {
         let ends = runtime.events().ok_or(AgentError::RuntimeInUse)?;
         let tasks = Tasks::new(&shutdown);
         let (sender, events) = mpsc::channel(EVENTS);
+        let assignment = watch::Sender::new(Arc::new(Assignment::empty(settings.server)));
+        let peers = Peers::new(assignment.subscribe(), settings.token.clone());
         let setup = Setup {
             directory: settings.state_dir.join("releases"),
             users: settings.users,
-            source: client.clone(),
+            source: Sources { control: client.clone(), peers },
             limits: Limits::default(),
         };
         let releases = Releases::new(setup, tasks.clone(), sender.clone());
         let found = find(&settings, releases.clone()).await?;
         let held = runtime.adopt().await?;
         let first = Event::Adopted { held, releases: found.releases };
+        assignment.send_replace(Arc::new(found.ledger.assignment.clone()));
         let newest = Newest {
             facts: watch::Sender::new(None),
-            assignment: watch::Sender::new(Arc::new(found.ledger.assignment.clone())),
+            assignment,
             tables: watch::Sender::new(found.table.map(Arc::new)),
             traffic: watch::Sender::new(None),
             entry: watch::Sender::new(None),
@@ -145,7 +149,7 @@ struct Found {
     releases: Vec<OnDisk>,
 }
 
-async fn find(settings: &Settings, releases: Releases<Client>) -> Result<Found, AgentError> {
+async fn find(settings: &Settings, releases: Releases<Sources>) -> Result<Found, AgentError> {
     let (directory, server) = (ledger_directory(settings), settings.server);
     let found = tokio::task::spawn_blocking(move || {
         make_private(&directory)?;
@@ -173,7 +177,7 @@ struct Parts<R> {
     runtime: Arc<R>,
     logs: LogStore,
     client: Client,
-    releases: Releases<Client>,
+    releases: Releases<Sources>,
     tasks: Tasks,
     sender: mpsc::Sender<Event>,
     moments: Moments,
@@ -274,10 +278,11 @@ impl<R: Runtime> Parts<R> {
             leader: self.settings.leader.clone(),
             default_env: self.settings.default_env.clone(),
             users: self.settings.users,
+            releases: self.settings.state_dir.join("releases"),
         })
     }
 
-    fn shell(self, ledger: Ledger) -> (TcpListener, Shell<R, Client>) {
+    fn shell(self, ledger: Ledger) -> (TcpListener, Shell<R, Sources>) {
         // Ids that no earlier run of this program has drawn: they carry the time as well.
         let seed = self.moments.now().as_millis().unsigned_abs() ^ (u64::from(std::process::id()) << 44);
         let shell = Shell {

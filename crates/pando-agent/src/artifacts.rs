@@ -17,7 +17,7 @@ mod source;
 mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,10 +31,16 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::account;
 use crate::reconcile::{Event, OnDisk, ReleaseKey};
 
-pub use source::{ArtifactSource, Pieces, SourceError};
+pub(crate) use source::Sources;
+pub use source::{ArtifactSource, Pieces, SourceError, Whom};
 pub use unpack::{Limits, UnpackError};
 
 use disk::Places;
+
+/// Where a packed release lies once it is whole, below `STATE_DIR/releases`. It stays as long as a release of it is assigned.
+pub(crate) fn packed(directory: &Path, digest: &Digest) -> PathBuf {
+    Places::new(directory.to_owned()).whole(digest)
+}
 
 /// Unpacking takes one core; a second at a time would be a core less for those who serve.
 const UNPACKERS: usize = 1;

@@ -15,6 +15,7 @@ mod entry;
 pub mod leader;
 pub mod ledger;
 mod moment;
+mod peers;
 mod probe;
 pub mod proxy;
 pub mod reconcile;

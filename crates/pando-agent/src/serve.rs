@@ -1,10 +1,12 @@
 //! The agent's own API: what the control plane asks of one server.
 //!
 //! Log lines (`GET /v1/logs`), commands beside replicas and in releases (`POST
-//! /v1/exec`), and a sign of life (`GET /healthz`). Who of the people may do
+//! /v1/exec`), packed releases for other servers (`GET /v1/artifacts/DIGEST`), and a
+//! sign of life (`GET /healthz`). Who of the people may do
 //! what is decided by the control plane before it asks; here one token, the
 //! cluster's, opens everything. Which replicas there are is asked of [`Places`].
 
+mod artifacts;
 mod assigned;
 mod exec;
 mod gate;
@@ -41,6 +43,8 @@ pub struct ServeState {
     /// Whether apps have system users: then a one-off becomes its app's, which must be there. Beside a replica,
     /// [`Place::user`] says it.
     pub users: bool,
+    /// Where releases lie.
+    pub releases: PathBuf,
 }
 
 impl fmt::Debug for ServeState {

@@ -15,12 +15,15 @@ use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::disk::{Places, disk_error};
-use super::{ArtifactError, ArtifactSource, SourceError};
+use super::{ArtifactError, ArtifactSource, SourceError, Whom};
 
 /// Far more than source code and what it depends on take; less than fills most disks.
 const MAX_PACKED: u64 = 8_000_000_000;
 
 const TRY_AGAIN: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
+
+/// After so long without a byte another source is asked: this one may be gone without a word.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Whether it was fetched before.
 pub(super) async fn is_here(places: &Places, digest: &Digest) -> bool {
@@ -53,9 +56,11 @@ async fn fetch_part(source: &impl ArtifactSource, path: &Path, digest: &Digest) 
     let (mut tries, mut damaged) = (0, false);
     loop {
         let before = part.length;
-        match part.go_on(source, digest).await? {
+        let whom = if damaged { Whom::ControlAlone } else { Whom::Anybody };
+        match part.go_on(source, digest, whom).await? {
             Ok(()) if part.is(digest) => return part.finish().await,
-            // What an earlier agent left may have been damaged by a crash; what is fetched afresh may not.
+            // What an earlier agent left may have been damaged by a crash, or what another server has; what the control plane
+            // sends afresh may not.
             Ok(()) if damaged => {
                 part.clear().await?;
                 return Err(ArtifactError::Damaged(digest.clone()));
@@ -106,18 +111,20 @@ impl Part {
         &mut self,
         source: &impl ArtifactSource,
         digest: &Digest,
+        whom: Whom,
     ) -> Result<Result<(), SourceError>, ArtifactError> {
-        let mut pieces = match source.fetch(digest, self.length).await {
+        let mut pieces = match source.fetch(digest, self.length, whom).await {
             Ok(pieces) => pieces,
             Err(error) => return Ok(Err(error)),
         };
-        while let Some(piece) = pieces.next().await {
-            match piece {
-                Ok(piece) => self.take(&piece).await?,
-                Err(error) => return Ok(Err(error)),
+        loop {
+            match tokio::time::timeout(QUIET, pieces.next()).await {
+                Ok(Some(Ok(piece))) => self.take(&piece).await?,
+                Ok(Some(Err(error))) => return Ok(Err(error)),
+                Ok(None) => return Ok(Ok(())),
+                Err(_) => return Ok(Err(SourceError::Away(format!("nothing came for {QUIET:?}")))),
             }
         }
-        Ok(Ok(()))
     }
 
     async fn take(&mut self, piece: &Bytes) -> Result<(), ArtifactError> {

@@ -1,13 +1,23 @@
-//! Where packed releases come from.
+//! Where packed releases come from: another server that has it, or the control plane.
+//!
+//! A release is sent to the cluster once and spreads from server to server. The
+//! control plane hands each one to a few servers at a time and sends others away;
+//! by then there is somebody else to ask. Whom a piece comes from doesn't matter:
+//! the whole is believed by its digest alone.
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
-use pando_api::client::{Client, ClientError};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt};
+use pando_api::client::{AgentClient, ArtifactBody, Client, ClientError};
 use pando_api::error::ErrorCode;
+use pando_model::id::ServerId;
 use pando_model::release::Digest;
 use pando_rt::error_chain::error_chain;
+
+use crate::peers::Peers;
 
 /// The bytes of one, as they come.
 pub type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, SourceError>> + Send>>;
@@ -25,32 +35,102 @@ pub enum SourceError {
     Away(String),
 }
 
-/// The control plane, or another server.
-pub trait ArtifactSource: Send + Sync + 'static {
-    /// The packed release from byte `offset` on.
-    fn fetch(&self, digest: &Digest, offset: u64)
-    -> impl Future<Output = Result<Pieces, SourceError>> + Send;
+/// Whom to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    Anybody,
+    /// What came from others was not what it claimed to be.
+    ControlAlone,
 }
 
-impl ArtifactSource for Client {
-    async fn fetch(&self, digest: &Digest, offset: u64) -> Result<Pieces, SourceError> {
-        let body = self.get_artifact(digest, offset).await.map_err(|error| judge(&error, offset))?;
-        let pieces = futures_util::stream::unfold(Some(body), async |body| {
-            let mut body = body?;
-            match body.piece().await {
-                Ok(Some(piece)) => Some((Ok(piece), Some(body))),
-                Ok(None) => None,
-                Err(error) => Some((Err(SourceError::Away(error_chain(&error))), None)),
+/// The control plane and other servers, or either.
+pub trait ArtifactSource: Send + Sync + 'static {
+    /// The packed release from byte `offset` on.
+    fn fetch(
+        &self,
+        digest: &Digest,
+        offset: u64,
+        whom: Whom,
+    ) -> impl Future<Output = Result<Pieces, SourceError>> + Send;
+}
+
+/// Servers that are asked before the control plane is: enough to find one soon once a third of them has it, few enough that
+/// those who have it are not flooded.
+const FEW: usize = 2;
+
+/// Servers that are asked when the control plane has nothing to give.
+const MANY: usize = 16;
+
+/// How long to wait for their word. A neighbour answers in a millisecond; one that is gone must not hold up a deployment.
+const WORD: Duration = Duration::from_millis(300);
+
+/// The agent's own [`ArtifactSource`].
+pub(crate) struct Sources {
+    pub(crate) control: Client,
+    pub(crate) peers: Peers,
+}
+
+impl ArtifactSource for Sources {
+    async fn fetch(&self, digest: &Digest, offset: u64, whom: Whom) -> Result<Pieces, SourceError> {
+        if whom == Whom::Anybody
+            && let Some(pieces) = self.ask_peers(digest, offset, FEW).await
+        {
+            return Ok(pieces);
+        }
+        match self.control.get_artifact(digest, offset).await {
+            Ok(body) => Ok(pieces(body)),
+            Err(error) => {
+                let judged = judge(&error, offset);
+                // It may have lost what the servers still have.
+                let others = matches!(judged, SourceError::Refused(_)) && whom == Whom::Anybody;
+                let found = if others { self.ask_peers(digest, offset, MANY).await } else { None };
+                found.ok_or(judged)
             }
-        });
-        Ok(Box::pin(pieces))
+        }
     }
+}
+
+impl Sources {
+    /// From the first of `count` servers that says that it has it, and hands it out.
+    async fn ask_peers(&self, digest: &Digest, offset: u64, count: usize) -> Option<Pieces> {
+        let asked: FuturesUnordered<_> =
+            self.peers.some(count).into_iter().map(|(id, peer)| asked(id, peer, digest)).collect();
+        let mut having = asked.filter_map(std::future::ready);
+        while let Some((id, peer)) = having.next().await {
+            match peer.get_artifact(digest, offset).await {
+                Ok(body) => {
+                    tracing::debug!("fetching {digest:?} from {id}");
+                    return Some(pieces(body));
+                }
+                Err(error) => tracing::debug!("{id}: {}", error_chain(&error)),
+            }
+        }
+        None
+    }
+}
+
+async fn asked(id: ServerId, peer: AgentClient, digest: &Digest) -> Option<(ServerId, AgentClient)> {
+    let has = tokio::time::timeout(WORD, peer.has_artifact(digest)).await;
+    matches!(has, Ok(Ok(true))).then_some((id, peer))
+}
+
+fn pieces(body: ArtifactBody) -> Pieces {
+    Box::pin(futures_util::stream::unfold(Some(body), async |body| {
+        let mut body = body?;
+        match body.piece().await {
+            Ok(Some(piece)) => Some((Ok(piece), Some(body))),
+            Ok(None) => None,
+            Err(error) => Some((Err(SourceError::Away(error_chain(&error))), None)),
+        }
+    }))
 }
 
 fn judge(error: &ClientError, offset: u64) -> SourceError {
     let why = error_chain(error);
     match error {
         ClientError::Refused(body) if body.code == ErrorCode::NotFound => SourceError::Refused(why),
+        // Others get it just now, or something stands in its way that may pass.
+        ClientError::Refused(body) if body.code == ErrorCode::Unavailable => SourceError::Away(why),
         ClientError::Refused(_) | ClientError::Protocol { .. } if offset > 0 => SourceError::Restart(why),
         _ => SourceError::Away(why),
     }

@@ -37,7 +37,7 @@ struct Script {
 }
 
 impl ArtifactSource for Script {
-    async fn fetch(&self, _: &Digest, offset: u64) -> Result<Pieces, SourceError> {
+    async fn fetch(&self, _: &Digest, offset: u64, _: Whom) -> Result<Pieces, SourceError> {
         self.offsets.lock().unwrap().push(offset);
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Whole);
         let rest = self.content.slice(usize::try_from(offset).unwrap()..);

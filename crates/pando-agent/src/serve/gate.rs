@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::reply::Refused;
 use super::server::Served;
-use super::{exec, logs};
+use super::{artifacts, exec, logs};
 
 /// Open to everybody: it tells nothing.
 const HEALTH: &str = "/healthz";
@@ -25,6 +25,7 @@ pub(super) fn router(served: &Arc<Served>) -> Router {
     Router::new()
         .route(HEALTH, get(|| async { "ok\n" }))
         .route("/v1/logs", get(logs::show))
+        .route("/v1/artifacts/{digest}", get(artifacts::fetch).head(artifacts::probe))
         .route("/v1/exec", post(exec::open))
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)

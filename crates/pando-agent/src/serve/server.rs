@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pando_rt::shutdown::Shutdown;
+use pando_rt::slots::Slots;
 use pando_rt::tasks::Tasks;
 use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +26,12 @@ const CONNECTIONS: usize = 256;
 /// Commands at once, over all apps. Each may hold two pipes, a megabyte of buffers and whatever it runs.
 pub(super) const COMMANDS: usize = 32;
 
+/// Packed releases that are sent at once: this server has replicas to serve with the same line.
+const HANDOUTS: usize = 4;
+
+/// A server that takes nothing for so long holds up no other.
+const HANDOUT_STALE: Duration = Duration::from_secs(5);
+
 /// From a connection's start, or the end of an answer, to the next request's whole head.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
@@ -37,6 +44,8 @@ pub(super) struct Served {
     pub(super) state: Arc<ServeState>,
     pub(super) sessions: Sessions,
     pub(super) commands: Arc<Semaphore>,
+    /// Packed releases on their way to other servers.
+    pub(super) handouts: Arc<Slots<()>>,
     /// Ends with the API; commands are tasks of it.
     pub(super) tasks: Tasks,
 }
@@ -45,7 +54,8 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<ServeState>, shutdow
     let tasks = Tasks::new(&shutdown);
     let sessions = Sessions { leader: state.leader.clone(), default_env: state.default_env.clone() };
     let commands = Arc::new(Semaphore::new(COMMANDS));
-    let app = router(&Arc::new(Served { state, sessions, commands, tasks: tasks.clone() }));
+    let handouts = Slots::new(HANDOUTS, HANDOUT_STALE);
+    let app = router(&Arc::new(Served { state, sessions, commands, handouts, tasks: tasks.clone() }));
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let accepted = tokio::select! {

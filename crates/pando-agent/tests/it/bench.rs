@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use pando_agent::{Agent, EntryKeeper, Leader, Settings};
 use pando_api::auth::Bearer;
 use pando_model::app::{HealthCheck, HealthKind};
-use pando_model::assignment::{AssignedInstance, AssignedRelease, Assignment};
+use pando_model::assignment::{AssignedInstance, AssignedRelease, Assignment, Peer};
 use pando_model::id::{InstanceId, ServerId, Version};
 use pando_model::observed::{AgentReport, InstanceState};
 use pando_model::release::{Digest, ReleaseNumber};
@@ -97,6 +97,7 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// A server: its disk, its runs, its proxy, and (from time to time) its agent.
 pub(crate) struct Bench {
+    pub(crate) server: ServerId,
     pub(crate) control: Control,
     pub(crate) runtime: MemoryRuntime,
     pub(crate) proxy: Proxy,
@@ -111,11 +112,21 @@ pub(crate) struct Bench {
 impl Bench {
     /// Everything but the agent, with release 1 at the control plane.
     pub(crate) async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let control = Control::start().await;
         let (content, digest) = packed(&[("bin/web", "#!/bin/sh\n"), ("note.txt", "hello\n")]);
         control.store(digest.as_str(), content);
+        Self::of(server(), control, digest)
+    }
+
+    /// Another server of the same cluster, with the same release.
+    pub(crate) fn beside(&self, n: u128) -> Self {
+        Self::of(ServerId::from_uuid(Uuid::from_u128(n)), self.control.clone(), self.digest.clone())
+    }
+
+    fn of(server: ServerId, control: Control, digest: Digest) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         Self {
+            server,
             control,
             runtime: MemoryRuntime::new(),
             proxy: Proxy::at(&directory.path().join("proxy.sock")),
@@ -156,7 +167,7 @@ impl Bench {
 
     pub(crate) fn settings(&self, listener: TcpListener) -> Settings {
         Settings {
-            server: server(),
+            server: self.server,
             name: "main".parse().unwrap(),
             state_dir: self.directory.path().to_owned(),
             control_url: self.control.url(),
@@ -172,6 +183,11 @@ impl Bench {
         }
     }
 
+    /// As others know it. It must have been started.
+    pub(crate) fn peer(&self) -> Peer {
+        Peer { server: self.server, name: "other".parse().unwrap(), agent_address: self.address }
+    }
+
     /// Asks the agent to end, and waits for it.
     pub(crate) async fn stop_agent(&mut self) {
         let (shutdown, agent) = self.agent.take().unwrap();
@@ -182,7 +198,7 @@ impl Bench {
 
     /// Release 1, and these instances.
     pub(crate) fn assignment(&self, revision: u64, instances: &[(u16, u16)]) -> Assignment {
-        let mut assignment = Assignment::empty(server());
+        let mut assignment = Assignment::empty(self.server);
         assignment.version = Version::new(1, revision);
         assignment.releases = vec![AssignedRelease {
             app: "hits".parse().unwrap(),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{AUTHORIZATION, RANGE};
 use axum::http::{HeaderMap, StatusCode};
@@ -14,9 +15,10 @@ use axum::{Json, Router};
 use bytes::Bytes;
 use pando_api::v1::agents::{AgentTarget, ReportBody, TargetQuery};
 use pando_model::assignment::Assignment;
-use pando_model::id::Version;
+use pando_model::id::{ServerId, Version};
 use pando_model::observed::AgentReport;
 use pando_routing::Table;
+use pando_rt::slots::{Slot, Slots};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,19 +34,48 @@ pub(crate) struct Control {
 }
 
 struct Shared {
-    target: watch::Sender<AgentTarget>,
+    target: watch::Sender<Targets>,
     reports: watch::Sender<Vec<ReportBody>>,
     artifacts: Mutex<BTreeMap<String, Bytes>>,
+    handouts: Mutex<Handouts>,
     address: Mutex<SocketAddr>,
     server: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Targets {
+    assignments: BTreeMap<ServerId, Assignment>,
+    table: Option<Table>,
+}
+
+/// How packed releases are handed out, and what came of it.
+struct Handouts {
+    slots: Arc<Slots<String>>,
+    /// Between two pieces of 64 KiB.
+    pace: Duration,
+    /// From which byte on, and how often somebody was sent away.
+    offsets: Vec<u64>,
+    refused: usize,
+}
+
+impl Default for Handouts {
+    fn default() -> Self {
+        Self {
+            slots: Slots::new(3, Duration::from_secs(5)),
+            pace: Duration::ZERO,
+            offsets: Vec::new(),
+            refused: 0,
+        }
+    }
 }
 
 impl Control {
     pub(crate) async fn start() -> Self {
         let shared = Shared {
-            target: watch::Sender::new(AgentTarget::default()),
+            target: watch::Sender::default(),
             reports: watch::Sender::new(Vec::new()),
             artifacts: Mutex::default(),
+            handouts: Mutex::default(),
             address: Mutex::new("127.0.0.1:0".parse().unwrap()),
             server: Mutex::default(),
         };
@@ -83,7 +114,9 @@ impl Control {
     }
 
     pub(crate) fn assign(&self, assignment: Assignment) {
-        self.shared.target.send_modify(|target| target.assignment = Some(assignment));
+        self.shared.target.send_modify(|target| {
+            target.assignments.insert(assignment.server, assignment);
+        });
     }
 
     pub(crate) fn publish(&self, table: Table) {
@@ -92,6 +125,18 @@ impl Control {
 
     pub(crate) fn store(&self, digest: &str, content: Bytes) {
         self.shared.artifacts.lock().unwrap().insert(digest.to_owned(), content);
+    }
+
+    /// Sends packed releases to so many at once, slowly.
+    pub(crate) fn hand_out(&self, at_once: usize, pace: Duration) {
+        let slots = Slots::new(at_once, Duration::from_secs(60));
+        *self.shared.handouts.lock().unwrap() = Handouts { slots, pace, ..Handouts::default() };
+    }
+
+    /// From which bytes on packed releases were sent, and how often somebody was sent away.
+    pub(crate) fn handed_out(&self) -> (Vec<u64>, usize) {
+        let handouts = self.shared.handouts.lock().unwrap();
+        (handouts.offsets.clone(), handouts.refused)
     }
 
     pub(crate) fn reports(&self) -> Vec<ReportBody> {
@@ -104,11 +149,23 @@ impl Control {
 
     /// The first report, from now on the last or a later one, that `holds`.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&AgentReport) -> bool) -> ReportBody {
+        self.until_of(what, |_| true, holds).await
+    }
+
+    /// The same, of a server.
+    pub(crate) async fn until_of(
+        &self,
+        what: &str,
+        server: impl Fn(ServerId) -> bool,
+        holds: impl Fn(&AgentReport) -> bool,
+    ) -> ReportBody {
         let mut seen = self.shared.reports.subscribe();
-        let last = |reports: &Vec<ReportBody>| reports.last().is_some_and(|body| holds(&body.report));
+        let last_of =
+            |reports: &Vec<ReportBody>| reports.iter().rev().find(|body| server(body.report.server)).cloned();
+        let last = |reports: &Vec<ReportBody>| last_of(reports).is_some_and(|body| holds(&body.report));
         let found = tokio::time::timeout(DEADLINE, seen.wait_for(last)).await;
         match found {
-            Ok(found) => found.unwrap().last().unwrap().clone(),
+            Ok(found) => last_of(&found.unwrap()).unwrap(),
             Err(_) => panic!("{what}: {:#?}", self.reports().last()),
         }
     }
@@ -120,6 +177,7 @@ fn is_allowed(headers: &HeaderMap) -> bool {
 
 async fn target(
     State(control): State<Control>,
+    Path(server): Path<ServerId>,
     Query(have): Query<TargetQuery>,
     headers: HeaderMap,
 ) -> Response {
@@ -130,7 +188,7 @@ async fn target(
     let wait = Duration::from_millis(have.wait_millis);
     let deadline = tokio::time::Instant::now() + wait;
     loop {
-        let newer = newer(&seen.borrow_and_update(), &have);
+        let newer = newer(&seen.borrow_and_update(), server, &have);
         let away = control.shared.server.lock().unwrap().is_none();
         if newer.assignment.is_some() || newer.table.is_some() || away {
             return Json(newer).into_response();
@@ -141,10 +199,10 @@ async fn target(
     }
 }
 
-fn newer(target: &AgentTarget, have: &TargetQuery) -> AgentTarget {
+fn newer(target: &Targets, server: ServerId, have: &TargetQuery) -> AgentTarget {
     let version = |table: &Table| Version::new(table.version.epoch, table.version.revision);
     AgentTarget {
-        assignment: target.assignment.clone().filter(|one| one.version > have.assignment()),
+        assignment: target.assignments.get(&server).cloned().filter(|one| one.version > have.assignment()),
         table: target.table.clone().filter(|one| version(one) > have.table()),
     }
 }
@@ -174,8 +232,24 @@ async fn artifact(
         return (StatusCode::NOT_FOUND, Json(body)).into_response();
     };
     let range = headers.get(RANGE).and_then(|value| value.to_str().ok()?.strip_prefix("bytes="));
-    match range.and_then(|range| range.strip_suffix('-')?.parse::<usize>().ok()) {
-        Some(from) => (StatusCode::PARTIAL_CONTENT, content.slice(from..)).into_response(),
-        None => content.into_response(),
-    }
+    let from = range.and_then(|range| range.strip_suffix('-')?.parse::<usize>().ok());
+    let mut handouts = control.shared.handouts.lock().unwrap();
+    let Some(slot) = handouts.slots.take(digest) else {
+        handouts.refused += 1;
+        let body = serde_json::json!({"code": "unavailable", "message": "it is sent to others"});
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    };
+    handouts.offsets.push(from.unwrap_or(0) as u64);
+    let status = if from.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    (status, slowly(content.slice(from.unwrap_or(0)..), handouts.pace, slot)).into_response()
+}
+
+/// The place is given back at the end.
+fn slowly(content: Bytes, pace: Duration, slot: Slot<String>) -> Body {
+    let pieces = futures_util::stream::unfold((content, slot), move |(mut rest, slot)| async move {
+        let piece = rest.split_to(rest.len().min(64 * 1024));
+        tokio::time::sleep(pace).await;
+        (!piece.is_empty()).then_some((Ok::<_, std::io::Error>(piece), (rest, slot)))
+    });
+    Body::from_stream(pieces)
 }

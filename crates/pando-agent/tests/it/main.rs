@@ -11,3 +11,4 @@ mod links;
 mod machine;
 mod proxy;
 mod serve;
+mod spread;

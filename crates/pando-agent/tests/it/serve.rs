@@ -1,5 +1,6 @@
 //! The agent's own API, as the control plane calls it.
 
+mod artifacts;
 mod exec;
 mod gate;
 mod leaving;

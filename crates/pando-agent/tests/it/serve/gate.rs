@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::support::{Served, TOKEN, beside, within};
 
 /// The whole answer to a request as it stands on the wire.
-async fn ask(served: &Served, request: &str) -> String {
+pub(super) async fn ask(served: &Served, request: &str) -> String {
     within(async {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
@@ -30,6 +30,8 @@ async fn nothing_but_the_sign_of_life_is_open() {
     for line in [
         "GET /v1/logs?app=shop",
         "GET /v1/logs",
+        "GET /v1/artifacts/0000000000000000000000000000000000000000000000000000000000000000",
+        "HEAD /v1/artifacts/x",
         "POST /v1/exec",
         "GET /v1/exec",
         "DELETE /v1/logs",

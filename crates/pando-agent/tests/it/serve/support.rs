@@ -72,6 +72,7 @@ impl Served {
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
             default_env: map(&[("TZ", "UTC"), ("LANG", "C.UTF-8")]),
             users: false,
+            releases: root.path().join("releases"),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());
