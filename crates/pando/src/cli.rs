@@ -8,6 +8,7 @@ mod deploy;
 mod dev;
 mod file;
 mod look;
+mod server;
 mod value;
 
 use std::ffi::OsString;
@@ -21,6 +22,8 @@ pub(crate) use deploy::{DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 pub(crate) use dev::DevArgs;
 pub(crate) use file::{CheckArgs, InitArgs};
 pub(crate) use look::{EventsArgs, LogsArgs, ReleasesArgs, StatusArgs};
+pub(crate) use server::{ServerArgs, ServerCommand, ServerDrainArgs};
+pub(crate) use server::{ServerLabelsArgs, ServerRmArgs, ServerRolesArgs, labels_of, roles_of};
 pub(crate) use value::{Scaling, Span};
 
 use crate::daemons::{DaemonArgs, ProxyArgs};
@@ -44,7 +47,7 @@ Examples:
 
 /// Reads the words. What is wrong with them, and the help that was asked for, come as a `clap::Error`.
 pub(crate) fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(words)
+    Cli::try_parse_from(server::shielded(words))
 }
 
 /// Takes an app from one server to many.
@@ -116,6 +119,7 @@ pub(crate) enum Command {
     Start(StartArgs),
     Run(RunArgs),
     Exec(ExecArgs),
+    Server(ServerArgs),
     Token(TokenArgs),
     Daemon(DaemonArgs),
     Proxy(ProxyArgs),

@@ -9,6 +9,7 @@ mod init;
 mod logs;
 mod releases;
 mod scale;
+mod server;
 mod status;
 mod stop;
 mod token;
@@ -64,6 +65,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Run(args) => exec::run(args, context).await,
         Command::Exec(args) => exec::exec(args, context).await,
         Command::Token(args) => token::run(&args, context).await,
+        Command::Server(args) => server::run(&args, context).await,
         Command::Version => version::run(context).await,
         Command::Daemon(_)
         | Command::Proxy(_)

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use pando_api::client::{Client, ClientError};
 use pando_api::v1::apps::{AppState, AppStatus, ReplicaState, ReplicaStatus};
-use pando_api::v1::status::{ClusterStatus, ServerState, ServerStatus};
+use pando_api::v1::status::{ClusterStatus, ServerStatus};
 use pando_model::desired::{Deployment, DeploymentPhase};
-use pando_model::resources::{Bytes, Cores};
 use tokio::time::MissedTickBehavior;
 
 use crate::cli::StatusArgs;
+use crate::commands::server::{server_table, server_word, standing_word};
 use crate::context::{App, Context};
 use crate::printer::{Paint, Printer, Style};
 use crate::progress::Progress;
@@ -143,22 +143,14 @@ fn under_way(status: &AppStatus, deployment: &Deployment) -> Option<String> {
 fn servers(cluster: &ClusterStatus, paint: Paint) -> String {
     let one = |server: &ServerStatus| {
         let (word, style) = server_word(server.state);
-        format!("{} ({})", server.name, paint.with(style, word))
+        let standing = standing_word(server.standing).map(|word| format!(", {word}")).unwrap_or_default();
+        format!("{} ({}{standing})", server.name, paint.with(style, word))
     };
     format!(
         "{}: {}",
         counted(cluster.servers.len() as u64, "server"),
         listed(cluster.servers.iter().map(one))
     )
-}
-
-fn server_word(state: ServerState) -> (&'static str, Style) {
-    match state {
-        ServerState::Alive => ("alive", Style::Good),
-        ServerState::Suspect => ("suspect", Style::Warn),
-        ServerState::Lost => ("lost", Style::Bad),
-        ServerState::Unknown => ("not heard yet", Style::Dim),
-    }
 }
 
 /// `hits v3 running: web 3 of 3 http://localhost:8080`
@@ -213,7 +205,7 @@ fn replicas(replicas: &[ReplicaStatus], paint: Paint) -> Vec<String> {
     table.lines(paint)
 }
 
-fn replica_word(state: ReplicaState) -> (&'static str, Style) {
+pub(crate) fn replica_word(state: ReplicaState) -> (&'static str, Style) {
     match state {
         ReplicaState::Pending => ("pending", Style::Dim),
         ReplicaState::Starting => ("starting", Style::Hint),
@@ -229,22 +221,6 @@ fn replica_word(state: ReplicaState) -> (&'static str, Style) {
 }
 
 fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
-    let mut servers = Table::new(&["SERVER", "STATE", "ROLES", "ADDRESS", "REPLICAS", "SET ASIDE"]);
-    for server in &status.servers {
-        let (word, style) = server_word(server.state);
-        let (aside, all) = (server.reserved, server.capacity);
-        let memory = format!("{} of {}", Bytes(aside.memory_bytes), Bytes(all.memory_bytes));
-        let cores =
-            format!("{} of {} cores", Cores(u64::from(aside.cpu_millis)), Cores(u64::from(all.cpu_millis)));
-        servers.row(vec![
-            (&server.name).into(),
-            Cell::styled(word, style),
-            listed(&server.roles).into(),
-            server.private_address.into(),
-            server.instances.into(),
-            format!("{memory}, {cores}").into(),
-        ]);
-    }
     let mut apps = Table::new(&["APP", "RELEASE", "STATE", "READY", "ADDRESS"]);
     for app in &status.apps {
         let (word, style) = state_word(app.state);
@@ -258,7 +234,7 @@ fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
             app.urls.join(" ").into(),
         ]);
     }
-    let mut lines = servers.lines(paint);
+    let mut lines = server_table(&status.servers, paint);
     lines.push(String::new());
     lines.extend(if status.apps.is_empty() { vec!["no apps yet".to_owned()] } else { apps.lines(paint) });
     lines.extend(status.warnings.iter().map(|warning| paint.with(Style::Warn, &harmless(warning))));

@@ -8,6 +8,7 @@ mod file;
 mod help;
 mod logs;
 mod place;
+mod server;
 mod status;
 mod targets;
 mod token;

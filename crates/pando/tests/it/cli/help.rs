@@ -3,7 +3,7 @@
 use super::place::Place;
 
 /// Every command, as typed.
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 35] = [
     &[],
     &["dev"],
     &["init"],
@@ -21,6 +21,16 @@ const COMMANDS: [&[&str]; 25] = [
     &["start"],
     &["run"],
     &["exec"],
+    &["server"],
+    &["server", "add"],
+    &["server", "ls"],
+    &["server", "show"],
+    &["server", "roles"],
+    &["server", "labels"],
+    &["server", "drain"],
+    &["server", "undrain"],
+    &["server", "rm"],
+    &["server", "join"],
     &["token"],
     &["token", "create"],
     &["token", "ls"],

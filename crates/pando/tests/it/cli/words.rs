@@ -24,6 +24,11 @@ fn wrong_words_are_refused_with_the_nearest_right_ones() {
     check_refused(&["rollback", "latest"], "such as `v42`");
     check_refused(&["token", "rm", "../apps/hits"], "16 hexadecimal digits");
     check_refused(&["token", "create"], "--scope");
+    check_refused(&["server", "roles", "main", "worker"], "say `+worker` to give that role");
+    check_refused(&["server", "labels", "main", "zone"], "neither KEY=VALUE nor KEY-");
+    check_refused(&["server", "show", "Main"], "a name has only a-z");
+    check_refused(&["server", "add", "--role", "web", "--", "-oProxyCommand=x"], "no [USER@]HOST");
+    check_refused(&["server", "add", "app-2"], "--role");
     check_refused(&["dev", "--stop", "--port", "80"], "cannot be used with");
     check_refused(&["proxy"], "--table");
     check_refused(&["events", "-n", "0"], "1..=1000");

@@ -73,6 +73,25 @@ pub(crate) fn traffic(boot: u32, requests: u64, failed: u64) -> Value {
     }] })
 }
 
+/// `app-1` or `app-2`, alive, with replicas of `hits`.
+pub(crate) fn server(n: u32, standing: &str, replicas: &[(&str, &str)]) -> Value {
+    let now = Timestamp::from_millis(jiff::Timestamp::now().as_millisecond());
+    let replica = |(name, state): &(&str, &str)| {
+        json!({
+            "app": "hits", "replica": name, "instance": uuid(n), "release": 42, "port": 20000 + n, "state": state, "in_flight": 0,
+        })
+    };
+    json!({
+        "id": uuid(89 + n), "name": format!("app-{n}"), "roles": ["web", "worker"], "private_address": format!("10.0.0.{n}"),
+        "public_address": format!("203.0.113.{n}"), "labels": { "zone": "a" }, "standing": standing, "state": "alive", "heard_at": now,
+        "capacity": { "cpu_millis": 2000, "memory_bytes": 4_000_000_000_u64 },
+        "reserved": { "cpu_millis": 500, "memory_bytes": 512_000_000 }, "instances": replicas.len(), "proxy": null,
+        "joined_at": "2026-01-01T12:00:00Z", "agent_address": format!("10.0.0.{n}:7421"), "entry": "direct",
+        "replicas": replicas.iter().map(replica).collect::<Vec<_>>(), "unwanted": if standing == "active" { 0 } else { replicas.len() },
+        "missing": 0, "waiting_on": [], "warnings": [], "firewall": null, "certificate_expires_at": null,
+    })
+}
+
 pub(crate) fn cluster() -> Value {
     let server = |n: u32, state: &str| {
         json!({
