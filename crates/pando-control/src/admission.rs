@@ -8,12 +8,11 @@ use std::fmt;
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::app::AppSpec;
 use pando_model::desired::Deployment;
-use pando_model::firewall::FirewallRules;
 use pando_model::id::ServerId;
 use pando_model::name::{AppName, ProcessName, RoleName};
 use pando_model::release::{Digest, Release};
 use pando_model::server::Server;
-use pando_plan::{Action, Input, Refusal, World, plan};
+use pando_plan::{Input, Refusal, World};
 
 /// Whether the cluster can run it.
 pub trait Admission: Send + Sync + fmt::Debug {
@@ -69,9 +68,6 @@ pub struct Proposal {
 pub trait DryRun: Send + Sync + fmt::Debug {
     /// A deployment: one line for each step, in order.
     fn dry_run(&self, input: &Input<'_>, proposal: &Proposal) -> Vec<String>;
-
-    /// The packet filter of each server, as it follows from `input`; servers that are given none are left out.
-    fn firewall(&self, input: &Input<'_>) -> BTreeMap<ServerId, FirewallRules>;
 }
 
 /// Asks the planner.
@@ -148,18 +144,6 @@ impl DryRun for Planner {
         app.releases.insert(release.number, release);
         app.deployments.push_back(deployment.clone());
         pando_plan::rehearse(world, &deployment.app, input.now, input.seed)
-    }
-
-    fn firewall(&self, input: &Input<'_>) -> BTreeMap<ServerId, FirewallRules> {
-        let held = input.desired.assignments.values().map(|held| (held.server, held.firewall.clone()));
-        let mut rules: BTreeMap<ServerId, Option<FirewallRules>> = held.collect();
-        // What is assigned anew wins; what stays as it is, is no action of the plan.
-        for action in plan(input).actions {
-            if let Action::Assign(assignment) = action {
-                rules.insert(assignment.server, assignment.firewall);
-            }
-        }
-        rules.into_iter().filter_map(|(server, rules)| Some((server, rules?))).collect()
     }
 }
 

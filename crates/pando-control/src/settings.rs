@@ -1,16 +1,15 @@
 //! The cluster's settings: what a change makes of them, and what it would close.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use pando_api::v1::balancers::{BalancerList, EntryPointStatus, EntryRole};
-use pando_api::v1::cluster::{FirewallChange, RuleChanges, SettingsChange};
+use pando_api::v1::cluster::{FirewallChange, RuleChange, RuleChanges, SettingsChange};
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::desired::{FirewallSettings, Settings};
-use pando_model::firewall::{Cidr, FirewallRule, FirewallRules};
-use pando_model::id::ServerId;
+use pando_model::firewall::{Cidr, OpenPort};
 use pando_model::time::Millis;
-use pando_plan::World;
+use pando_plan::{Input, World, firewall};
 
 /// Direct requests that are younger than this hold up a lockdown.
 const RECENT: Millis = Millis::from_secs(60);
@@ -34,7 +33,10 @@ pub fn after(before: &Settings, change: &SettingsChange) -> Result<Settings, Err
         firewall.enabled = change.enabled.unwrap_or(firewall.enabled);
         replace(&mut firewall.ssh_from, change.ssh_from.as_ref());
         replace(&mut firewall.control_from, change.control_from.as_ref());
-        let most = firewall.ssh_from.len().max(firewall.control_from.len());
+        replace(&mut firewall.open, change.open.as_ref());
+        firewall.cut_sessions = change.cut_sessions.unwrap_or(firewall.cut_sessions);
+        let open = firewall.open.iter().map(|open| open.from.len()).sum::<usize>() + firewall.open.len();
+        let most = firewall.ssh_from.len().max(firewall.control_from.len()).max(open);
         if most > MAX_RANGES {
             return invalid(format!("{most} ranges of addresses; {MAX_RANGES} are the most"));
         }
@@ -42,7 +44,7 @@ pub fn after(before: &Settings, change: &SettingsChange) -> Result<Settings, Err
     Ok(settings)
 }
 
-fn replace(held: &mut BTreeSet<Cidr>, wanted: Option<&BTreeSet<Cidr>>) {
+fn replace<T: Clone>(held: &mut BTreeSet<T>, wanted: Option<&BTreeSet<T>>) {
     if let Some(wanted) = wanted {
         held.clone_from(wanted);
     }
@@ -70,7 +72,22 @@ pub fn words(before: &Settings, after: &Settings) -> String {
         words
             .push(format!("the API is open to {}", ranges(&new.control_from, "the cluster's servers alone")));
     }
+    if old.open != new.open {
+        let open: Vec<String> = new.open.iter().map(open_port).collect();
+        let open = if open.is_empty() { "nothing else".to_owned() } else { open.join(", ") };
+        words.push(format!("beyond what follows from roles, {open} stays open"));
+    }
+    if words.is_empty() {
+        let what = if new.cut_sessions { "even if they cut off" } else { "unless they would cut off" };
+        words.push(format!("firewall rules come into force {what} somebody who is connected"));
+    }
     words.join("; ")
+}
+
+/// `9100 to 10.0.0.7 on servers with the role db`
+fn open_port(open: &OpenPort) -> String {
+    let role = open.role.as_ref().map(|role| format!(" on servers with the role {role}")).unwrap_or_default();
+    format!("{} to {}{role}", open.ports, ranges(&open.from, "everybody"))
 }
 
 fn ranges(ranges: &BTreeSet<Cidr>, none: &str) -> String {
@@ -159,30 +176,28 @@ fn arriving(entry: &EntryPointStatus) -> Option<String> {
     }
 }
 
-/// What differs between two sets of rules, by server; servers that stay as they are are left out.
+/// What differs between two worlds' rules, by server; servers that stay as they are are left out.
 #[must_use]
-pub fn rule_changes(
-    world: &World,
-    before: &BTreeMap<ServerId, FirewallRules>,
-    after: &BTreeMap<ServerId, FirewallRules>,
-) -> Vec<RuleChanges> {
-    let changes = world.servers.values().filter_map(|server| {
-        let (old, new) = (before.get(&server.id), after.get(&server.id));
-        let only = |these: Option<&FirewallRules>, those: Option<&FirewallRules>| -> Vec<FirewallRule> {
-            let held = |rule: &FirewallRule| those.is_some_and(|those| those.rules.contains(rule));
-            these.iter().flat_map(|these| &these.rules).filter(|rule| !held(rule)).cloned().collect()
-        };
+pub fn rule_changes(before: &Input<'_>, after: &Input<'_>) -> Vec<RuleChanges> {
+    let (old, new) = (firewall::rules(before), firewall::rules(after));
+    let changes = after.desired.servers.values().filter_map(|server| {
+        let (old, new) = (old.get(&server.id)?, new.get(&server.id)?);
         let change = RuleChanges {
             server: server.name.clone(),
-            switched: (old.is_some() != new.is_some()).then_some(new.is_some()),
-            added: only(new, old),
-            removed: only(old, new),
+            switched: (old.enforced != new.enforced).then_some(new.enforced),
+            changes: firewall::changes(old, new).into_iter().map(told).collect(),
         };
-        (old != new).then_some(change)
+        (change.switched.is_some() || !change.changes.is_empty()).then_some(change)
     });
     let mut changes: Vec<RuleChanges> = changes.collect();
     changes.sort_by(|a, b| a.server.cmp(&b.server));
     changes
+}
+
+fn told(change: firewall::Change) -> RuleChange {
+    let text = change.to_string();
+    let firewall::Change { ports, protocol, before, after, why: _ } = change;
+    RuleChange { ports, protocol, before, after, text }
 }
 
 #[cfg(test)]

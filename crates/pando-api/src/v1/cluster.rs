@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use pando_model::desired::FirewallSettings;
-use pando_model::firewall::{Cidr, FirewallRule};
+use pando_model::firewall::{Cidr, OpenPort, Protocol, Sources};
 use pando_model::name::ServerName;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,12 @@ pub struct FirewallChange {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub control_from: Option<BTreeSet<Cidr>>,
+    /// What else stays open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<BTreeSet<OpenPort>>,
+    /// Rules come into force even when somebody who is connected now could not connect again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_sessions: Option<bool>,
 }
 
 /// The answer to `PATCH /v1/settings`.
@@ -64,8 +70,22 @@ pub struct SettingsChanged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RuleChanges {
     pub server: ServerName,
-    /// The filter comes into force, or is taken away, as a whole.
+    /// All rules come into force, or none is in force any more.
     pub switched: Option<bool>,
-    pub added: Vec<FirewallRule>,
-    pub removed: Vec<FirewallRule>,
+    /// In the order of ports.
+    pub changes: Vec<RuleChange>,
+}
+
+/// One difference, at one range of ports. `None`: nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RuleChange {
+    /// First and last.
+    pub ports: (u16, u16),
+    pub protocol: Protocol,
+    /// Who may come in so far …
+    pub before: Option<Sources>,
+    /// … and from now on.
+    pub after: Option<Sources>,
+    /// The whole of it in words, with the reason.
+    pub text: String,
 }

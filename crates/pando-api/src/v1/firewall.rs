@@ -21,10 +21,10 @@ pub struct ServerFirewall {
     pub server: ServerId,
     pub name: ServerName,
     pub state: ServerState,
-    /// The rules are the server's to keep. False: they are those that it would be given.
-    pub assigned: bool,
+    /// The server is to keep the rules in force. False: they are only what others must be able to reach.
+    pub enforced: bool,
     pub rules: Vec<FirewallRule>,
-    /// Its agent says that the newest rules are in force.
+    /// Its agent says that these very rules are in force.
     pub in_force: bool,
     /// What stands in the way, a line each, with the command that mends it.
     pub problems: Vec<String>,

@@ -12,14 +12,12 @@ use super::reply::Answer;
 use crate::shared::Shared;
 use crate::state::State;
 
-/// Rules per server. While the firewall is off: those that would be.
+/// Rules per server, whether or not they are kept in force.
 #[utoipa::path(get, operation_id = "firewall", path = "/v1/firewall", tag = "cluster", responses((status = 200, body = FirewallView)))]
 pub(crate) async fn show(Held(shared): Held<Arc<Shared>>) -> Answer<FirewallView> {
     let state = State::load(&*shared.store).await?;
-    let mut world = state.world.clone();
-    world.settings.firewall.enabled = true;
     let observed = Arc::clone(&shared.observed.borrow());
-    let input = Input { desired: &world, observed: &observed, now: shared.now(), seed: 0 };
-    let computed = shared.dry_run.firewall(&input);
-    Ok(Json(view_of(&shared, &state, |view| view.firewall(|server| computed.get(&server).cloned()))))
+    let input = Input { desired: &state.world, observed: &observed, now: shared.now(), seed: 0 };
+    let rules = pando_plan::firewall::rules(&input);
+    Ok(Json(view_of(&shared, &state, |view| view.firewall(&rules))))
 }

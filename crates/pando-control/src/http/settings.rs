@@ -113,7 +113,5 @@ fn rules(shared: &Shared, state: &State, after: &Settings) -> Vec<pando_api::v1:
     let input = Input { desired: &state.world, observed: &observed, now: shared.now(), seed: 0 };
     let mut changed = state.world.clone();
     changed.settings = after.clone();
-    let (old, new) =
-        (shared.dry_run.firewall(&input), shared.dry_run.firewall(&Input { desired: &changed, ..input }));
-    settings::rule_changes(&state.world, &old, &new)
+    settings::rule_changes(&input, &Input { desired: &changed, ..input })
 }

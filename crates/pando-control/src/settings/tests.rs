@@ -1,7 +1,10 @@
 //! What a change would close, and how rules differ.
 
-use pando_model::firewall::{Protocol, Sources};
+use std::collections::BTreeMap;
+
+use pando_model::id::ServerId;
 use pando_model::name::{RoleName, ServerName};
+use pando_model::observed::Observed;
 use pando_model::resources::Capacity;
 use pando_model::server::{Server, Standing};
 use pando_model::time::Timestamp;
@@ -56,28 +59,38 @@ fn whoever_changes_the_firewall_must_be_able_to_change_it_back() {
 
 #[test]
 fn rules_are_compared_server_by_server() {
-    let world = world(vec![server(1, "b", [10, 0, 0, 1]), server(2, "a", [10, 0, 0, 2])]);
-    let ids: Vec<ServerId> = world.servers.keys().copied().collect();
-    let rule = |port| FirewallRule {
-        ports: (port, port),
-        protocol: Protocol::Tcp,
-        from: Sources::Anywhere,
-        why: String::new(),
+    let before = world(vec![server(1, "b", [10, 0, 0, 1]), server(2, "a", [10, 0, 0, 2])]);
+    let mut after = before.clone();
+    after.settings.firewall =
+        FirewallSettings { ssh_from: ["203.0.113.7".parse().unwrap()].into(), ..firewall(&[]) };
+    let observed = Observed::default();
+    let input = |desired| Input { desired, observed: &observed, now: Timestamp::default(), seed: 0 };
+    let changes = rule_changes(&input(&before), &input(&after));
+    let names: Vec<&str> = changes.iter().map(|it| it.server.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(changes.iter().all(|it| it.switched == Some(true)));
+    let texts: Vec<&str> = changes[0].changes.iter().map(|it| it.text.as_str()).collect();
+    assert!(texts.len() == 1 && texts[0].starts_with("22/tcp: closed to all but 203.0.113.7"), "{texts:?}");
+    assert!(rule_changes(&input(&after), &input(&after)).is_empty());
+}
+
+#[test]
+fn changes_are_told_in_words() {
+    let before = Settings::default();
+    let mut after = before.clone();
+    after.firewall.open = [OpenPort {
+        ports: "9100".parse().unwrap(),
+        from: ["10.0.0.7".parse().unwrap()].into(),
+        role: Some(RoleName::new("db").unwrap()),
+    }]
+    .into();
+    after.lockdown = true;
+    let told = words(&before, &after);
+    assert!(told.starts_with("direct access is to be closed"), "{told}");
+    assert!(told.ends_with("9100 to 10.0.0.7 on servers with the role db stays open"), "{told}");
+    after = Settings {
+        firewall: FirewallSettings { cut_sessions: true, ..before.firewall.clone() },
+        ..before.clone()
     };
-    let rules = |ports: &[u16]| FirewallRules {
-        rules: ports.iter().map(|port| rule(*port)).collect(),
-        ..FirewallRules::default()
-    };
-    let before = [(ids[0], rules(&[22, 80]))].into();
-    let after = [(ids[0], rules(&[22, 443])), (ids[1], rules(&[22]))].into();
-    let changes = rule_changes(&world, &before, &after);
-    let told: Vec<_> = changes
-        .iter()
-        .map(|it| {
-            let ports = |rules: &[FirewallRule]| rules.iter().map(|rule| rule.ports.0).collect::<Vec<_>>();
-            (it.server.as_str(), it.switched, ports(&it.added), ports(&it.removed))
-        })
-        .collect();
-    assert_eq!(told, [("a", Some(true), vec![22], vec![]), ("b", None, vec![443], vec![80])]);
-    assert!(rule_changes(&world, &after, &after).is_empty());
+    assert!(words(&before, &after).contains("even if they cut off somebody"));
 }

@@ -1,5 +1,7 @@
 //! Entry points: what arrives at each, and whether it has what it should balance.
 
+use std::collections::BTreeMap;
+
 use pando_api::v1::balancers::{BalancerList, DomainOwner, EntryPointStatus, EntryRole, RequestCounts};
 use pando_api::v1::firewall::{FirewallView, ServerFirewall};
 use pando_model::firewall::FirewallRules;
@@ -62,26 +64,29 @@ impl View<'_> {
         all.collect()
     }
 
-    /// What each server accepts; `rules` tells what it was assigned, or would be while the firewall is off.
+    /// What each server accepts, as it follows from roles by now.
     #[must_use]
-    pub fn firewall(&self, rules: impl Fn(ServerId) -> Option<FirewallRules>) -> FirewallView {
+    pub fn firewall(&self, rules: &BTreeMap<ServerId, FirewallRules>) -> FirewallView {
         let settings = self.state.world.settings.firewall.clone();
-        let servers = self.sorted_servers().into_iter().map(|server| {
-            let seen = self.observed.servers.get(&server.id);
-            let status = seen.and_then(|seen| seen.report.firewall.clone()).unwrap_or_default();
-            let held = self.state.world.assignments.get(&server.id);
-            let assigned = held.is_some_and(|held| held.firewall.is_some());
-            let acts = held.zip(seen).is_some_and(|(held, seen)| seen.report.assignment >= held.version);
-            ServerFirewall {
-                server: server.id,
-                name: server.name.clone(),
-                state: self.server_state(server.id),
-                assigned,
-                rules: rules(server.id).map(|rules| rules.rules).unwrap_or_default(),
-                in_force: assigned && acts && status.in_force,
-                problems: status.problems,
-            }
-        });
-        FirewallView { settings, servers: servers.collect() }
+        let servers = self.sorted_servers().into_iter();
+        FirewallView { settings, servers: servers.map(|server| self.firewall_of(server, rules)).collect() }
+    }
+
+    fn firewall_of(&self, server: &Server, rules: &BTreeMap<ServerId, FirewallRules>) -> ServerFirewall {
+        let rules = rules.get(&server.id).cloned().unwrap_or_default();
+        let seen = self.observed.servers.get(&server.id);
+        let status = seen.and_then(|seen| seen.report.firewall.clone()).unwrap_or_default();
+        let held = self.state.world.assignments.get(&server.id);
+        let current = held.is_some_and(|held| held.firewall.as_ref() == Some(&rules));
+        let acts = held.zip(seen).is_some_and(|(held, seen)| seen.report.assignment >= held.version);
+        ServerFirewall {
+            server: server.id,
+            name: server.name.clone(),
+            state: self.server_state(server.id),
+            enforced: rules.enforced,
+            in_force: rules.enforced && current && acts && status.in_force,
+            rules: rules.rules,
+            problems: status.problems,
+        }
     }
 }

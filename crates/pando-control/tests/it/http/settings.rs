@@ -5,7 +5,7 @@ use pando_api::v1::cluster::{FirewallChange, SettingsChange};
 use pando_api::v1::events::EventQuery;
 use pando_control::store::{Key, Txn};
 use pando_model::assignment::Assignment;
-use pando_model::firewall::{FirewallRule, FirewallRules, FirewallStatus, Sources};
+use pando_model::firewall::{FirewallRules, FirewallStatus};
 use pando_model::id::Version;
 
 use crate::cluster::Cluster;
@@ -72,17 +72,16 @@ async fn changes_that_say_nothing_or_too_much_are_refused() {
 async fn the_rules_of_each_server_are_shown_with_what_its_agent_says() {
     let cluster = Cluster::in_memory().await;
     let off = cluster.client.firewall().await.unwrap();
-    assert!(!off.settings.enabled && !off.servers[0].assigned && !off.servers[0].in_force);
+    assert!(!off.settings.enabled && !off.servers[0].enforced && !off.servers[0].in_force);
+    assert!(off.servers[0].rules.iter().any(|rule| rule.ports == (22, 22)), "{off:?}");
 
-    let rule = FirewallRule {
-        ports: (22, 22),
-        protocol: Default::default(),
-        from: Sources::Anywhere,
-        why: "SSH".to_owned(),
-    };
-    let rules = FirewallRules { enforced: true, rules: vec![rule.clone()], ..FirewallRules::default() };
-    let version = Version::new(1, 4);
-    let assignment = Assignment { version, firewall: Some(rules), ..Assignment::empty(cluster.server) };
+    let on = firewall(FirewallChange { enabled: Some(true), ..FirewallChange::default() });
+    let changed = cluster.client.change_settings(&on).await.unwrap();
+    assert_eq!(changed.rules[0].switched, Some(true));
+    // The reconcile loop's part.
+    let (rules, version) = (off.servers[0].rules.clone(), Version::new(1, 4));
+    let rules = Some(FirewallRules { enforced: true, cut_sessions: false, rules });
+    let assignment = Assignment { version, firewall: rules, ..Assignment::empty(cluster.server) };
     cluster.write(Txn::new().put(Key::ServerAssignment(cluster.server), &assignment).unwrap()).await;
     let problems = vec!["ufw drops port 7421: `ufw allow 7421/tcp`".to_owned()];
     let status = FirewallStatus { in_force: true, problems };
@@ -92,7 +91,10 @@ async fn the_rules_of_each_server_are_shown_with_what_its_agent_says() {
             report.assignment = Version::new(1, acts_on);
         });
         let shown = cluster.client.firewall().await.unwrap().servers.remove(0);
-        assert_eq!((shown.assigned, shown.in_force), (true, in_force), "{acts_on}");
+        assert_eq!((shown.enforced, shown.in_force), (true, in_force), "{acts_on}");
         assert_eq!(shown.problems, status.problems);
     }
+    // Rules that were decided since are not those that are in force.
+    cluster.client.change_settings(&ssh_from(&["10.0.0.7"])).await.unwrap();
+    assert!(!cluster.client.firewall().await.unwrap().servers[0].in_force);
 }
