@@ -11,6 +11,7 @@ use std::time::Duration;
 use pando_api::auth::Bearer;
 use pando_api::client::{Client, ClientError};
 use pando_model::assignment::{Assignment, Entry};
+use pando_model::firewall::FirewallStatus;
 use pando_model::id::ServerId;
 use pando_model::name::ServerName;
 use pando_model::time::Millis;
@@ -27,6 +28,7 @@ use crate::capacity;
 use crate::control::report::Reporter;
 use crate::control::target::Poller;
 use crate::entry::{EntryKeeper, EntryTask, locality};
+use crate::firewall::{Firewall, Guard};
 use crate::leader::Leader;
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::moment::Moments;
@@ -69,6 +71,9 @@ pub struct Settings {
     pub users: bool,
     /// Replicas listen on it.
     pub address: IpAddr,
+    /// The packet filter of this machine is looked at, and kept where the assignment says so; needs root, and a machine that no
+    /// other agent has.
+    pub firewall: bool,
     /// For commands that the agent runs itself.
     pub leader: Leader,
     /// Values for `PATH`, `HOME`, `USER`, `LANG` and `TZ` where a command's environment lacks them, as in the runtime's settings.
@@ -131,6 +136,7 @@ impl Agent {
             tables: watch::Sender::new(found.table.map(Arc::new)),
             traffic: watch::Sender::new(None),
             entry: watch::Sender::new(None),
+            firewall: watch::Sender::new(None),
         };
         let sessions =
             Arc::new(Sessions { leader: settings.leader.clone(), default_env: settings.default_env.clone() });
@@ -192,6 +198,7 @@ struct Newest {
     tables: watch::Sender<Option<Arc<Table>>>,
     traffic: watch::Sender<Option<ProxyStats>>,
     entry: watch::Sender<Option<Option<Entry>>>,
+    firewall: watch::Sender<Option<FirewallStatus>>,
 }
 
 impl<R: Runtime> Parts<R> {
@@ -206,6 +213,7 @@ impl<R: Runtime> Parts<R> {
         let tasks = self.tasks.clone();
         self.report().await;
         self.talk_to_proxy(&ledger.assignment);
+        self.keep_firewall();
         tasks.spawn_until_shutdown(self.poller(&ledger).run());
         let api = self.api();
         let (listener, shell) = self.shell(ledger);
@@ -224,6 +232,7 @@ impl<R: Runtime> Parts<R> {
             moments: self.moments,
             facts: self.newest.facts.subscribe(),
             traffic: self.newest.traffic.subscribe(),
+            firewall: self.newest.firewall.subscribe(),
         };
         self.tasks.spawn_until_shutdown(reporter.run());
     }
@@ -253,6 +262,33 @@ impl<R: Runtime> Parts<R> {
             events: self.sender.clone(),
         });
         self.tasks.spawn(link.run(self.tasks.shutdown().clone()));
+    }
+
+    fn keep_firewall(&self) {
+        if !self.settings.firewall {
+            return;
+        }
+        let (url, token) = (self.settings.control_url.clone(), self.settings.control_token.clone());
+        let firewall = Firewall {
+            assignment: self.newest.assignment.subscribe(),
+            status: self.newest.firewall.clone(),
+            guard: Guard {
+                directory: self.settings.state_dir.join("firewall"),
+                leader: self.settings.leader.clone(),
+            },
+            address: self.settings.address,
+            // A client of its own has no connection from before.
+            reaches_control: move || {
+                let client = Client::new(&url, Some(token.clone()));
+                async move {
+                    match client {
+                        Ok(client) => client.health().await.is_ok(),
+                        Err(_) => false,
+                    }
+                }
+            },
+        };
+        self.tasks.spawn_until_shutdown(firewall.run());
     }
 
     fn poller(&self, ledger: &Ledger) -> Poller {

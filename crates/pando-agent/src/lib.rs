@@ -12,6 +12,7 @@ pub mod artifacts;
 pub mod capacity;
 mod control;
 mod entry;
+mod firewall;
 pub mod leader;
 pub mod ledger;
 mod moment;

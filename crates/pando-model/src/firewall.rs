@@ -220,6 +220,21 @@ impl Cidr {
         self.address
     }
 
+    /// The highest address in it.
+    #[must_use]
+    pub fn last(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(v4) => {
+                let host = u32::MAX.checked_shr(u32::from(self.length)).unwrap_or(0);
+                IpAddr::V4((v4.to_bits() | host).into())
+            }
+            IpAddr::V6(v6) => {
+                let host = u128::MAX.checked_shr(u32::from(self.length)).unwrap_or(0);
+                IpAddr::V6((v6.to_bits() | host).into())
+            }
+        }
+    }
+
     /// 0 to 32, or to 128.
     #[must_use]
     pub fn length(&self) -> u8 {
@@ -320,6 +335,14 @@ mod tests {
         assert!(range.contains("10.0.255.1".parse().unwrap()));
         assert!(!range.contains("10.1.0.0".parse().unwrap()));
         assert!(!range.contains("::ffff:10.0.0.1".parse().unwrap()));
+        for (text, last) in [
+            ("10.0.0.0/16", "10.0.255.255"),
+            ("10.1.2.3", "10.1.2.3"),
+            ("0.0.0.0/0", "255.255.255.255"),
+            ("fd00::/120", "fd00::ff"),
+        ] {
+            assert_eq!(text.parse::<Cidr>().unwrap().last().to_string(), last);
+        }
         assert!("::/0".parse::<Cidr>().unwrap().contains("fd00::1".parse().unwrap()));
     }
 

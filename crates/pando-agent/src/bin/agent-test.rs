@@ -58,6 +58,7 @@ fn agent(server: &str, state_dir: &Path, control: &str, users: bool) -> Result<(
             entry_keeper: None,
             users,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            firewall: false,
             leader: Leader { program, args: vec!["leader".into()] },
             default_env: BTreeMap::new(),
         };

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use pando_api::client::Client;
 use pando_api::v1::agents::ReportBody;
+use pando_model::firewall::FirewallStatus;
 use pando_model::id::ServerId;
+use pando_model::observed::AgentReport;
 use pando_model::resources::Capacity;
 use pando_routing::ProxyStats;
 use pando_rt::error_chain::error_chain;
@@ -30,6 +32,7 @@ pub(crate) struct Reporter {
     pub(crate) moments: Moments,
     pub(crate) facts: watch::Receiver<Option<Arc<Facts>>>,
     pub(crate) traffic: watch::Receiver<Option<ProxyStats>>,
+    pub(crate) firewall: watch::Receiver<Option<FirewallStatus>>,
 }
 
 impl Reporter {
@@ -66,6 +69,8 @@ impl Reporter {
             tokio::select! {
                 // Cancel-safe: a change not yet seen stays so.
                 changed = self.facts.changed() => changed.ok()?,
+                // Its writer lives as long as the agent, or was never there; then the heartbeat is all there is.
+                Ok(()) = self.firewall.changed() => {}
                 () = tokio::time::sleep_until(heartbeat) => {}
             }
             tokio::time::sleep_until(earliest).await;
@@ -78,6 +83,7 @@ impl Reporter {
 
     fn body(&self, facts: &Facts, boot: Uuid, sequence: u64) -> ReportBody {
         let heading = Heading { boot, sequence, capacity: self.capacity, now: self.moments.now() };
-        ReportBody { report: facts.at(&heading), traffic: self.traffic.borrow().clone() }
+        let report = AgentReport { firewall: self.firewall.borrow().clone(), ..facts.at(&heading) };
+        ReportBody { report, traffic: self.traffic.borrow().clone() }
     }
 }

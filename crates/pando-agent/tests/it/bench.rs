@@ -178,6 +178,7 @@ impl Bench {
             entry_keeper: self.keeper.clone(),
             users: false,
             address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77)),
+            firewall: false,
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
             default_env: BTreeMap::new(),
         }

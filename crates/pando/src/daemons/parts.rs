@@ -79,6 +79,7 @@ pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> 
         entry_keeper: Some(Arc::new(ProxyKeeper::new(layout, &me)?)),
         users: rustix::process::geteuid().is_root() && !me.dev,
         address: me.private_address,
+        firewall: rustix::process::geteuid().is_root() && !me.dev,
         leader,
         default_env: default_env(me.dev),
     };
