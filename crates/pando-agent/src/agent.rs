@@ -11,7 +11,6 @@ use std::time::Duration;
 use pando_api::auth::Bearer;
 use pando_api::client::{Client, ClientError};
 use pando_model::assignment::{Assignment, Entry};
-use pando_model::firewall::FirewallStatus;
 use pando_model::id::ServerId;
 use pando_model::name::ServerName;
 use pando_model::time::Millis;
@@ -28,7 +27,7 @@ use crate::capacity;
 use crate::control::report::Reporter;
 use crate::control::target::Poller;
 use crate::entry::{EntryKeeper, EntryTask, locality};
-use crate::firewall::{Firewall, Guard};
+use crate::firewall::{self, Firewall, Guard};
 use crate::leader::Leader;
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::moment::Moments;
@@ -198,7 +197,7 @@ struct Newest {
     tables: watch::Sender<Option<Arc<Table>>>,
     traffic: watch::Sender<Option<ProxyStats>>,
     entry: watch::Sender<Option<Option<Entry>>>,
-    firewall: watch::Sender<Option<FirewallStatus>>,
+    firewall: watch::Sender<firewall::Told>,
 }
 
 impl<R: Runtime> Parts<R> {

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use pando_model::assignment::Assignment;
 use pando_model::firewall::{FirewallRules, FirewallStatus};
+use pando_model::id::Version;
 use pando_rt::error_chain::error_chain;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -36,10 +37,13 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How often other programs' filters are looked at.
 const LOOK_AROUND: Duration = Duration::from_secs(30);
 
+/// What is so, and of which assignment.
+pub(crate) type Told = Option<(Version, FirewallStatus)>;
+
 /// Runs beside the agent's other parts.
 pub(crate) struct Firewall<C> {
     pub(crate) assignment: watch::Receiver<Arc<Assignment>>,
-    pub(crate) status: watch::Sender<Option<FirewallStatus>>,
+    pub(crate) status: watch::Sender<Told>,
     pub(crate) guard: Guard,
     /// On which this server is reached by the others.
     pub(crate) address: IpAddr,
@@ -65,14 +69,41 @@ impl<F: Future<Output = bool>, C: Fn() -> F> Firewall<C> {
             let machine = look_at_machine().await;
             let kept = keeper.keep(&rules, &machine.inside(&[self.address])).await;
             let found = look_around(&rules, &machine, self.address, &mut around).await;
-            tell(&self.status, status(&rules, kept, found));
+            tell(&self.status, assignment.version, status(&rules, kept, found));
             let pause = if rules.enforced { LOOK } else { LOOK_AROUND };
-            tokio::select! {
-                // Both arms are cancel-safe: a change not yet seen stays so.
-                changed = changed(&mut self.assignment, &assignment) => if !changed { return },
-                () = tokio::time::sleep(pause) => {}
+            let until = Instant::now() + pause;
+            if !wait(&mut self.assignment, &self.status, &assignment, until).await {
+                return;
             }
         }
+    }
+}
+
+/// Until `until`, or until other rules are assigned. False: nothing will be assigned any more.
+async fn wait(
+    assignments: &mut watch::Receiver<Arc<Assignment>>,
+    status: &watch::Sender<Told>,
+    assignment: &Assignment,
+    until: Instant,
+) -> bool {
+    loop {
+        tokio::select! {
+            // Both arms are cancel-safe: a change not yet seen stays so.
+            changed = assignments.changed() => if changed.is_err() { return false },
+            () = tokio::time::sleep_until(until) => return true,
+        }
+        let newer = Arc::clone(&assignments.borrow_and_update());
+        if newer.firewall != assignment.firewall {
+            return true;
+        }
+        // What is in force is what this one says, too.
+        status.send_if_modified(|told| match told {
+            Some((version, _)) => {
+                *version = newer.version;
+                true
+            }
+            None => false,
+        });
     }
 }
 
@@ -98,11 +129,6 @@ async fn look_around(
     problems
 }
 
-/// False: there will be no more assignments.
-async fn changed(assignment: &mut watch::Receiver<Arc<Assignment>>, from: &Assignment) -> bool {
-    assignment.wait_for(|newer| newer.firewall != from.firewall).await.is_ok()
-}
-
 fn status(
     rules: &FirewallRules,
     kept: Result<(), Vec<String>>,
@@ -115,14 +141,15 @@ fn status(
 }
 
 /// Each problem is logged when it appears, not at every look.
-fn tell(told: &watch::Sender<Option<FirewallStatus>>, status: Option<FirewallStatus>) {
+fn tell(told: &watch::Sender<Told>, version: Version, status: Option<FirewallStatus>) {
     told.send_if_modified(|told| {
-        let known = |problem: &String| told.as_ref().is_some_and(|told| told.problems.contains(problem));
+        let known = |problem: &String| told.as_ref().is_some_and(|(_, told)| told.problems.contains(problem));
         for problem in status.iter().flat_map(|status| &status.problems).filter(|problem| !known(problem)) {
             tracing::warn!("firewall: {problem}");
         }
-        let news = *told != status;
-        *told = status;
+        let now = status.map(|status| (version, status));
+        let news = *told != now;
+        *told = now;
         news
     });
 }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::TRY_AGAIN;
+use crate::firewall;
 use crate::moment::Moments;
 use crate::reconcile::{Facts, Heading};
 
@@ -32,7 +33,7 @@ pub(crate) struct Reporter {
     pub(crate) moments: Moments,
     pub(crate) facts: watch::Receiver<Option<Arc<Facts>>>,
     pub(crate) traffic: watch::Receiver<Option<ProxyStats>>,
-    pub(crate) firewall: watch::Receiver<Option<FirewallStatus>>,
+    pub(crate) firewall: watch::Receiver<firewall::Told>,
 }
 
 impl Reporter {
@@ -83,7 +84,13 @@ impl Reporter {
 
     fn body(&self, facts: &Facts, boot: Uuid, sequence: u64) -> ReportBody {
         let heading = Heading { boot, sequence, capacity: self.capacity, now: self.moments.now() };
-        let report = AgentReport { firewall: self.firewall.borrow().clone(), ..facts.at(&heading) };
+        let report = AgentReport { firewall: self.firewall(facts), ..facts.at(&heading) };
         ReportBody { report, traffic: self.traffic.borrow().clone() }
+    }
+
+    /// A newer assignment may be in force before its rules are.
+    fn firewall(&self, facts: &Facts) -> Option<FirewallStatus> {
+        let (version, status) = self.firewall.borrow().clone()?;
+        Some(FirewallStatus { in_force: status.in_force && version >= facts.assignment, ..status })
     }
 }
