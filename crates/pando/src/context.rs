@@ -135,7 +135,7 @@ impl Context {
         match &loaded.targets[..] {
             [target] => Ok(Some(target)),
             _ if !named && self.is_cluster_given()? => Ok(loaded.base.as_ref()),
-            targets => Err(choose_target(targets).into()),
+            targets => Err(choose_target(targets, "").into()),
         }
     }
 
@@ -156,11 +156,11 @@ impl Context {
     }
 }
 
-/// The file has several targets and none was named.
-pub(crate) fn choose_target(targets: &[Target]) -> Trouble {
+/// The file has several targets and none was named. `also`: what else may be said than one's name.
+pub(crate) fn choose_target(targets: &[Target], also: &str) -> Trouble {
     let names =
         listed(targets.iter().filter_map(|target| target.name.as_deref()).map(|name| format!("`{name}`")));
-    Trouble::wrong("the file has several targets").hint(format!("name one with `-t`: {names}"))
+    Trouble::wrong("the file has several targets").hint(format!("name one with `-t`: {names}{also}"))
 }
 
 /// `path` as `-c` or a search gave it, without a `./` that nobody typed.

@@ -27,7 +27,7 @@ pub(super) fn targets(args: &DeployArgs, context: &Context) -> anyhow::Result<Ve
         ([target], None) => Ok(vec![target.clone()]),
         (_, Some(base)) if context.is_cluster_given()? => Ok(vec![base]),
         ([target], _) => Ok(vec![target.clone()]),
-        (targets, _) => Err(choose_target(targets).into()),
+        (targets, _) => Err(choose_target(targets, "; `--all` means every one").into()),
     }
 }
 

@@ -71,7 +71,10 @@ fn one_of_several_has_to_be_named() {
     let (near, far) = (good(), good());
     let place = two_targets(&near, &far);
     let several = place.pando(&["deploy"]);
-    assert!(several.expect(2).stderr.contains("name one with `-t`: `near` and `far`"), "{several}");
+    assert!(
+        several.expect(2).stderr.contains("name one with `-t`: `near` and `far`; `--all` means every one"),
+        "{several}"
+    );
     let unknown = place.pando(&["deploy", "-t", "far", "-t", "nera"]);
     assert!(unknown.expect(2).stderr.contains("did you mean `near`?"), "{unknown}");
     let twice = place.pando(&["rollback", "-t", "near", "-t", "far"]);
