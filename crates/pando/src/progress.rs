@@ -31,9 +31,18 @@ impl Progress {
         if !self.is_live() {
             return self.printer.talk(line);
         }
-        let again = std::mem::take(&mut self.drawn);
-        self.write(&format!("{}{line}\n{}", wipe(again.len()), drawing(&again)));
-        self.drawn = again;
+        let lines: Vec<&str> = [line].into_iter().chain(self.drawn.iter().map(String::as_str)).collect();
+        self.write(&redrawing(self.drawn.len(), &lines));
+    }
+
+    /// All of these lines stay, in place of those that change; without a terminal they are talk.
+    pub(crate) fn leave(&mut self, lines: &[String]) {
+        if !self.is_live() {
+            return lines.iter().for_each(|line| self.printer.talk(line));
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        self.write(&redrawing(self.drawn.len(), &lines));
+        self.drawn.clear();
     }
 
     /// The lines that change, in place of those before, as many as fit on the screen. Nothing without a terminal.
@@ -45,7 +54,8 @@ impl Progress {
         let fitting: Vec<String> =
             lines.iter().take(rows.saturating_sub(1)).map(|line| cut(line, columns)).collect();
         if fitting != self.drawn {
-            self.write(&format!("{}{}", wipe(self.drawn.len()), drawing(&fitting)));
+            let lines: Vec<&str> = fitting.iter().map(String::as_str).collect();
+            self.write(&redrawing(self.drawn.len(), &lines));
             self.drawn = fitting;
         }
     }
@@ -68,13 +78,14 @@ impl Drop for Progress {
     }
 }
 
-/// Up over the changing lines, and nothing below the cursor.
-fn wipe(lines: usize) -> String {
-    if lines == 0 { String::new() } else { format!("\u{1b}[{lines}A\r\u{1b}[J") }
-}
-
-fn drawing(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+/// Up over the lines that are drawn, each overwritten, and what is left of them wiped. Wiping all of them first would
+/// flicker, and some terminals keep what is wiped from the top of the screen.
+fn redrawing(drawn: usize, lines: &[&str]) -> String {
+    let up = if drawn == 0 { String::new() } else { format!("\u{1b}[{drawn}A\r") };
+    let end = if drawn == 0 { "" } else { "\u{1b}[K" };
+    let lines_of_it: String = lines.iter().map(|line| format!("{line}{end}\n")).collect();
+    let rest = if drawn > lines.len() { "\u{1b}[J" } else { "" };
+    format!("{up}{lines_of_it}{rest}")
 }
 
 /// So that a line takes one row of the screen. Escape sequences take no room.
@@ -108,9 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn wiping_goes_up_over_exactly_what_was_drawn() {
-        assert_eq!(wipe(0), "");
-        assert_eq!(wipe(2), "\u{1b}[2A\r\u{1b}[J");
-        assert_eq!(drawing(&["a".to_owned(), "b".to_owned()]), "a\nb\n");
+    fn what_was_drawn_is_overwritten_and_the_rest_of_it_wiped() {
+        assert_eq!(redrawing(0, &["a", "b"]), "a\nb\n");
+        assert_eq!(redrawing(2, &["a", "b"]), "\u{1b}[2A\ra\u{1b}[K\nb\u{1b}[K\n");
+        assert_eq!(redrawing(2, &["a"]), "\u{1b}[2A\ra\u{1b}[K\n\u{1b}[J");
+        assert_eq!(redrawing(2, &[]), "\u{1b}[2A\r\u{1b}[J");
     }
 }

@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use pando_api::client::Client;
 use pando_api::v1::events::{Event, EventQuery};
+use pando_model::name::AppName;
 
 use crate::cli::EventsArgs;
 use crate::context::Context;
-use crate::follow;
+use crate::follow::line;
 use crate::printer::Style;
 
 /// One long poll.
@@ -24,22 +26,27 @@ pub(crate) async fn run(args: &EventsArgs, context: &Context) -> anyhow::Result<
         EventQuery { app: name.clone(), after: None, limit: Some(args.tail as usize), wait_millis: None };
     let page = client.events(&first).await?;
     tell(&page.events, context)?;
-    if !args.follow {
-        return Ok(ExitCode::SUCCESS);
+    if args.follow {
+        tokio::select! {
+            // Whatever was read is printed.
+            followed = follow(client, name, page.next, context) => followed?,
+            told = tokio::signal::ctrl_c() => told?,
+        }
     }
-    let mut after = page.next;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks for what comes after, again and again; ends with a failure alone.
+async fn follow(
+    client: Client,
+    app: Option<AppName>,
+    mut after: u64,
+    context: &Context,
+) -> anyhow::Result<()> {
     loop {
         let query =
-            EventQuery { app: name.clone(), after: Some(after), limit: None, wait_millis: Some(WAIT_MILLIS) };
-        let page = tokio::select! {
-            // Nothing is lost by asking again from the same place.
-            page = client.events(&query) => page,
-            told = tokio::signal::ctrl_c() => {
-                told?;
-                return Ok(ExitCode::SUCCESS);
-            }
-        };
-        match page {
+            EventQuery { app: app.clone(), after: Some(after), limit: None, wait_millis: Some(WAIT_MILLIS) };
+        match client.events(&query).await {
             Ok(page) => {
                 tell(&page.events, context)?;
                 after = page.next;
@@ -59,7 +66,7 @@ fn tell(events: &[Event], context: &Context) -> anyhow::Result<()> {
         }
         let app = event.app.as_ref().map(|app| format!("{app} ")).unwrap_or_default();
         let time = printer.paint().with(Style::Dim, &event.time.to_string());
-        printer.line(format_args!("{time} {app}{}", follow::line(printer, event)))?;
+        printer.line(format_args!("{time} {app}{}", line(printer, event)))?;
     }
     Ok(())
 }

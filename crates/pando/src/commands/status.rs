@@ -18,6 +18,8 @@ use crate::table::{Cell, Table};
 use crate::words::{age, counted, harmless, listed, now};
 
 const EVERY: Duration = Duration::from_secs(1);
+/// A picture that takes longer to get is of the past, and one that stands still says nothing of that.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let app = if args.all { None } else { context.app_if_any(&args.app)? };
@@ -43,40 +45,63 @@ async fn show(printer: Printer, app: Option<&App>, client: &Client) -> anyhow::R
 
 /// Anew every second, until Ctrl-C. Piped, or as JSON: one after the other.
 pub(crate) async fn watch(context: &Context, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
-    let printer = context.printer();
-    let mut progress = Progress::new(printer);
-    let draws = progress.is_live() && !printer.is_json();
-    let mut tick = tokio::time::interval(EVERY);
-    // A picture that came late is followed by the next one in its own time, not by several at once.
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = Vec::new();
-    loop {
-        tokio::select! {
-            // Nothing is lost with a tick.
-            _ = tick.tick() => {}
-            told = tokio::signal::ctrl_c() => {
-                // The last picture stays on the screen.
-                last.iter().for_each(|line: &String| progress.keep(line));
-                return Ok(told?);
-            }
-        }
-        let shown = if draws {
-            picture(app, client, printer.talk_paint()).await.map(|lines| last = lines)
-        } else {
-            show(printer, app, client).await
-        };
-        match shown {
-            Ok(()) => {}
-            Err(error) if error.downcast_ref().is_some_and(ClientError::is_absence) => {
-                last = vec!["the control plane does not answer; replicas and traffic go on".to_owned()];
-                if !draws {
-                    printer.warn(&last[0]);
+    let mut screen =
+        Screen { printer: context.printer(), progress: Progress::new(context.printer()), last: Vec::new() };
+    let watched = tokio::select! {
+        // A question that is left unanswered changes nothing.
+        watched = screen.follow(app, client) => watched,
+        told = tokio::signal::ctrl_c() => told.map_err(Into::into),
+    };
+    screen.progress.leave(&screen.last);
+    watched
+}
+
+/// What `--watch` shows.
+struct Screen {
+    printer: Printer,
+    progress: Progress,
+    /// The picture that is drawn; it stays when the watching ends.
+    last: Vec<String>,
+}
+
+impl Screen {
+    /// Ends with a failure alone.
+    async fn follow(&mut self, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
+        let mut tick = tokio::time::interval(EVERY);
+        // A picture that came late is followed by the next one in its own time, not by several at once.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match tokio::time::timeout(PATIENCE, self.look(app, client)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if !error.downcast_ref().is_some_and(ClientError::is_absence) => {
+                    return Err(error);
                 }
+                Ok(Err(_)) | Err(_) => self.tell_absence(),
             }
-            Err(error) => return Err(error),
         }
-        if draws {
-            progress.show(&last);
+    }
+
+    async fn look(&mut self, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
+        if !self.draws() {
+            return show(self.printer, app, client).await;
+        }
+        self.last = picture(app, client, self.printer.talk_paint()).await?;
+        self.progress.show(&self.last);
+        Ok(())
+    }
+
+    fn draws(&self) -> bool {
+        self.progress.is_live() && !self.printer.is_json()
+    }
+
+    fn tell_absence(&mut self) {
+        let line = "the control plane does not answer; replicas and traffic go on";
+        if self.draws() {
+            self.last = vec![line.to_owned()];
+            self.progress.show(&self.last);
+        } else {
+            self.printer.warn(line);
         }
     }
 }

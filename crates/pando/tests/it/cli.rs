@@ -6,6 +6,7 @@ mod exec;
 mod fake;
 mod file;
 mod help;
+mod live;
 mod logs;
 mod place;
 mod server;

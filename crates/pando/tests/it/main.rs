@@ -7,3 +7,4 @@ mod bed;
 mod cli;
 mod cluster;
 mod e2e;
+mod pty;

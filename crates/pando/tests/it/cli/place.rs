@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::fake::Fake;
+use crate::pty::Pty;
 
 /// Removed when dropped.
 pub(crate) struct Place {
@@ -56,8 +57,19 @@ impl Place {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pando"));
-        command.args(args).current_dir(self.dir.path()).stdin(Stdio::null());
+        let mut command = self.run(env!("CARGO_BIN_EXE_pando"), args);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The binary on a terminal of so many rows and columns.
+    pub(crate) fn on_terminal(&self, args: &[&str], rows: u16, columns: u16) -> Pty {
+        Pty::start(|program, words| self.run(program, words), args, rows, columns)
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.dir.path());
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.path("home"));
         // Nothing that is packed may show up in the directory that is packed.
         command.env("TMPDIR", std::env::temp_dir());

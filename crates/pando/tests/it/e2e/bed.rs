@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::pty::Pty;
+
 /// Ends the cluster when dropped, whatever became of the test.
 pub(crate) struct Bed {
     dir: TempDir,
@@ -96,8 +98,19 @@ impl Bed {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pando"));
-        command.args(args).current_dir(self.dir()).stdin(Stdio::null());
+        let mut command = self.run(env!("CARGO_BIN_EXE_pando"), args);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The binary on a terminal of so many rows and columns.
+    pub(crate) fn on_terminal(&self, args: &[&str], rows: u16, columns: u16) -> Pty {
+        Pty::start(|program, words| self.run(program, words), args, rows, columns)
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(args).current_dir(self.dir());
         command.env_remove("PANDO_CLUSTER_URL").env_remove("PANDO_TOKEN").env("NO_COLOR", "1");
         command
     }
