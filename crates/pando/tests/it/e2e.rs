@@ -7,5 +7,6 @@ mod deploys;
 mod kills;
 pub(crate) mod load;
 mod targets;
+mod terminal;
 mod trouble;
 mod websocket;
