@@ -47,7 +47,9 @@ fn a_cluster_that_does_not_answer_is_said_with_why_it_was_asked() {
 fn addresses_and_tokens_that_can_not_be_used_are_refused() {
     let place = Place::with_app();
     let odd = place.pando(&["status", "--cluster", "https://prod"]);
-    assert!(odd.expect(2).stderr.contains("https is not spoken yet"), "{odd}");
+    assert!(odd.expect(2).stderr.contains("fingerprint of the cluster's authority"), "{odd}");
+    let open = place.pando(&["status", "--cluster", "http://prod"]);
+    assert!(open.expect(2).stderr.contains("this machine alone"), "{open}");
     let output = place
         .command(&["status"])
         .env("PANDO_CLUSTER_URL", "http://x:1")
