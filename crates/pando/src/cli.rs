@@ -7,6 +7,8 @@ mod apps;
 mod deploy;
 mod dev;
 mod file;
+mod firewall;
+mod lb;
 mod look;
 mod server;
 mod value;
@@ -21,6 +23,8 @@ pub(crate) use apps::{TokenCommand, TokenCreateArgs, TokenScope};
 pub(crate) use deploy::{DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 pub(crate) use dev::DevArgs;
 pub(crate) use file::{CheckArgs, InitArgs};
+pub(crate) use firewall::{AgreeArgs, AllowArgs, CloseArgs, FirewallArgs, FirewallCommand, OpenArgs};
+pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand};
 pub(crate) use look::{EventsArgs, LogsArgs, ReleasesArgs, StatusArgs};
 pub(crate) use server::{ServerArgs, ServerCommand, ServerDrainArgs};
 pub(crate) use server::{ServerLabelsArgs, ServerRmArgs, ServerRolesArgs, labels_of, roles_of};
@@ -120,6 +124,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     Exec(ExecArgs),
     Server(ServerArgs),
+    Lb(LbArgs),
+    Firewall(FirewallArgs),
     Token(TokenArgs),
     Daemon(DaemonArgs),
     Proxy(ProxyArgs),

@@ -5,7 +5,9 @@ mod deploy;
 mod dev;
 mod events;
 mod exec;
+mod firewall;
 mod init;
+mod lb;
 mod logs;
 mod releases;
 mod scale;
@@ -65,6 +67,8 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Run(args) => exec::run(args, context).await,
         Command::Exec(args) => exec::exec(args, context).await,
         Command::Token(args) => token::run(&args, context).await,
+        Command::Lb(args) => lb::run(&args, context).await,
+        Command::Firewall(args) => firewall::run(&args, context).await,
         Command::Server(args) => server::run(&args, context).await,
         Command::Version => version::run(context).await,
         Command::Daemon(_)

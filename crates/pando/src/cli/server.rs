@@ -191,9 +191,9 @@ pub(crate) struct ServerRmArgs {
 Run it as root on the new server, then start the daemon: `systemctl enable --now pando`.
 
 Examples:
-  pando server join pandojoin_…
+  pando server join pando-join-…
   pando server join - < word              keep it out of the list of processes
-  pando server join pandojoin_… --name app-2 --private-ip 10.0.0.2")]
+  pando server join pando-join-… --name app-2 --private-ip 10.0.0.2")]
 pub(crate) struct ServerJoinArgs {
     /// The word that `pando cluster token` printed; `-`: read it from stdin
     #[arg(value_name = "WORD")]

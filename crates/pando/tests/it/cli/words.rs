@@ -29,6 +29,10 @@ fn wrong_words_are_refused_with_the_nearest_right_ones() {
     check_refused(&["server", "show", "Main"], "a name has only a-z");
     check_refused(&["server", "add", "--role", "web", "--", "-oProxyCommand=x"], "no [USER@]HOST");
     check_refused(&["server", "add", "app-2"], "--role");
+    check_refused(&["firewall", "allow-ssh", "10.0.0.7/16"], "did you mean 10.0.0.0/16?");
+    check_refused(&["firewall", "open", "0"], "9100, 51820/udp or 60000-61000/udp");
+    check_refused(&["firewall", "enable", "--yes", "--dry-run"], "cannot be used with");
+    check_refused(&["lb", "cutover", "--every", "soon"], "such as `10m`");
     check_refused(&["dev", "--stop", "--port", "80"], "cannot be used with");
     check_refused(&["proxy"], "--table");
     check_refused(&["events", "-n", "0"], "1..=1000");
