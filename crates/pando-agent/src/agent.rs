@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pando_api::auth::Bearer;
-use pando_api::client::{Client, ClientError};
+use pando_api::client::Client;
 use pando_model::assignment::{Assignment, Entry};
 use pando_model::id::ServerId;
 use pando_model::name::ServerName;
 use pando_model::time::Millis;
 use pando_routing::{ProxyStats, Table};
+use pando_rt::error_chain::error_chain;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use pando_runtime::logs::LogStore;
@@ -35,9 +35,10 @@ use crate::peers::Peers;
 use crate::probe::Probes;
 use crate::proxy::{Link, LinkOrder, LinkSetup};
 use crate::reconcile::{Event, Facts, OnDisk, Site, State};
-use crate::serve::{self, Assigned, ServeState};
+use crate::serve::{self, Admission, Assigned, ServeState};
 use crate::session::Sessions;
 use crate::shell::Shell;
+use crate::trust::{ContactError, Trust};
 
 /// Events that wait for the loop. It takes microseconds for one; whoever brings more than this waits.
 const EVENTS: usize = 1024;
@@ -53,14 +54,11 @@ pub struct Settings {
     pub name: ServerName,
     /// `ledger/` and `releases/` are made in it. Where `users` is set, every user must be able to pass through it.
     pub state_dir: PathBuf,
-    /// Such as `http://10.0.0.1:7420`.
+    /// `https://HOST:PORT`, or `http://HOST:PORT` of this machine where tokens do.
     pub control_url: String,
-    /// Of the scope `agent` for this server.
-    pub control_token: Bearer,
-    /// The agent's own API is served here …
+    pub trust: Trust,
+    /// The agent's own API is served here, to the control plane and other servers.
     pub listener: TcpListener,
-    /// … to whoever knows this.
-    pub token: Bearer,
     /// The control socket of this server's proxy. `None`: no proxy runs here.
     pub proxy_socket: Option<PathBuf>,
     /// Told to start the proxy, or to end it, as the assignment's `entry` has it. `None`: it runs always, and somebody else
@@ -88,8 +86,8 @@ pub enum AgentError {
     Ledger(#[from] LedgerError),
     #[error("can't use the releases on disk: {0}")]
     Releases(String),
-    #[error(transparent)]
-    Client(#[from] ClientError),
+    #[error("can't speak with the control plane")]
+    Control(#[from] ContactError),
     #[error("can't find what runs on this server")]
     Runtime(#[from] RuntimeError),
     #[error("something else listens to the runtime's events already")]
@@ -112,12 +110,12 @@ impl Agent {
         logs: LogStore,
         shutdown: Shutdown,
     ) -> Result<(), AgentError> {
-        let client = Client::new(&settings.control_url, Some(settings.control_token.clone()))?;
+        let client = settings.trust.control(&settings.control_url)?;
         let ends = runtime.events().ok_or(AgentError::RuntimeInUse)?;
         let tasks = Tasks::new(&shutdown);
         let (sender, events) = mpsc::channel(EVENTS);
         let assignment = watch::Sender::new(Arc::new(Assignment::empty(settings.server)));
-        let peers = Peers::new(assignment.subscribe(), settings.token.clone());
+        let peers = Peers::new(assignment.subscribe(), settings.trust.clone());
         let setup = Setup {
             directory: settings.state_dir.join("releases"),
             users: settings.users,
@@ -159,8 +157,7 @@ async fn find(settings: &Settings, releases: Releases<Sources>) -> Result<Found,
     let found = tokio::task::spawn_blocking(move || {
         make_private(&directory)?;
         let ledger = ledger::load(&directory, server)?;
-        let unusable =
-            |error: ArtifactError| AgentError::Releases(pando_rt::error_chain::error_chain(&error));
+        let unusable = |error: ArtifactError| AgentError::Releases(error_chain(&error));
         let releases = releases.scan().map_err(unusable)?;
         Ok(Found { ledger, table: Link::kept(&directory), releases })
     });
@@ -216,7 +213,12 @@ impl<R: Runtime> Parts<R> {
         tasks.spawn_until_shutdown(self.poller(&ledger).run());
         let api = self.api();
         let (listener, shell) = self.shell(ledger);
-        tasks.spawn(serve::serve(listener, api, tasks.shutdown().clone()));
+        let shutdown_of_api = tasks.shutdown().clone();
+        tasks.spawn(async move {
+            if let Err(error) = serve::serve(listener, api, shutdown_of_api).await {
+                tracing::error!("the agent's API can't be served: {}", error_chain(&error));
+            }
+        });
         shell.run(first, events, ends, shutdown).await;
         if !tasks.finish(PATIENCE).await {
             tracing::warn!("some of the agent's work had not ended after {PATIENCE:?}");
@@ -306,8 +308,15 @@ impl<R: Runtime> Parts<R> {
             assignment: self.newest.assignment.subscribe(),
             facts: self.newest.facts.subscribe(),
         };
+        let admission = match &self.settings.trust {
+            Trust::Tokens { own, .. } => Admission::Token(own.clone()),
+            Trust::Certificates(membership) => Admission::Certificates {
+                membership: membership.clone(),
+                assignment: self.newest.assignment.subscribe(),
+            },
+        };
         Arc::new(ServeState {
-            token: self.settings.token.clone(),
+            admission,
             logs: self.logs.clone(),
             places: Arc::new(places),
             leader: self.settings.leader.clone(),

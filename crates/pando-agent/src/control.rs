@@ -3,6 +3,8 @@
 //! Both go on trying for as long as it takes, days if need be; the server runs
 //! on meanwhile.
 
+pub(crate) mod contact;
+mod line;
 pub(crate) mod report;
 pub(crate) mod target;
 

@@ -23,7 +23,9 @@ pub mod reconcile;
 pub mod serve;
 mod session;
 mod shell;
+mod trust;
 
 pub use agent::{Agent, AgentError, Settings, stop_all};
 pub use entry::EntryKeeper;
 pub use leader::Leader;
+pub use trust::{ContactError, Membership, Trust};

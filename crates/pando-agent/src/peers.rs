@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pando_api::{AgentClient, Bearer};
+use pando_api::AgentClient;
 use pando_model::assignment::Assignment;
 use pando_model::id::{Entropy, ServerId};
+use pando_rt::error_chain::error_chain;
 use tokio::sync::watch;
 use uuid::Uuid;
+
+use crate::trust::Trust;
 
 /// Clones share the clients, and with them connections.
 #[derive(Clone)]
@@ -18,7 +21,7 @@ pub(crate) struct Peers {
 
 struct Inner {
     assignment: watch::Receiver<Arc<Assignment>>,
-    token: Bearer,
+    trust: Trust,
     known: Mutex<Known>,
 }
 
@@ -28,11 +31,11 @@ struct Known {
 }
 
 impl Peers {
-    pub(crate) fn new(assignment: watch::Receiver<Arc<Assignment>>, token: Bearer) -> Self {
+    pub(crate) fn new(assignment: watch::Receiver<Arc<Assignment>>, trust: Trust) -> Self {
         // The low half is random.
         let seed = Uuid::now_v7().as_u64_pair().1;
         let known = Known { clients: BTreeMap::new(), entropy: Entropy::from_seed(seed) };
-        Self { inner: Arc::new(Inner { assignment, token, known: Mutex::new(known) }) }
+        Self { inner: Arc::new(Inner { assignment, trust, known: Mutex::new(known) }) }
     }
 
     /// At most `count` of them, by chance.
@@ -57,7 +60,9 @@ impl Peers {
         {
             return Some(client.clone());
         }
-        let client = AgentClient::new(address, Some(self.inner.token.clone())).ok()?;
+        let made = self.inner.trust.peer(id, address);
+        let client =
+            made.inspect_err(|error| tracing::debug!("can't ask {id}: {}", error_chain(error))).ok()?;
         known.clients.insert(id, (address, client.clone()));
         Some(client)
     }
@@ -67,6 +72,7 @@ impl Peers {
 mod tests {
     use std::collections::BTreeSet;
 
+    use pando_api::Bearer;
     use pando_model::assignment::Peer;
 
     use super::*;
@@ -91,7 +97,8 @@ mod tests {
     #[test]
     fn some_are_chosen_by_chance_none_twice_and_only_those_of_the_newest_assignment() {
         let (newest, assignment) = watch::channel(with(0));
-        let peers = Peers::new(assignment, Bearer::new("pando_x").unwrap());
+        let token = Bearer::new("pando_x").unwrap();
+        let peers = Peers::new(assignment, Trust::Tokens { control: token.clone(), own: token });
         assert!(peers.some(2).is_empty());
         newest.send_replace(with(9));
         let mut seen = BTreeSet::new();

@@ -2,12 +2,13 @@
 //!
 //! Log lines (`GET /v1/logs`), commands beside replicas and in releases (`POST
 //! /v1/exec`), packed releases for other servers (`GET /v1/artifacts/DIGEST`), and a
-//! sign of life (`GET /healthz`). Who of the people may do
-//! what is decided by the control plane before it asks; here one token, the
-//! cluster's, opens everything. Which replicas there are is asked of [`Places`].
+//! sign of life (`GET /healthz`). Who of the people may do what is decided by the
+//! control plane before it asks; here it is known by its certificate, or by a token,
+//! see [`Admission`]. Which replicas there are is asked of [`Places`].
 
 mod artifacts;
 mod assigned;
+mod door;
 mod exec;
 mod gate;
 mod logs;
@@ -19,21 +20,21 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use pando_api::Bearer;
 use pando_model::name::{AppName, ReplicaName};
 use pando_model::release::ReleaseNumber;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::logs::LogStore;
+use pando_trust::TrustError;
 use tokio::net::TcpListener;
 
 use crate::leader::Leader;
 
 pub(crate) use assigned::Assigned;
+pub use door::Admission;
 
 /// What the API serves from.
 pub struct ServeState {
-    /// What a caller must show for everything but `/healthz`.
-    pub token: Bearer,
+    pub admission: Admission,
     pub logs: LogStore,
     pub places: Arc<dyn Places>,
     /// How a command gets a session of its own.
@@ -88,6 +89,13 @@ impl fmt::Debug for Place {
 }
 
 /// Serves the API until `shutdown` begins; then ends streams, kills the commands it runs, and returns within some seconds.
-pub async fn serve(listener: TcpListener, state: Arc<ServeState>, shutdown: Shutdown) {
-    server::serve(listener, state, shutdown).await;
+///
+/// # Errors
+/// When TLS can't be set up; nothing was served then.
+pub async fn serve(
+    listener: TcpListener,
+    state: Arc<ServeState>,
+    shutdown: Shutdown,
+) -> Result<(), TrustError> {
+    server::serve(listener, state, shutdown).await
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use pando_agent::{Agent, Leader, Settings};
+use pando_agent::{Agent, Leader, Settings, Trust};
 use pando_api::auth::Bearer;
 use pando_rt::shutdown::{Shutdown, termination};
 use pando_runtime::logs::LogSettings;
@@ -51,9 +51,11 @@ fn agent(server: &str, state_dir: &Path, control: &str, users: bool) -> Result<(
             name: "main".parse()?,
             state_dir: state_dir.to_owned(),
             control_url: control.to_owned(),
-            control_token: Bearer::new("pando_for-control")?,
             listener: tokio::net::TcpListener::bind("127.0.0.1:0").await?,
-            token: Bearer::new("pando_for-the-agent")?,
+            trust: Trust::Tokens {
+                control: Bearer::new("pando_for-control")?,
+                own: Bearer::new("pando_for-the-agent")?,
+            },
             proxy_socket: None,
             entry_keeper: None,
             users,

@@ -5,18 +5,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use pando_model::time::Timestamp;
+use pando_rt::error_chain::error_chain;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::slots::Slots;
 use pando_rt::tasks::Tasks;
+use pando_trust::{TrustError, peer_identity, tls};
 use rustix::net::sockopt;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ServeState;
+use super::door::Caller;
 use super::gate::router;
 use crate::session::Sessions;
 
@@ -31,6 +37,9 @@ const HANDOUTS: usize = 4;
 
 /// A server that takes nothing for so long holds up no other.
 const HANDOUT_STALE: Duration = Duration::from_secs(5);
+
+/// From a connection's start to the end of its handshake.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// From a connection's start, or the end of an answer, to the next request's whole head.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -50,7 +59,12 @@ pub(super) struct Served {
     pub(super) tasks: Tasks,
 }
 
-pub(super) async fn serve(listener: TcpListener, state: Arc<ServeState>, shutdown: Shutdown) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    state: Arc<ServeState>,
+    shutdown: Shutdown,
+) -> Result<(), TrustError> {
+    let tls = state.admission.tls()?;
     let tasks = Tasks::new(&shutdown);
     let sessions = Sessions { leader: state.leader.clone(), default_env: state.default_env.clone() };
     let commands = Arc::new(Semaphore::new(COMMANDS));
@@ -64,7 +78,7 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<ServeState>, shutdow
             () = shutdown.wait() => break,
         };
         let Some((stream, place)) = accepted else { break };
-        let served = connection(stream, app.clone(), tasks.clone());
+        let served = connection(stream, tls.clone(), app.clone(), tasks.clone());
         tasks.spawn(async move {
             served.await;
             drop(place);
@@ -73,6 +87,7 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<ServeState>, shutdow
     if !tasks.finish(PATIENCE).await {
         tracing::info!("some requests were cut off, since they did not end within {} s", PATIENCE.as_secs());
     }
+    Ok(())
 }
 
 async fn accept(
@@ -92,11 +107,45 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, app: Router, tasks: Tasks) {
-    let peer: Option<SocketAddr> = stream.peer_addr().ok();
+async fn connection(stream: TcpStream, tls: Option<Arc<ServerConfig>>, app: Router, tasks: Tasks) {
+    let address: Option<SocketAddr> = stream.peer_addr().ok();
     if let Err(error) = prepare(&stream) {
-        tracing::debug!("the connection from {peer:?} could not be set up: {error}");
+        tracing::debug!("the connection from {address:?} could not be set up: {error}");
     }
+    let ended = match tls {
+        None => exchange(stream, app, &tasks).await.map_err(|error| error.to_string()),
+        Some(config) => certified(stream, &config, app, &tasks).await,
+    };
+    if let Err(error) = ended {
+        tracing::debug!("the connection from {address:?} ended early: {error}");
+    }
+}
+
+/// Shakes hands first; each request then knows whose it is. The end waits for no handshake.
+async fn certified(
+    stream: TcpStream,
+    config: &Arc<ServerConfig>,
+    app: Router,
+    tasks: &Tasks,
+) -> Result<(), String> {
+    let shaken = tokio::select! {
+        // Either way the connection is dropped when it isn't used.
+        shaken = tls::accept(stream, config, HANDSHAKE_WITHIN) => shaken,
+        () = tasks.shutdown().wait() => return Ok(()),
+    };
+    let stream = shaken.map_err(|error| error_chain(&error))?;
+    // Only whether it has expired depends on the time, and that doesn't matter here.
+    let chain = stream.get_ref().1.peer_certificates();
+    let peer = peer_identity(chain, Timestamp::from_millis(0)).map_err(|error| error_chain(&error))?;
+    let caller = peer.map_or(Caller::Unknown, Caller::of);
+    exchange(stream, app.layer(Extension(caller)), tasks).await.map_err(|error| error.to_string())
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    app: Router,
+    tasks: &Tasks,
+) -> hyper::Result<()> {
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
@@ -105,16 +154,13 @@ async fn connection(stream: TcpStream, app: Router, tasks: Tasks) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
         .with_upgrades();
     tokio::pin!(serving);
-    let ended = tokio::select! {
+    tokio::select! {
         // The second arm only borrows the connection, which is then served to its end below.
         ended = serving.as_mut() => ended,
         () = tasks.shutdown().wait() => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("the connection from {peer:?} ended early: {error}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pando_agent::{Agent, EntryKeeper, Leader, Settings};
+use pando_agent::{Agent, EntryKeeper, Leader, Settings, Trust};
 use pando_api::auth::Bearer;
 use pando_model::app::{HealthCheck, HealthKind};
 use pando_model::assignment::{AssignedInstance, AssignedRelease, Assignment, Peer};
@@ -171,9 +171,11 @@ impl Bench {
             name: "main".parse().unwrap(),
             state_dir: self.directory.path().to_owned(),
             control_url: self.control.url(),
-            control_token: Bearer::new(control::TOKEN).unwrap(),
+            trust: Trust::Tokens {
+                control: Bearer::new(control::TOKEN).unwrap(),
+                own: Bearer::new(TOKEN).unwrap(),
+            },
             listener,
-            token: Bearer::new(TOKEN).unwrap(),
             proxy_socket: self.with_proxy.then(|| self.directory.path().join("proxy.sock")),
             entry_keeper: self.keeper.clone(),
             users: false,

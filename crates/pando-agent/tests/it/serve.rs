@@ -7,3 +7,4 @@ mod leaving;
 mod logs;
 mod support;
 mod terminal;
+mod trust;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use pando_agent::{Agent, Leader, Settings};
+use pando_agent::{Agent, Leader, Settings, Trust};
 use pando_api::auth::Bearer;
 use pando_control::shared::Shared;
 use pando_rt::shutdown::{Shutdown, termination};
@@ -71,10 +71,14 @@ pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> 
         server: me.id,
         name: me.name.clone(),
         state_dir: layout.root().to_owned(),
+<<<<<<< HEAD
         control_url: me.control.clone(),
         control_token: token.clone(),
+=======
+        control_url: url,
+        trust: Trust::Tokens { control: token.clone(), own: token },
+>>>>>>> 8d485a5 (agent: its API by mutual TLS)
         listener: tokio::net::TcpListener::from_std(listener)?,
-        token,
         proxy_socket: Some(layout.proxy_socket()),
         entry_keeper: Some(Arc::new(ProxyKeeper::new(layout, &me)?)),
         users: rustix::process::geteuid().is_root() && !me.dev,

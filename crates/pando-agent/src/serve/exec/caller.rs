@@ -1,24 +1,39 @@
 //! The upgraded connection, as frames.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use pando_api::stream::{Channel, ExecEnd, Frame, FrameError, Frames};
 use pando_api::v1::agents::ExecStart;
 use pando_rt::shutdown::Shutdown;
-use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio_rustls::server::TlsStream;
 use tokio_util::codec::{FramedRead, FramedWrite};
+
+use super::ready::watched;
 
 /// For the last frame to be taken, and again for the caller to leave after it.
 const LAST_WITHIN: Duration = Duration::from_secs(10);
 
-pub(super) type FromCaller = FramedRead<OwnedReadHalf, Frames>;
-pub(super) type ToCaller = FramedWrite<OwnedWriteHalf, Frames>;
+/// Whatever the frames travel on.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Duplex for T {}
+
+pub(super) type ToCaller = FramedWrite<WriteHalf<Box<dyn Duplex>>, Frames>;
+
+pub(super) struct FromCaller {
+    frames: FramedRead<ReadHalf<Box<dyn Duplex>>, Frames>,
+    /// The socket itself, whose end can be seen before everything in front of it is read.
+    socket: AsyncFd<OwnedFd>,
+}
 
 /// Whoever asked for the command.
 pub(super) struct Caller {
@@ -30,12 +45,11 @@ impl Caller {
     /// Waits for the answer to be sent; then the connection is ours.
     pub(super) async fn upgraded(upgrade: OnUpgrade) -> io::Result<Self> {
         let upgraded = upgrade.await.map_err(io::Error::other)?;
-        // The socket itself, whose end can be seen before everything in front of it is read.
-        let parts = upgraded.downcast::<TokioIo<TcpStream>>();
-        let parts = parts.map_err(|_| io::Error::other("the connection is not a TCP stream"))?;
-        let (reader, writer) = parts.io.into_inner().into_split();
-        let mut input = FramedRead::new(reader, Frames);
-        input.read_buffer_mut().extend_from_slice(&parts.read_buf);
+        let (stream, socket, read) = taken_over(upgraded)?;
+        let (reader, writer) = tokio::io::split(stream);
+        let mut frames = FramedRead::new(reader, Frames);
+        frames.read_buffer_mut().extend_from_slice(&read);
+        let input = FromCaller { frames, socket: watched(socket, Interest::READABLE)? };
         Ok(Self { input, output: FramedWrite::new(writer, Frames) })
     }
 
@@ -73,15 +87,41 @@ impl Caller {
     }
 }
 
-/// Waits until the caller has closed its side, though what it sent before is not read yet.
-///
-/// What found no room in the kernel's buffers still lies with the caller's kernel, and the close behind it: then it takes that
-/// kernel minutes to give up, and us to see it.
-pub(super) async fn left(input: &FromCaller) {
-    loop {
-        match input.get_ref().ready(Interest::READABLE).await {
-            Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(Duration::from_millis(250)).await,
-            _ => return,
+impl FromCaller {
+    /// The next frame; `None`: there are no more.
+    pub(super) async fn next(&mut self) -> Option<Result<Frame, FrameError>> {
+        self.frames.next().await
+    }
+
+    /// Waits until the caller has closed its side, though what it sent before is not read yet.
+    ///
+    /// What found no room in the kernel's buffers still lies with the caller's kernel, and the close behind it: then it takes that
+    /// kernel minutes to give up, and us to see it.
+    pub(super) async fn left(&self) {
+        loop {
+            match self.socket.ready(Interest::READABLE).await {
+                Ok(guard) if !guard.ready().is_read_closed() => {
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                }
+                _ => return,
+            }
         }
     }
+}
+
+/// What the connection was before it was upgraded: the plain socket, or TLS over one.
+fn taken_over(upgraded: Upgraded) -> io::Result<(Box<dyn Duplex>, OwnedFd, Bytes)> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => {
+            let stream = parts.io.into_inner();
+            let socket = stream.as_fd().try_clone_to_owned()?;
+            return Ok((Box::new(stream), socket, parts.read_buf));
+        }
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>();
+    let parts = parts.map_err(|_| io::Error::other("the connection is neither TCP nor TLS"))?;
+    let stream = parts.io.into_inner();
+    let socket = stream.get_ref().0.as_fd().try_clone_to_owned()?;
+    Ok((Box::new(stream), socket, parts.read_buf))
 }

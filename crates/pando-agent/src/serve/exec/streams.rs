@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use pando_api::stream::{Channel, Frame, FrameError};
 use pando_api::v1::agents::TerminalSize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,7 +12,7 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::caller::{FromCaller, ToCaller, left};
+use super::caller::{FromCaller, ToCaller};
 use super::running::Stop;
 use super::terminal::Terminal;
 
@@ -47,7 +47,7 @@ impl Input {
             let taken = tokio::select! {
                 taken = self.take(frame) => taken,
                 // A command that does not read its input must not keep us from seeing that nobody is there any more.
-                () = left(caller) => return Stop::Left,
+                () = caller.left() => return Stop::Left,
             };
             if let Err(wrong) = taken {
                 return Stop::Wrong(wrong);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use pando_agent::leader::Leader;
-use pando_agent::serve::{Place, Places, ServeState, serve};
+use pando_agent::serve::{Admission, Place, Places, ServeState, serve};
 use pando_api::client::ExecStream;
 use pando_api::stream::{Channel, ExecEnd, Frame};
 use pando_api::v1::agents::ExecStart;
@@ -56,8 +56,16 @@ impl Served {
         Self::with(None, None).await
     }
 
+    pub(super) async fn admitting(admission: Admission) -> Self {
+        Self::made(None, None, admission).await
+    }
+
     /// The replica runs as `user` in `directory`.
     pub(super) async fn with(user: Option<String>, directory: Option<&Path>) -> Self {
+        Self::made(user, directory, Admission::Token(Bearer::new(TOKEN).unwrap())).await
+    }
+
+    async fn made(user: Option<String>, directory: Option<&Path>, admission: Admission) -> Self {
         let root = tempfile::tempdir().unwrap();
         for name in ["replica", "release"] {
             std::fs::create_dir(root.path().join(name)).unwrap();
@@ -66,7 +74,7 @@ impl Served {
         let place = Place { directory, env: map(&[("GREETING", "hello"), ("TZ", "Asia/Tokyo")]), user };
         let logs = LogStore::new(root.path().join("logs"), LogSettings { file_bytes: 1000, files: 4 });
         let state = ServeState {
-            token: Bearer::new(TOKEN).unwrap(),
+            admission,
             logs: logs.clone(),
             places: Arc::new(OneReplica { root: root.path().to_owned(), place }),
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
@@ -76,7 +84,8 @@ impl Served {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());
-        let serving = tokio::spawn(serve(listener, Arc::new(state), shutdown.clone()));
+        let ending = shutdown.clone();
+        let serving = tokio::spawn(async move { serve(listener, Arc::new(state), ending).await.unwrap() });
         Self { root, address, logs, shutdown, serving }
     }
 
