@@ -269,7 +269,7 @@ impl<R: Runtime> Parts<R> {
         if !self.settings.firewall {
             return;
         }
-        let (url, token) = (self.settings.control_url.clone(), self.settings.control_token.clone());
+        let (url, trust) = (self.settings.control_url.clone(), self.settings.trust.clone());
         let firewall = Firewall {
             assignment: self.newest.assignment.subscribe(),
             status: self.newest.firewall.clone(),
@@ -280,7 +280,7 @@ impl<R: Runtime> Parts<R> {
             address: self.settings.address,
             // A client of its own has no connection from before.
             reaches_control: move || {
-                let client = Client::new(&url, Some(token.clone()));
+                let client = trust.control(&url);
                 async move {
                     match client {
                         Ok(client) => client.health().await.is_ok(),

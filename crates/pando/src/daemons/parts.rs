@@ -71,13 +71,8 @@ pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> 
         server: me.id,
         name: me.name.clone(),
         state_dir: layout.root().to_owned(),
-<<<<<<< HEAD
         control_url: me.control.clone(),
-        control_token: token.clone(),
-=======
-        control_url: url,
         trust: Trust::Tokens { control: token.clone(), own: token },
->>>>>>> 8d485a5 (agent: its API by mutual TLS)
         listener: tokio::net::TcpListener::from_std(listener)?,
         proxy_socket: Some(layout.proxy_socket()),
         entry_keeper: Some(Arc::new(ProxyKeeper::new(layout, &me)?)),
