@@ -4,6 +4,7 @@
 //! What a command does is in `commands`, a file each.
 
 mod apps;
+mod cluster;
 mod deploy;
 mod dev;
 mod file;
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use apps::{ExecArgs, RunArgs, ScaleArgs, StartArgs, StopArgs, TokenArgs};
 pub(crate) use apps::{TokenCommand, TokenCreateArgs, TokenScope};
+pub(crate) use cluster::{ClusterAddArgs, ClusterArgs, ClusterCommand};
 pub(crate) use deploy::{DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 pub(crate) use dev::DevArgs;
 pub(crate) use file::{CheckArgs, InitArgs};
@@ -34,7 +36,7 @@ use crate::daemons::{DaemonArgs, ProxyArgs};
 
 const AFTER_HELP: &str = "\
 Which cluster, the first that there is: --cluster; PANDO_CLUSTER_URL with PANDO_TOKEN; the `pando dev` of this directory; \
-what the file's target names; this server's own.
+what the file's target names; `pando cluster use`; this server's own.
 
 Exit codes:
   0  done
@@ -74,7 +76,7 @@ pub(crate) struct GlobalArgs {
     /// Print data as JSON, errors too
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// The cluster to speak to: a known name, or http://HOST:PORT
+    /// The cluster to speak to: a known name, or https://HOST:PORT#sha256:…
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) cluster: Option<String>,
     /// When to use colours; auto is on a terminal, unless NO_COLOR is set
@@ -123,6 +125,7 @@ pub(crate) enum Command {
     Start(StartArgs),
     Run(RunArgs),
     Exec(ExecArgs),
+    Cluster(ClusterArgs),
     Server(ServerArgs),
     Lb(LbArgs),
     Firewall(FirewallArgs),

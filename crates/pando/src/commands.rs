@@ -1,6 +1,7 @@
 //! What each command does, a file each; and which one was asked for.
 
 mod check;
+mod cluster;
 mod deploy;
 mod dev;
 mod events;
@@ -67,6 +68,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Run(args) => exec::run(args, context).await,
         Command::Exec(args) => exec::exec(args, context).await,
         Command::Token(args) => token::run(&args, context).await,
+        Command::Cluster(args) => cluster::run(&args, context).await,
         Command::Lb(args) => lb::run(&args, context).await,
         Command::Firewall(args) => firewall::run(&args, context).await,
         Command::Server(args) => server::run(&args, context).await,

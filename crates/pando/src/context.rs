@@ -4,6 +4,7 @@
 //! there is said, with what to do about it.
 
 mod cluster;
+mod clusters;
 mod file;
 
 use std::cell::OnceCell;
@@ -14,6 +15,7 @@ use pando_config::{Disk, Loaded, Target};
 use pando_model::name::AppName;
 
 pub(crate) use cluster::{Known, Origin};
+pub(crate) use clusters::Clusters;
 
 use crate::cli::{AppArgs, GlobalArgs};
 use crate::exit::Trouble;
@@ -148,6 +150,18 @@ impl Context {
     /// Why the cluster was chosen; `None` before it was.
     pub(crate) fn origin(&self) -> Option<&Origin> {
         self.origin.get()
+    }
+
+    /// The clusters that this user named.
+    pub(crate) fn clusters(&self) -> anyhow::Result<Clusters> {
+        let none =
+            || Trouble::wrong("there is no home to keep clusters in").hint("set HOME or XDG_CONFIG_HOME");
+        Ok(self.known.clusters().ok_or_else(none)?)
+    }
+
+    /// PANDO_TOKEN, whichever cluster it is for.
+    pub(crate) fn token_of_environment(&self) -> Option<&str> {
+        self.known.token.as_deref()
     }
 
     /// What to do when the cluster does not answer.

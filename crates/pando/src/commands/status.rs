@@ -245,7 +245,7 @@ pub(crate) fn replica_word(state: ReplicaState) -> (&'static str, Style) {
     }
 }
 
-fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
+pub(crate) fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
     let mut apps = Table::new(&["APP", "RELEASE", "STATE", "READY", "ADDRESS"]);
     for app in &status.apps {
         let (word, style) = state_word(app.state);

@@ -2,16 +2,18 @@
 //!
 //! In this order: `--cluster`; PANDO_CLUSTER_URL with PANDO_TOKEN; the cluster of
 //! `pando dev` in the project's directory or above; the one that the file's target
-//! names; the one whose control server this is.
+//! names; the one of `pando cluster use`; the one whose control server this is.
 
 use std::path::{Path, PathBuf};
 
 use pando_api::Bearer;
 use pando_config::Target;
 use pando_rt::fs::read_if_there;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use super::clusters::Clusters;
 use crate::exit::{Trouble, UNREACHABLE};
+use crate::words::listed;
 
 /// What the environment says, and where clusters are known from.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +29,11 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// `None`: there is no home to keep them in.
+    pub(super) fn clusters(&self) -> Option<Clusters> {
+        self.clusters.clone().map(Clusters::new)
+    }
+
     pub(crate) fn of_environment() -> Self {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
         let config = set("XDG_CONFIG_HOME").map(PathBuf::from);
@@ -94,11 +101,11 @@ impl Origin {
 }
 
 /// The file that says how to reach a cluster.
-#[derive(Debug, Deserialize)]
-struct ContextFile {
-    url: String,
-    #[serde(default)]
-    token: Option<String>,
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ContextFile {
+    pub(super) url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<String>,
 }
 
 const CONTEXT: &str = "context.json";
@@ -131,6 +138,9 @@ pub(super) fn find(
     if let Some(host) = target.and_then(|target| target.server.as_deref()) {
         return by_host(host, known);
     }
+    if let Some(name) = known.clusters().map(|clusters| clusters.current()).transpose()?.flatten() {
+        return by_name(&name, known);
+    }
     let own = known.state.join(CONTEXT);
     match read(&own)? {
         Some(file) => found(file, &own, Origin::Server),
@@ -158,36 +168,44 @@ fn by_flag(name: &str, known: &Known) -> anyhow::Result<Found> {
     by_name(name, known)
 }
 
-/// `~/.config/pando/clusters/NAME.json`.
+/// One of those that this user named.
 fn by_name(name: &str, known: &Known) -> anyhow::Result<Found> {
-    let plain =
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if !plain || name.starts_with('.') {
-        return Err(
-            Trouble::wrong(format!("`{name}` is no name of a cluster, and no http://HOST:PORT")).into()
-        );
-    }
-    let path = known.clusters.as_ref().map(|directory| directory.join(format!("{name}.json")));
+    check_name(name)?;
+    let path = known.clusters().map(|clusters| clusters.path(name));
     let file = path.as_deref().map(read).transpose()?.flatten();
     match (file, path) {
         (Some(file), Some(path)) => found(file, &path, Origin::Named(name.to_owned())),
-        (_, path) => Err(unknown(&format!("`{name}`"), path.as_deref()).into()),
+        _ => Err(unknown(&format!("`{name}`"), &names(known)).into()),
     }
+}
+
+fn names(known: &Known) -> Vec<String> {
+    known.clusters().map(|clusters| clusters.names()).unwrap_or_default()
+}
+
+/// It becomes the name of a file.
+pub(super) fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.is_empty() && !name.starts_with('.') && name.len() <= 200 && name.chars().all(plain)
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), Trouble> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(Trouble::wrong(format!("`{name}` is no name of a cluster, and no https://HOST:PORT#sha256:…")))
 }
 
 /// The known cluster whose control address is at `host`, which may have a port.
 fn by_host(host: &str, known: &Known) -> anyhow::Result<Found> {
-    let entries = known.clusters.as_deref().and_then(|directory| std::fs::read_dir(directory).ok());
-    let mut paths: Vec<PathBuf> = entries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
-        let Some(file) = read(path)? else { continue };
+    for name in names(known) {
+        let Some(path) = known.clusters().map(|clusters| clusters.path(&name)) else { continue };
+        let Some(file) = read(&path)? else { continue };
         if is_at(&file.url, host) {
-            return found(file, path, Origin::Named(host.to_owned()));
+            return found(file, &path, Origin::Named(host.to_owned()));
         }
     }
-    let example = known.clusters.as_ref().map(|directory| directory.join("NAME.json"));
-    Err(unknown(&format!("with its control server at `{host}`"), example.as_deref()).into())
+    Err(unknown(&format!("with its control server at `{host}`"), &names(known)).into())
 }
 
 /// Whether a control address is at `host`: a name or an address, which may have a port.
@@ -212,7 +230,7 @@ fn bearer(text: Option<&str>, what: &str) -> anyhow::Result<Option<Bearer>> {
 }
 
 /// `None`: there is no such file.
-fn read(path: &Path) -> anyhow::Result<Option<ContextFile>> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Option<ContextFile>> {
     let refused = |message: String| Trouble::new(UNREACHABLE, "no_cluster", message);
     let bytes = read_if_there(path).map_err(|error| {
         let trouble = refused(format!("can't read `{}`: {error}", path.display()));
@@ -238,14 +256,17 @@ fn nowhere(path: &Path) -> Trouble {
 
 fn none() -> Trouble {
     Trouble::new(UNREACHABLE, "no_cluster", "there is no cluster to speak to").hint(
-        "`pando dev` starts one on this machine; for another, set PANDO_CLUSTER_URL and PANDO_TOKEN, or give `--cluster`",
+        "`pando dev` starts one on this machine; `pando cluster add` makes another known, or set PANDO_CLUSTER_URL and PANDO_TOKEN",
     )
 }
 
-fn unknown(which: &str, path: Option<&Path>) -> Trouble {
-    let file = path.map_or("NAME.json".to_owned(), |path| path.display().to_string());
-    Trouble::new(UNREACHABLE, "no_cluster", format!("no cluster {which} is known"))
-        .hint(format!("write {{\"url\": \"http://HOST:7420\", \"token\": …}} to `{file}`, or set PANDO_CLUSTER_URL and PANDO_TOKEN"))
+pub(super) fn unknown(which: &str, names: &[String]) -> Trouble {
+    let there = match names {
+        [] => String::new(),
+        names => format!("; known are {}", listed(names)),
+    };
+    let trouble = Trouble::new(UNREACHABLE, "no_cluster", format!("no cluster {which} is known{there}"));
+    trouble.hint("`pando cluster add NAME URL` makes one known; PANDO_CLUSTER_URL and PANDO_TOKEN do without")
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use super::fake::{Answer, Fake};
 use super::place::Place;
 
 fn empty_cluster() -> Fake {
-    Fake::new(|_| {
+    Fake::new(|asked| {
+        if asked.path == "/v1/version" {
+            return Answer::ok(serde_json::json!({ "name": "pando", "version": "0.1.0", "api": ["v1"] }));
+        }
         Answer::ok(
             serde_json::json!({ "version": "0.1.0", "now": "2026-01-01T00:00:00Z", "servers": [], "apps": [], "warnings": [] }),
         )
@@ -123,4 +126,81 @@ fn something_that_is_no_control_plane_is_noticed() {
     let fake = Fake::new(|_| Answer::ok(serde_json::json!(["a cat picture"])));
     let said = Place::with(&fake).pando(&["releases"]);
     assert!(said.expect(1).stderr.contains("is it Pando, and of the same version?"), "{said}");
+}
+
+/// Without PANDO_CLUSTER_URL: what was named decides.
+#[test]
+fn clusters_are_named_chosen_and_forgotten() {
+    let fake = empty_cluster();
+    let place = Place::empty();
+    let empty = place.pando(&["cluster", "ls"]);
+    assert!(empty.expect(0).stdout.is_empty() && empty.stderr.contains("pando cluster add"), "{empty}");
+    let added = place.pando(&["cluster", "add", "prod", &fake.url, "--token", "pando_prod"]);
+    assert_eq!(added.expect(0).stdout, "prod is known; commands speak to it now\n");
+    assert_eq!(fake.lines(), ["GET /v1/version", "GET /v1/status"]);
+    place.pando(&["cluster", "add", "other", "http://127.0.0.1:1", "--no-check"]).expect(0);
+    place.pando(&["status"]).expect(0);
+    assert_eq!(fake.asked().pop().unwrap().token.as_deref(), Some("Bearer pando_prod"));
+
+    place.pando(&["cluster", "use", "other"]).expect(0);
+    assert!(place.pando(&["status"]).expect(3).stderr.contains("127.0.0.1:1"));
+    let listed = place.pando(&["cluster", "ls", "--json"]).expect(0).json();
+    let currents: Vec<bool> = (0..2).map(|n| listed["clusters"][n]["current"].as_bool().unwrap()).collect();
+    assert_eq!(currents, [true, false], "{listed}");
+    assert!(!listed.to_string().contains("pando_prod"));
+    let table = place.pando(&["cluster", "ls"]).stdout;
+    assert!(table.starts_with("NAME   URL"), "{table}");
+
+    place.pando(&["cluster", "rm", "other"]).expect(0);
+    let gone = place.pando(&["cluster", "use", "other"]);
+    assert!(gone.expect(3).stderr.contains("known are prod"), "{gone}");
+    assert!(place.pando(&["status"]).expect(3).stderr.contains("no cluster to speak to"));
+}
+
+#[test]
+fn a_cluster_that_does_not_know_the_token_is_not_kept() {
+    let fake = Fake::new(|asked| match asked.path.as_str() {
+        "/v1/version" => {
+            Answer::ok(serde_json::json!({ "name": "pando", "version": "0.1.0", "api": ["v1"] }))
+        }
+        _ => Answer::refused(401, "unauthorized", "the token is not known, or has expired"),
+    });
+    let place = Place::empty();
+    let refused = place.pando(&["cluster", "add", "prod", &fake.url, "--token", "pando_old"]);
+    assert!(refused.expect(1).stderr.contains("not known, or has expired"), "{refused}");
+    assert!(!place.path("home/.config/pando/clusters/prod.json").exists());
+    let again = place.pando(&["cluster", "add", "prod", &fake.url, "--token", "pando_old", "--no-check"]);
+    again.expect(0);
+    let taken = place.pando(&["cluster", "add", "prod", &fake.url]);
+    assert!(taken.expect(2).stderr.contains("--replace"), "{taken}");
+}
+
+#[test]
+fn a_token_is_read_from_stdin_when_asked() {
+    use std::io::Write as _;
+    let fake = empty_cluster();
+    let place = Place::empty();
+    let mut child = place.command(&["cluster", "add", "prod", &fake.url, "--token", "-"]);
+    let mut child = child.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"pando_stdin\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!(fake.asked().pop().unwrap().token.as_deref(), Some("Bearer pando_stdin"));
+}
+
+#[test]
+fn a_cluster_is_shown_as_a_whole() {
+    let fake = Fake::new(|asked| match asked.path.as_str() {
+        "/v1/settings" => Answer::ok(serde_json::json!({
+            "lockdown": true, "revision": 7,
+            "firewall": { "enabled": true, "ssh_from": [], "control_from": [], "open": [], "cut_sessions": false },
+        })),
+        _ => Answer::ok(super::world::cluster()),
+    });
+    let place = Place::with(&fake);
+    insta::assert_snapshot!(place.pando(&["cluster", "status"]));
+    let told = place.pando(&["cluster", "status", "--json"]).expect(0).json();
+    assert_eq!(
+        (told["settings"]["lockdown"].as_bool(), told["status"]["servers"][0]["state"].as_str()),
+        (Some(true), Some("alive"))
+    );
 }

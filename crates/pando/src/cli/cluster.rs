@@ -1,0 +1,94 @@
+//! The words of `pando cluster`.
+
+use clap::{Args, Subcommand};
+use pando_model::name::{RoleName, ServerName};
+
+use super::Span;
+
+/// Clusters that you speak to, and how servers come into one
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  pando cluster status
+  pando cluster add prod 'https://10.0.0.1:7420#sha256:…' --token -
+  pando cluster use prod
+  pando cluster token --role worker         what to type on a new server")]
+pub(crate) struct ClusterArgs {
+    #[command(subcommand)]
+    pub(crate) command: ClusterCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Show the cluster: its servers, apps and settings
+    #[command(after_help = "Examples:\n  pando cluster status\n  pando cluster status --cluster prod --json")]
+    Status,
+    /// List the clusters that are known here
+    #[command(visible_alias = "list", after_help = "Examples:\n  pando cluster ls")]
+    Ls,
+    Add(ClusterAddArgs),
+    /// Speak to this cluster when nothing else says which
+    #[command(after_help = "Examples:\n  pando cluster use prod")]
+    Use {
+        /// As `pando cluster ls` shows it
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Forget a cluster, and the token for it
+    #[command(visible_alias = "remove", after_help = "Examples:\n  pando cluster rm prod")]
+    Rm {
+        /// As `pando cluster ls` shows it
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    Token(ClusterTokenArgs),
+}
+
+/// Make a cluster known by a name
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The fingerprint in the address is of the cluster's own authority: whatever answers there must have a certificate from it.
+
+Examples:
+  pando cluster add prod 'https://10.0.0.1:7420#sha256:…' --token - < token
+  PANDO_TOKEN=… pando cluster add prod 'https://10.0.0.1:7420#sha256:…'")]
+pub(crate) struct ClusterAddArgs {
+    /// What you call it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Its address, as `pando cluster init` and `pando token create` print it
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// Your token; `-` reads it from stdin [default: PANDO_TOKEN]
+    #[arg(long, value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// In place of one of the same name
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Don't ask the cluster whether it knows the token
+    #[arg(long)]
+    pub(crate) no_check: bool,
+}
+
+/// Print what to type on a new server, so that it joins; it works once, for 15 minutes
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For servers that `pando server add` can't reach over SSH, such as those that a provider starts from an image.
+
+Examples:
+  pando cluster token --role web --role worker
+  pando cluster token --role lb --name lb-1 --expires 5m")]
+pub(crate) struct ClusterTokenArgs {
+    /// What the server is to be for (repeatable)
+    #[arg(long = "role", value_name = "ROLE", num_args = 1.., value_delimiter = ',')]
+    pub(crate) roles: Vec<RoleName>,
+    /// What it is to be called [default: it says so itself]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<ServerName>,
+    /// How long it is good for, at most 15m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<Span>,
+    /// Where the control plane is for the new server [default: where it is for you]
+    #[arg(long, value_name = "URL")]
+    pub(crate) control_url: Option<String>,
+}
