@@ -21,7 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use apps::{ExecArgs, RunArgs, ScaleArgs, StartArgs, StopArgs, TokenArgs};
 pub(crate) use apps::{TokenCommand, TokenCreateArgs, TokenScope};
-pub(crate) use cluster::{ClusterAddArgs, ClusterArgs, ClusterCommand};
+pub(crate) use cluster::{ClusterAddArgs, ClusterArgs, ClusterCommand, ClusterInitArgs, ClusterTokenArgs};
 pub(crate) use deploy::{DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 pub(crate) use dev::DevArgs;
 pub(crate) use file::{CheckArgs, InitArgs};
@@ -29,7 +29,7 @@ pub(crate) use firewall::{AgreeArgs, AllowArgs, CloseArgs, FirewallArgs, Firewal
 pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand};
 pub(crate) use look::{EventsArgs, LogsArgs, ReleasesArgs, StatusArgs};
 pub(crate) use server::{ServerArgs, ServerCommand, ServerDrainArgs};
-pub(crate) use server::{ServerLabelsArgs, ServerRmArgs, ServerRolesArgs, labels_of, roles_of};
+pub(crate) use server::{ServerJoinArgs, ServerLabelsArgs, ServerRmArgs, ServerStartArgs, ServerRolesArgs, labels_of, roles_of};
 pub(crate) use value::{Scaling, Span};
 
 use crate::daemons::{DaemonArgs, ProxyArgs};

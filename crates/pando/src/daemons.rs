@@ -7,12 +7,14 @@ pub(crate) mod args;
 pub(crate) mod dev;
 mod entry;
 pub(crate) mod found;
+pub(crate) mod join;
 pub(crate) mod layout;
 pub(crate) mod me;
 mod parts;
 mod proxy;
 mod server;
 mod shim;
+pub(crate) mod start;
 
 pub(crate) use args::{DaemonArgs, ProxyArgs};
 pub(crate) use proxy::proxy;

@@ -1,9 +1,13 @@
 //! The words of `pando cluster`.
 
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use pando_model::name::{RoleName, ServerName};
 
 use super::Span;
+use crate::daemons::args::STATE_DIR;
 
 /// Clusters that you speak to, and how servers come into one
 #[derive(Debug, Args)]
@@ -20,6 +24,7 @@ pub(crate) struct ClusterArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
+    Init(Box<ClusterInitArgs>),
     /// Show the cluster: its servers, apps and settings
     #[command(after_help = "Examples:\n  pando cluster status\n  pando cluster status --cluster prod --json")]
     Status,
@@ -42,6 +47,42 @@ pub(crate) enum ClusterCommand {
         name: String,
     },
     Token(ClusterTokenArgs),
+}
+
+/// Make this server the first of a new cluster
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The server gets the control plane, a certificate authority of the cluster's own, and every role that is not named otherwise. \
+Run it as root, on the server itself.
+
+Examples:
+  pando cluster init --public-ip 203.0.113.7
+  pando cluster init --private-ip 10.0.0.1 --role web --role worker --role db")]
+pub(crate) struct ClusterInitArgs {
+    /// This server's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<ServerName>,
+    /// What it is for, beside holding the control plane (repeatable) [default: everything]
+    #[arg(long = "role", value_name = "ROLE", num_args = 1.., value_delimiter = ',')]
+    pub(crate) roles: Vec<RoleName>,
+    /// Its address on the network that the servers will share [default: the one that it reaches others from]
+    #[arg(long, value_name = "IP")]
+    pub(crate) private_ip: Option<IpAddr>,
+    /// Its address on the internet, if it has one of its own
+    #[arg(long, value_name = "IP")]
+    pub(crate) public_ip: Option<IpAddr>,
+    /// Where the API listens, by TLS [default: 0.0.0.0:7420]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where the load balancer listens (repeatable)
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:80")]
+    pub(crate) http: Vec<SocketAddr>,
+    /// Where everything that must last lies
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
+    pub(crate) state_dir: PathBuf,
+    /// Only make it; its daemon is started by other means
+    #[arg(long)]
+    pub(crate) no_start: bool,
 }
 
 /// Make a cluster known by a name

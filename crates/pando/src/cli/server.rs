@@ -42,6 +42,7 @@ pub(crate) enum ServerCommand {
     Undrain(ServerUndrainArgs),
     Rm(ServerRmArgs),
     Join(ServerJoinArgs),
+    Start(ServerStartArgs),
 }
 
 /// Install Pando on a machine over SSH, and let it join the cluster
@@ -317,6 +318,15 @@ fn ssh_user(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let fits = !text.is_empty() && !text.starts_with('-') && text.chars().all(plain);
     if fits { Ok(text.to_owned()) } else { Err("it is no name of a user".to_owned()) }
+}
+
+/// Start this server's daemon, after a boot without systemd
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  pando server start")]
+pub(crate) struct ServerStartArgs {
+    /// Where everything that must last lies
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/pando")]
+    pub(crate) state_dir: PathBuf,
 }
 
 #[cfg(test)]

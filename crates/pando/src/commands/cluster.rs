@@ -1,13 +1,16 @@
 //! `pando cluster`: which clusters there are for you, how one is, and a way in for servers.
 
+mod init;
 mod known;
 mod status;
+mod token;
 
 use std::process::ExitCode;
 
 use crate::cli::{ClusterArgs, ClusterCommand};
 use crate::context::Context;
-use crate::exit::Trouble;
+
+pub(crate) use init::AGENT_PORT;
 
 pub(crate) async fn run(args: &ClusterArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match &args.command {
@@ -16,7 +19,8 @@ pub(crate) async fn run(args: &ClusterArgs, context: &Context) -> anyhow::Result
         ClusterCommand::Add(args) => known::add(args, context).await?,
         ClusterCommand::Use { name } => known::choose(name, context)?,
         ClusterCommand::Rm { name } => known::remove(name, context)?,
-        ClusterCommand::Token(_) => return Err(Trouble::wrong("this build can't add servers").into()),
+        ClusterCommand::Init(args) => init::run(args, context).await?,
+        ClusterCommand::Token(args) => token::run(args, context).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

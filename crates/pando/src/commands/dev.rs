@@ -12,10 +12,6 @@ use crate::daemons::dev;
 use crate::exit::{FAILED, Trouble, WRONG};
 
 pub(crate) async fn run(args: &DevArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.servers != 1 {
-        let trouble = Trouble::new(WRONG, "unsupported", "this version runs one server");
-        return Err(trouble.hint("leave `--servers` out").into());
-    }
     let project = context.project()?;
     if args.stop {
         return stop(&project, context).await;
@@ -31,7 +27,7 @@ pub(crate) async fn run(args: &DevArgs, context: &Context) -> anyhow::Result<Exi
     if base.unsupported.has_errors() {
         return Err(base.unsupported.into());
     }
-    let cluster = dev::up(&project, args.port).await?;
+    let cluster = dev::up(&project, args.port, args.servers).await?;
     let context = context.speaking_to(&cluster.url, &cluster.token);
     let app = App { name: base.spec.name.clone(), client: context.client()? };
     context.printer().talk(format_args!(

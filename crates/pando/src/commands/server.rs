@@ -1,6 +1,7 @@
 //! `pando server`: machines of the cluster, what they are for, and their coming and going.
 
 mod change;
+mod join;
 mod show;
 mod wait;
 
@@ -20,7 +21,9 @@ pub(crate) async fn run(args: &ServerArgs, context: &Context) -> anyhow::Result<
         ServerCommand::Drain(args) => change::drain(args, context).await?,
         ServerCommand::Undrain(args) => change::undrain(&args.name, context).await?,
         ServerCommand::Rm(args) => change::remove(args, context).await?,
-        ServerCommand::Add(_) | ServerCommand::Join(_) => {
+        ServerCommand::Join(args) => join::run(args, context).await?,
+        ServerCommand::Start(args) => join::begin(args, context).await?,
+        ServerCommand::Add(_) => {
             return Err(crate::exit::Trouble::wrong("this build can't add servers").into());
         }
     }

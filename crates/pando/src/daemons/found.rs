@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, bail};
+use pando_control::trust::Trust;
 use pando_control::store::{Key, Outcome, Store, Txn, sqlite};
 use pando_model::desired::Settings;
 use pando_model::id::{Entropy, ServerId};
@@ -11,6 +12,7 @@ use pando_model::name::{RoleName, ServerName};
 use pando_model::server::{Server, Standing};
 use pando_model::time::Timestamp;
 use pando_rt::clock::Clock;
+use pando_trust::{ClusterUrl, Fingerprint, Identity, PendingIdentity};
 
 use super::layout::Layout;
 use super::me::Me;
@@ -38,9 +40,12 @@ pub(crate) async fn found(layout: &Layout, founding: &Founding) -> anyhow::Resul
     if let Some(me) = Me::load(&layout.identity())? {
         bail!("this server is `{}` of a cluster already (`{}`)", me.name, layout.identity().display());
     }
-    let now = Timestamp::from_millis(Clock::system().now_millis());
+    let clock = Clock::system();
+    let now = Timestamp::from_millis(clock.now_millis());
     let store = sqlite::open(&layout.store())?;
-    let me = describe(founding, now)?;
+    let trust = Trust::open(&store, founding.name.as_str(), &clock).await?;
+    let me = describe(founding, trust.fingerprint(), now)?;
+    certify(&trust, &me, now)?.save(&layout.trust())?;
     let settings = Settings { open_host: founding.dev, one_machine: founding.dev, ..Settings::default() };
     // A half-made cluster had another id for this server: nobody has spoken to it.
     let old = store.list(pando_control::store::Range::prefix(pando_control::store::keys::SERVERS)).await?.1;
@@ -56,7 +61,14 @@ pub(crate) async fn found(layout: &Layout, founding: &Founding) -> anyhow::Resul
     Ok(me)
 }
 
-fn describe(founding: &Founding, now: Timestamp) -> anyhow::Result<Me> {
+/// The first server's own identity comes straight from the authority, which is here.
+fn certify(trust: &Trust, me: &Me, now: Timestamp) -> anyhow::Result<Identity> {
+    let pending = PendingIdentity::make()?;
+    let certificate = trust.certify(&pending.request()?, me.id)?;
+    Ok(pending.certified(&certificate, trust.anchor().clone(), now)?)
+}
+
+fn describe(founding: &Founding, authority: Fingerprint, now: Timestamp) -> anyhow::Result<Me> {
     let seed = getrandom::u64().context("the system has no randomness")?;
     let api = settled(founding.api, "the API")?;
     let agent = settled(founding.agent, "the agent")?;
@@ -67,7 +79,7 @@ fn describe(founding: &Founding, now: Timestamp) -> anyhow::Result<Me> {
         private_address: founding.private_address,
         agent,
         api: Some(api),
-        control: format!("http://{}", reachable(api, founding.private_address)),
+        control: address(api, founding, authority)?.to_string(),
         http: founding.http.clone(),
         dev: founding.dev,
     })
@@ -94,7 +106,8 @@ pub(crate) fn settled(address: SocketAddr, what: &str) -> anyhow::Result<SocketA
     Ok(listener.local_addr()?)
 }
 
-/// Where this server reaches what listens on `address`: an unspecified one is everywhere.
-fn reachable(address: SocketAddr, own: IpAddr) -> SocketAddr {
-    if address.ip().is_unspecified() { SocketAddr::new(own, address.port()) } else { address }
+/// Where the cluster's servers reach the API: what listens on an unspecified address is everywhere.
+fn address(api: SocketAddr, founding: &Founding, authority: Fingerprint) -> anyhow::Result<ClusterUrl> {
+    let host = if api.ip().is_unspecified() { founding.private_address } else { api.ip() };
+    Ok(ClusterUrl::new(&host.to_string(), api.port(), authority)?)
 }

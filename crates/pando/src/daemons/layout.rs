@@ -66,12 +66,18 @@ impl Layout {
         self.root.join("server.json")
     }
 
-    pub(crate) fn context(&self) -> PathBuf {
-        self.root.join("context.json")
+    /// This server's key and certificate.
+    pub(crate) fn trust(&self) -> PathBuf {
+        self.agent().join("identity.json")
     }
 
-    pub(crate) fn agent_token(&self) -> PathBuf {
-        self.store_dir().join("agent.token")
+    /// The key of a join that was not answered yet.
+    pub(crate) fn pending_key(&self) -> PathBuf {
+        self.agent().join("pending.pem")
+    }
+
+    pub(crate) fn context(&self) -> PathBuf {
+        self.root.join("context.json")
     }
 
     pub(crate) fn proxy_dir(&self) -> PathBuf {

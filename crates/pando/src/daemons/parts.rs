@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use pando_agent::{Agent, Leader, Settings, Trust};
-use pando_api::auth::Bearer;
+use pando_agent::{Agent, Leader, Membership, Settings, Trust};
 use pando_control::shared::Shared;
+use pando_rt::clock::Clock;
 use pando_rt::shutdown::{Shutdown, termination};
 use pando_rt::tasks::Tasks;
 use pando_runtime::keeper::KeeperProgram;
 use pando_runtime::logs::LogSettings;
 use pando_runtime::process::{ProcessRuntime, ProcessSettings};
+use pando_trust::{Identity, LiveIdentity};
 
 use super::entry::ProxyKeeper;
 use super::layout::Layout;
@@ -46,11 +47,16 @@ pub(super) fn own_program() -> anyhow::Result<PathBuf> {
 }
 
 /// The API over the listener, until the tasks' shutdown.
-pub(crate) fn start_api(tasks: &Tasks, listener: TcpListener, shared: Arc<Shared>) -> anyhow::Result<()> {
+pub(crate) fn start_api(
+    tasks: &Tasks,
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    tls: Arc<rustls::ServerConfig>,
+) -> anyhow::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     tasks.spawn(pando_control::housekeeping::run(Arc::clone(&shared)));
-    tasks.spawn(pando_control::http::serve(listener, shared));
+    tasks.spawn(pando_control::http::serve_tls(listener, shared, tls));
     Ok(())
 }
 
@@ -59,12 +65,12 @@ pub(crate) struct AgentParts {
     pub(crate) me: Me,
     pub(crate) runtime: ProcessRuntime,
     pub(crate) listener: TcpListener,
-    pub(crate) token: Bearer,
+    pub(crate) identity: Identity,
 }
 
 /// The agent, until the tasks' shutdown.
 pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> anyhow::Result<()> {
-    let AgentParts { me, runtime, listener, token } = parts;
+    let AgentParts { me, runtime, listener, identity } = parts;
     listener.set_nonblocking(true)?;
     let leader = Leader { program: own_program()?, args: vec!["shim".into(), "lead".into()] };
     let settings = Settings {
@@ -72,7 +78,11 @@ pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> 
         name: me.name.clone(),
         state_dir: layout.root().to_owned(),
         control_url: me.control.clone(),
-        trust: Trust::Tokens { control: token.clone(), own: token },
+        trust: Trust::Certificates(Membership {
+            identity: LiveIdentity::new(identity),
+            file: layout.trust(),
+            clock: Clock::system(),
+        }),
         listener: tokio::net::TcpListener::from_std(listener)?,
         proxy_socket: Some(layout.proxy_socket()),
         entry_keeper: Some(Arc::new(ProxyKeeper::new(layout, &me)?)),

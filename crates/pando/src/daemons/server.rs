@@ -19,12 +19,14 @@ use pando_control::reconcile::Reconciler;
 use pando_control::shared::{EntryPoint, Parts, Settings as ControlSettings, Shared};
 use pando_control::store::{Store, sqlite};
 use pando_control::tokens::{self, NewToken};
+use pando_control::trust::Trust;
 use pando_model::time::Timestamp;
 use pando_rt::clock::Clock;
 use pando_rt::fs::{read_if_there, write_atomically};
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use pando_runtime::process::ProcessRuntime;
+use pando_trust::Identity;
 
 use super::args::DaemonArgs;
 use super::layout::{ContextFile, Layout};
@@ -52,13 +54,13 @@ async fn run(args: DaemonArgs) -> anyhow::Result<ExitCode> {
     let agent_api = listen(me.agent, "the agent")?;
     let shutdown = Shutdown::new();
     let tasks = Tasks::new(&shutdown);
-    let token = match me.api {
-        Some(api) => start_control(&tasks, &layout, &me, listen(api, "the API")?).await?,
-        None => kept_token(&layout.agent_token())?,
-    };
+    let identity = own_identity(&layout)?;
+    if let Some(api) = me.api {
+        start_control(&tasks, &layout, &me, listen(api, "the API")?).await?;
+    }
     let runtime = ProcessRuntime::open(parts::process_settings(&layout, me.dev)?, &shutdown)?;
     let name = me.name.clone();
-    parts::start_agent(&tasks, &layout, AgentParts { me, runtime, listener: agent_api, token })?;
+    parts::start_agent(&tasks, &layout, AgentParts { me, runtime, listener: agent_api, identity })?;
     tracing::info!("{name} is up; state in `{}`", layout.root().display());
     parts::ended_or_told(tasks.shutdown()).await?;
     tracing::info!("ending; replicas and the load balancer go on");
@@ -68,16 +70,22 @@ async fn run(args: DaemonArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The control plane over its store; what this server's agent is known by.
-async fn start_control(tasks: &Tasks, layout: &Layout, me: &Me, api: TcpListener) -> anyhow::Result<Bearer> {
+/// What this server proves itself by; renewed by its agent.
+fn own_identity(layout: &Layout) -> anyhow::Result<Identity> {
+    let path = layout.trust();
+    Identity::load(&path)?.with_context(|| {
+        format!("this server has lost its key and certificate (`{}`): it must join again", path.display())
+    })
+}
+
+/// The control plane over its store.
+async fn start_control(tasks: &Tasks, layout: &Layout, me: &Me, api: TcpListener) -> anyhow::Result<()> {
     let clock = Clock::system();
     let store: Arc<dyn Store> = Arc::new(sqlite::open(&layout.store())?);
-    let agent_token = install_tokens(store.as_ref(), layout, me, &clock).await?;
-    let settings = ControlSettings {
-        agent_token: Some(agent_token.clone()),
-        entry: Some(entry(me)),
-        ..ControlSettings::new(layout.artifacts())
-    };
+    let trust = Trust::open(store.as_ref(), me.name.as_str(), &clock).await?;
+    install_token(store.as_ref(), layout, me, &clock).await?;
+    let settings = ControlSettings { entry: Some(entry(me)), ..ControlSettings::new(layout.artifacts()) };
+    let tls = trust.server_config()?;
     let shutdown = tasks.shutdown().clone();
     let (shared, reports) = Shared::new(Parts {
         store,
@@ -85,13 +93,13 @@ async fn start_control(tasks: &Tasks, layout: &Layout, me: &Me, api: TcpListener
         settings,
         admission: Box::new(Planner),
         dry_run: Box::new(Planner),
+        trust,
         shutdown: shutdown.clone(),
     });
     let seed = getrandom::u64().context("the system has no randomness")?;
     let reconciler = Reconciler::new(Arc::clone(&shared), reports, seed);
     tasks.spawn(reconciler.run(shutdown));
-    parts::start_api(tasks, api, shared)?;
-    Ok(agent_token)
+    parts::start_api(tasks, api, shared, tls)
 }
 
 /// Two daemons on one state directory would each think that it is theirs.
@@ -118,26 +126,21 @@ pub(super) fn listen(address: SocketAddr, what: &str) -> anyhow::Result<TcpListe
     }
 }
 
-/// The administrator's token for commands on this machine, and the agent's.
-async fn install_tokens(
+/// The administrator's token, for commands on this machine.
+async fn install_token(
     store: &dyn Store,
     layout: &Layout,
     me: &Me,
     clock: &Clock,
-) -> anyhow::Result<Bearer> {
+) -> anyhow::Result<()> {
     let now = Timestamp::from_millis(clock.now_millis());
     let admin = context_token(&layout.context())?;
     let new = NewToken { name: "this-machine".to_owned(), scope: Scope::Admin, expires_in: None };
     tokens::install(store, &admin, &new, now, Vec::new()).await?;
-    let agent = kept_token(&layout.agent_token())?;
-    let scope = Scope::Agent { server: me.id };
-    let new = NewToken { name: format!("agent-{}", me.name), scope, expires_in: None };
-    tokens::install(store, &agent, &new, now, Vec::new()).await?;
     let context = ContextFile { url: me.control.clone(), token: admin.reveal().to_owned() };
     let path = layout.context();
     write_atomically(&path, &serde_json::to_vec_pretty(&context)?, 0o600)
-        .with_context(|| format!("can't write `{}`", path.display()))?;
-    Ok(agent)
+        .with_context(|| format!("can't write `{}`", path.display()))
 }
 
 fn context_token(path: &Path) -> anyhow::Result<Bearer> {
@@ -147,17 +150,6 @@ fn context_token(path: &Path) -> anyhow::Result<Bearer> {
         Some(token) => Ok(token),
         None => draw(),
     }
-}
-
-fn kept_token(path: &Path) -> anyhow::Result<Bearer> {
-    let bytes = read_if_there(path).with_context(|| format!("can't read `{}`", path.display()))?;
-    if let Some(token) = bytes.and_then(|bytes| Bearer::new(String::from_utf8_lossy(&bytes)).ok()) {
-        return Ok(token);
-    }
-    let token = draw()?;
-    write_atomically(path, token.reveal().as_bytes(), 0o600)
-        .with_context(|| format!("can't write `{}`", path.display()))?;
-    Ok(token)
 }
 
 fn draw() -> anyhow::Result<Bearer> {

@@ -1,0 +1,82 @@
+//! Starting this server's daemon: by systemd where that runs, else under a keeper of its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use pando_runtime::keeper::Keeper;
+use pando_runtime::logs::LogSettings;
+use pando_runtime::shim::KeepSpec;
+use tokio::process::Command;
+
+use super::args::STATE_DIR;
+use super::layout::Layout;
+use super::parts::{keeper_program, own_program};
+
+/// How long the daemon may take to end.
+const DOWN_WITHIN: Duration = Duration::from_secs(15);
+
+/// Who holds the daemon up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    Systemd,
+    Keeper,
+}
+
+/// Starts the daemon of a server that has a place in a cluster; one that runs stays.
+pub(crate) async fn start(layout: &Layout) -> anyhow::Result<Held> {
+    if is_systemd_s(layout) {
+        systemctl(&["enable", "--now", "pando.service"]).await?;
+        return Ok(Held::Systemd);
+    }
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+    keep(layout, BTreeMap::from([("PATH".to_owned(), path)])).await?;
+    Ok(Held::Keeper)
+}
+
+/// Under a keeper, with this environment.
+pub(crate) async fn keep(layout: &Layout, env: BTreeMap<String, String>) -> anyhow::Result<()> {
+    let root = layout.root().to_string_lossy().into_owned();
+    let spec = KeepSpec {
+        name: "daemon".to_owned(),
+        program: own_program()?,
+        args: vec!["daemon".to_owned(), "--state-dir".to_owned(), root],
+        env,
+        user: None,
+        listen: Vec::new(),
+        dir: layout.keeper("daemon"),
+        log_directory: layout.own_logs(),
+        log: LogSettings::default(),
+    };
+    Keeper::ensure(&keeper_program()?, &spec).await?;
+    Ok(())
+}
+
+/// Ends a daemon that a keeper holds. False: none does.
+pub(crate) async fn end_kept(layout: &Layout) -> anyhow::Result<bool> {
+    match Keeper::find(&layout.keeper("daemon")).await? {
+        Some(living) => living.stop(DOWN_WITHIN).await.map(|()| true).map_err(Into::into),
+        None => Ok(false),
+    }
+}
+
+/// The service manager runs, knows the service, and the state is where the service looks for it.
+fn is_systemd_s(layout: &Layout) -> bool {
+    let unit = ["/etc/systemd/system/pando.service", "/usr/lib/systemd/system/pando.service"];
+    Path::new("/run/systemd/system").is_dir()
+        && layout.root() == Path::new(STATE_DIR)
+        && unit.iter().any(|path| Path::new(path).exists())
+}
+
+async fn systemctl(args: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new("systemctl");
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    let asked = tokio::time::timeout(Duration::from_secs(60), command.output());
+    let output = asked.await.context("systemctl did not end within 60 s")?.context("can't run systemctl")?;
+    if !output.status.success() {
+        bail!("systemctl {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
