@@ -296,6 +296,7 @@ impl<R: Runtime> Parts<R> {
         Poller {
             client: self.client.clone(),
             server: self.settings.server,
+            signing_key: None,
             assignment: ledger.assignment.version,
             tables: self.newest.tables.clone(),
             events: self.sender.clone(),

@@ -72,6 +72,8 @@ pub enum Scope {
     Admin,
     /// One server's agent: its target, its reports, artifacts.
     Agent { server: ServerId },
+    /// Join the cluster as a server, once.
+    Join,
 }
 
 impl Scope {
@@ -81,7 +83,7 @@ impl Scope {
         match self {
             Self::Admin => true,
             Self::Deploy { apps } => apps.contains(app),
-            Self::Read | Self::Agent { .. } => false,
+            Self::Read | Self::Agent { .. } | Self::Join => false,
         }
     }
 
@@ -102,6 +104,7 @@ impl fmt::Display for Scope {
             }
             Self::Admin => f.write_str("admin"),
             Self::Agent { server } => write!(f, "agent {server}"),
+            Self::Join => f.write_str("join"),
         }
     }
 }

@@ -12,6 +12,7 @@ mod connect;
 mod error;
 mod exec;
 mod lines;
+mod members;
 mod mistrust;
 mod transport;
 

@@ -12,6 +12,7 @@ pub mod deployments;
 pub mod events;
 pub mod exec;
 pub mod firewall;
+pub mod join;
 pub mod logs;
 pub mod servers;
 pub mod status;

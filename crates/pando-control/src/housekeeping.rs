@@ -1,4 +1,5 @@
-//! What nobody waits for: packed releases that no kept release needs, and tokens that expired long ago, are removed.
+//! What nobody waits for: packed releases that no kept release needs, and tokens that expired long ago, are removed. And the
+//! control plane's own certificate is renewed in time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub async fn run(shared: Arc<Shared>) {
             _ = ticks.tick() => {
                 sweep(&shared).await;
                 purge(&shared).await;
+                shared.trust.renew();
             }
             () = shared.shutdown.wait() => return,
         }

@@ -8,12 +8,14 @@ mod agents;
 mod apps;
 mod artifacts;
 mod balancers;
+mod connection;
 mod deployments;
 mod events;
 mod exec;
 mod extract;
 mod firewall;
 mod gate;
+mod join;
 mod logs;
 mod meta;
 mod openapi;
@@ -29,7 +31,7 @@ mod wishes;
 pub use gate::Access;
 pub use openapi::openapi_json;
 pub use routes::{RouteInfo, routes};
-pub use server::{Limits, serve, serve_within};
+pub use server::{Limits, serve, serve_tls, serve_within};
 
 /// The longest that a long poll waits.
 pub const MAX_WAIT: std::time::Duration = std::time::Duration::from_secs(30);

@@ -14,7 +14,7 @@ use crate::state::State;
 use crate::store::{Key, Op, Outcome, Range, StoreError, Txn, keys};
 use crate::tokens;
 
-const MAX_ROLES: usize = 32;
+pub(crate) const MAX_ROLES: usize = 32;
 const MAX_LABELS: usize = 64;
 /// Of a label's name, and of its value, in bytes.
 const MAX_LABEL: usize = 63;

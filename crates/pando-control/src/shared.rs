@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use pando_api::auth::Bearer;
 use pando_api::v1::agents::ReportBody;
+use pando_api::{AgentClient, ClientError};
 use pando_model::assignment::Assignment;
 use pando_model::id::{Entropy, ServerId};
 use pando_model::observed::{AgentReport, Observed};
 use pando_model::release::Digest;
+use pando_model::server::Server;
 use pando_model::time::Timestamp;
 use pando_plan::Report;
 use pando_routing::Table;
@@ -22,11 +24,13 @@ use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::slots::Slots;
 use pando_rt::tasks::Tasks;
-use tokio::sync::{Semaphore, mpsc, watch};
+use pando_trust::{Signed, TrustError};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::admission::{Admission, DryRun};
 use crate::store::{Store, StoreError};
 use crate::traffic::TrafficMemory;
+use crate::trust::Trust;
 
 /// Reports that may wait for the reconcile loop. Each replaces the one before of its server, so a short queue loses nothing
 /// that the next heartbeat would not tell again.
@@ -48,7 +52,7 @@ pub struct Settings {
     pub artifact_dir: PathBuf,
     /// The largest packed release. Default 2 GiB.
     pub max_artifact_bytes: u64,
-    /// What agents know the control plane by.
+    /// What agents on this machine know the control plane by, without TLS. `None`: it shows them its certificate.
     pub agent_token: Option<Bearer>,
     /// Where people's requests arrive; for the addresses that are shown.
     pub entry: Option<EntryPoint>,
@@ -99,8 +103,8 @@ impl EntryPoint {
 /// What agents are to have, as last committed.
 #[derive(Debug, Clone, Default)]
 pub struct Published {
-    pub assignments: BTreeMap<ServerId, Arc<Assignment>>,
-    pub table: Option<Arc<Table>>,
+    pub assignments: BTreeMap<ServerId, Arc<Signed<Assignment>>>,
+    pub table: Option<Arc<Signed<Table>>>,
 }
 
 /// A report that came in.
@@ -111,6 +115,15 @@ pub struct Incoming {
     pub report: AgentReport,
 }
 
+/// Why an agent can't be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAgent {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
 /// See the module. Held by an `Arc`.
 #[derive(Debug)]
 pub struct Shared {
@@ -119,6 +132,7 @@ pub struct Shared {
     pub settings: Settings,
     pub admission: Box<dyn Admission>,
     pub dry_run: Box<dyn DryRun>,
+    pub trust: Trust,
     /// What agents last said; set by the reconcile loop.
     pub observed: watch::Sender<Arc<Observed>>,
     /// Set by the reconcile loop, at its start from the store and then after each commit.
@@ -134,6 +148,8 @@ pub struct Shared {
     pub(crate) uploads: Semaphore,
     /// Packed releases on their way to servers.
     pub(crate) handouts: Arc<Slots<Digest>>,
+    /// Held while a server joins. There is one control plane at a time, so this is enough.
+    pub(crate) joins: Mutex<()>,
 }
 
 /// What [`Shared`] is made of.
@@ -144,6 +160,7 @@ pub struct Parts {
     pub settings: Settings,
     pub admission: Box<dyn Admission>,
     pub dry_run: Box<dyn DryRun>,
+    pub trust: Trust,
     pub shutdown: Shutdown,
 }
 
@@ -152,7 +169,7 @@ impl Shared {
     #[must_use]
     pub fn new(parts: Parts) -> (Arc<Self>, mpsc::Receiver<Incoming>) {
         let (reports, incoming) = mpsc::channel(REPORTS);
-        let Parts { store, clock, settings, admission, dry_run, shutdown } = parts;
+        let Parts { store, clock, settings, admission, dry_run, trust, shutdown } = parts;
         let since = Timestamp::from_millis(clock.now_millis());
         let observed = Observed { since, ..Observed::default() };
         let shared = Self {
@@ -161,6 +178,7 @@ impl Shared {
             settings,
             admission,
             dry_run,
+            trust,
             observed: watch::Sender::new(Arc::new(observed)),
             published: watch::Sender::default(),
             report: watch::Sender::default(),
@@ -170,6 +188,7 @@ impl Shared {
             reports,
             uploads: Semaphore::new(UPLOADS),
             handouts: Slots::new(HANDOUTS, HANDOUT_STALE),
+            joins: Mutex::new(()),
         };
         (Arc::new(shared), incoming)
     }
@@ -189,6 +208,17 @@ impl Shared {
             source: error.to_string().into(),
         })?;
         Ok(Entropy::from_seed(seed))
+    }
+
+    /// Speaks to the agent of a server.
+    ///
+    /// # Errors
+    /// When it can't be spoken to at all; nothing is sent yet.
+    pub(crate) fn agent(&self, server: &Server) -> Result<AgentClient, NoAgent> {
+        match &self.settings.agent_token {
+            Some(token) => Ok(AgentClient::new(server.agent_address, Some(token.clone()))?),
+            None => Ok(self.trust.agent(server)?),
+        }
     }
 
     /// Hands a report to the reconcile loop and its counters to the traffic memory. False: the loop did not take it in time,

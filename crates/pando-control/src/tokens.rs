@@ -9,8 +9,9 @@ use pando_model::time::{Millis, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::join::Grant;
 use crate::store::value::decode;
-use crate::store::{Entry, Expect, Key, Op, Outcome, Range, Store, StoreError, Txn, keys};
+use crate::store::{Entry, Expect, Key, Op, Outcome, Range, Revision, Store, StoreError, Txn, keys};
 
 /// The value of `/v1/tokens/ID`. The id is the first 16 digits of `hash`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,26 @@ pub struct StoredToken {
     pub expires_at: Option<Timestamp>,
     /// SHA-256 of the token's text, in hexadecimal. The text is 256 random bits, so no salt or stretching is needed.
     pub hash: String,
+    /// With the scope `join`: what the server is to be that comes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Grant>,
+}
+
+impl StoredToken {
+    /// A join token and its id.
+    #[must_use]
+    pub fn for_joining(
+        bearer: &Bearer,
+        grant: Grant,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> (String, Self) {
+        let hash = hash_of(bearer);
+        let name = grant.name.as_ref().map_or("a server".to_owned(), ToString::to_string);
+        let scope = Scope::Join;
+        let (expires_at, join) = (Some(expires_at), Some(grant));
+        (id_of(&hash), Self { name, scope, created_at: now, expires_at, hash, join })
+    }
 }
 
 /// Whoever a good token belongs to.
@@ -73,6 +94,7 @@ pub async fn install(
         created_at: now,
         expires_at: new.expires_in.map(|length| now + length),
         hash,
+        join: None,
     };
     let id = id_of(&token.hash);
     store.txn(Txn::new().put(Key::Token(id.clone()), &token)?.ops(also)).await?;
@@ -91,6 +113,15 @@ pub async fn check(store: &dyn Store, bearer: &Bearer, now: Timestamp) -> Result
     let known = same(token.hash.as_bytes(), hash.as_bytes());
     let valid = token.expires_at.is_none_or(|at| now < at);
     Ok((known && valid).then_some(Caller { id, name: token.name, scope: token.scope }))
+}
+
+/// A token as it is stored, and the revision that it was last put at.
+///
+/// # Errors
+/// When the store fails.
+pub async fn stored(store: &dyn Store, id: &str) -> Result<Option<(Revision, StoredToken)>, StoreError> {
+    let entry = store.get(&Key::Token(id.to_owned())).await?;
+    entry.map(|entry| Ok((entry.modified, decode(&entry)?))).transpose()
 }
 
 /// Every token, oldest first.

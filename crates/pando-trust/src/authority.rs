@@ -6,7 +6,7 @@ use std::time::Duration;
 use pando_model::time::{Millis, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKey, PublicKeyData,
 };
 use serde::{Deserialize, Serialize};
 
@@ -81,13 +81,7 @@ impl Authority {
     /// # Errors
     /// [`TrustError::Request`] when the request is none or not signed by its key.
     pub fn issue(&self, request: &str, subject: Subject, now: Timestamp) -> Result<String, TrustError> {
-        let refused = |error: rcgen::Error| TrustError::Request(error.to_string());
-        let request = CertificateSigningRequestParams::from_pem(request).map_err(refused)?;
-        let key = request.public_key;
-        // An uncompressed point of P-256: what identities have, and what signatures are checked by.
-        if key.algorithm() != &PKCS_ECDSA_P256_SHA256 || key.der_bytes().len() != 65 {
-            return Err(TrustError::Request("its key is not of the curve P-256".to_owned()));
-        }
+        let key = requested_key(request)?;
         let certificate = member_params(subject, now)?.signed_by(&key, &self.issuer);
         Ok(certificate.map_err(|error| TrustError::make("a certificate", error))?.pem())
     }
@@ -112,6 +106,24 @@ impl Authority {
         let bytes: SignedBytes = self.signing.sign(kind, payload);
         Ok(Signed { value, bytes })
     }
+}
+
+/// Which key a certificate request is for: two requests are of one asker when this is the same, though their bytes differ.
+///
+/// # Errors
+/// [`TrustError::Request`] when the request is none or not signed by its key.
+pub fn request_key(request: &str) -> Result<Fingerprint, TrustError> {
+    Ok(Fingerprint::of(requested_key(request)?.der_bytes()))
+}
+
+fn requested_key(request: &str) -> Result<PublicKey, TrustError> {
+    let refused = |error: rcgen::Error| TrustError::Request(error.to_string());
+    let key = CertificateSigningRequestParams::from_pem(request).map_err(refused)?.public_key;
+    // An uncompressed point of P-256: what identities have, and what signatures are checked by.
+    if key.algorithm() != &PKCS_ECDSA_P256_SHA256 || key.der_bytes().len() != 65 {
+        return Err(TrustError::Request("its key is not of the curve P-256".to_owned()));
+    }
+    Ok(key)
 }
 
 fn authority_params(cluster: &str, now: Timestamp) -> Result<CertificateParams, TrustError> {

@@ -21,7 +21,7 @@ pub mod tls;
 mod validity;
 
 pub use anchor::Anchor;
-pub use authority::Authority;
+pub use authority::{Authority, request_key};
 pub use certificate::{PeerIdentity, peer_identity};
 pub use error::TrustError;
 pub use fingerprint::Fingerprint;

@@ -85,7 +85,7 @@ impl Reporter {
     fn body(&self, facts: &Facts, boot: Uuid, sequence: u64) -> ReportBody {
         let heading = Heading { boot, sequence, capacity: self.capacity, now: self.moments.now() };
         let report = AgentReport { firewall: self.firewall(facts), ..facts.at(&heading) };
-        ReportBody { report, traffic: self.traffic.borrow().clone() }
+        ReportBody { report, traffic: self.traffic.borrow().clone(), relayed: Vec::new() }
     }
 
     /// A newer assignment may be in force before its rules are.

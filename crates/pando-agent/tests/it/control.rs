@@ -33,6 +33,13 @@ pub(crate) struct Control {
     shared: Arc<Shared>,
 }
 
+/// What it says.
+#[derive(Debug, Clone, Default)]
+struct Target {
+    assignment: Option<Assignment>,
+    table: Option<Table>,
+}
+
 struct Shared {
     target: watch::Sender<Targets>,
     reports: watch::Sender<Vec<ReportBody>>,
@@ -205,6 +212,11 @@ fn newer(target: &Targets, server: ServerId, have: &TargetQuery) -> AgentTarget 
         assignment: target.assignments.get(&server).cloned().filter(|one| one.version > have.assignment()),
         table: target.table.clone().filter(|one| version(one) > have.table()),
     }
+}
+
+/// An agent without a signing key does not look at signatures.
+fn unsigned(value: &impl serde::Serialize) -> SignedBytes {
+    SignedBytes { payload: serde_json::to_string(value).unwrap(), signature: String::new() }
 }
 
 async fn report(

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use pando_model::assignment::Assignment;
 use pando_model::id::Version;
 use pando_model::name::{AppName, ProcessName, ReplicaName};
 use pando_model::observed::AgentReport;
 use pando_model::release::ReleaseNumber;
 use pando_model::time::{Millis, Timestamp};
-use pando_routing::{ProxyStats, Table};
+use pando_routing::ProxyStats;
+use pando_trust::{Anchor, Identity, PeerIdentity, SignedBytes, Subject, TrustError};
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/agents/SERVER/target?…`: a long poll.
@@ -38,11 +38,13 @@ impl TargetQuery {
     }
 }
 
-/// What is newer than the query's versions; both `None` when nothing is.
+/// What is newer than the query's versions, signed by the cluster's authority; both `None` when nothing is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AgentTarget {
-    pub assignment: Option<Assignment>,
-    pub table: Option<Table>,
+    /// An `Assignment`, of [`Kind::Assignment`](pando_trust::Kind::Assignment).
+    pub assignment: Option<SignedBytes>,
+    /// A `Table`, of [`Kind::Table`](pando_trust::Kind::Table).
+    pub table: Option<SignedBytes>,
 }
 
 /// `POST /v1/agents/SERVER/reports`. Posted when anything changes (at most every 20 ms), and every 2 s as a heartbeat.
@@ -51,6 +53,77 @@ pub struct ReportBody {
     pub report: AgentReport,
     /// Counters as the server's proxy last told them.
     pub traffic: Option<ProxyStats>,
+    /// Reports of servers that can't reach the control plane themselves; at most [`MAX_RELAYED`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub relayed: Vec<RelayedReport>,
+}
+
+/// The most reports that one server hands on at a time.
+pub const MAX_RELAYED: usize = 256;
+
+/// A report that its author signed, and another server brings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayedReport {
+    /// The exact text that was signed: a [`ReportBody`] that relays nothing itself.
+    pub body: String,
+    /// Hexadecimal.
+    pub signature: String,
+    /// The author's, in PEM form.
+    pub certificate: String,
+}
+
+impl RelayedReport {
+    /// `body` as its author signs it, to be handed on. What it would relay itself is left out.
+    ///
+    /// # Errors
+    /// When it can't be written or signed.
+    pub fn sign(body: ReportBody, author: &Identity) -> Result<Self, TrustError> {
+        let body = ReportBody { relayed: Vec::new(), ..body };
+        let body = serde_json::to_string(&body).map_err(unreadable)?;
+        let signature = author.sign_report(body.as_bytes())?;
+        Ok(Self { body, signature, certificate: author.certificate_pem().to_owned() })
+    }
+
+    /// The report and its author. Whether the author is still a server of the cluster is for the caller to know.
+    ///
+    /// # Errors
+    /// When the certificate is not of the authority, the signature not of its key, or the text no report of that server.
+    pub fn verify(
+        &self,
+        authority: &Anchor,
+        now: Timestamp,
+    ) -> Result<(PeerIdentity, ReportBody), TrustError> {
+        let author =
+            authority.verify_report(self.body.as_bytes(), &self.signature, &self.certificate, now)?;
+        let body: ReportBody = serde_json::from_str(&self.body).map_err(unreadable)?;
+        if author.subject != Subject::Server(body.report.server) {
+            return Err(unreadable(format!(
+                "it is of {}, and signed by {}",
+                body.report.server, author.subject
+            )));
+        }
+        Ok((author, body))
+    }
+}
+
+fn unreadable(why: impl std::fmt::Display) -> TrustError {
+    TrustError::Unreadable { what: "a relayed report", why: why.to_string() }
+}
+
+/// `POST /v1/agents/SERVER/certificate`: a new certificate, for the same server and a new key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CertificateRequest {
+    /// Signed by the new key, in PEM form; see [`pando_trust::PendingIdentity::request`].
+    pub request: String,
+}
+
+/// The answer to a [`CertificateRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CertificateIssued {
+    /// In PEM form.
+    pub certificate: String,
+    #[schema(value_type = Object)]
+    pub authority: Anchor,
 }
 
 /// `GET /v1/logs?…` of an agent. Answers a line of JSON ([`LogLine`]) each.
@@ -112,3 +185,6 @@ pub struct TerminalSize {
     pub columns: u16,
     pub rows: u16,
 }
+
+#[cfg(test)]
+mod tests;

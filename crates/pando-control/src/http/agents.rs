@@ -5,15 +5,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State as Held;
 use http::StatusCode;
-use pando_api::v1::agents::{AgentTarget, ReportBody, TargetQuery};
+use pando_api::v1::agents::{AgentTarget, MAX_RELAYED, RelayedReport, ReportBody, TargetQuery};
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::id::ServerId;
 use pando_plan::input::version_of;
+use pando_rt::error_chain::error_chain;
 
 use super::extract::{Asked, Place, Sent};
 use super::poll;
 use super::reply::{Answer, Refused};
 use crate::shared::{Published, Shared};
+use crate::store::{Key, StoreError};
 
 /// What is newer than what the agent has: its assignment, the routing table. A long poll.
 #[utoipa::path(
@@ -45,9 +47,9 @@ pub(crate) async fn target(
 }
 
 fn newer(published: &Published, server: ServerId, have: &TargetQuery) -> AgentTarget {
-    let assignment = published.assignments.get(&server).filter(|it| it.version > have.assignment());
-    let table = published.table.as_ref().filter(|it| version_of(it.version) > have.table());
-    AgentTarget { assignment: assignment.map(|it| (**it).clone()), table: table.map(|it| (**it).clone()) }
+    let assignment = published.assignments.get(&server).filter(|it| it.value.version > have.assignment());
+    let table = published.table.as_ref().filter(|it| version_of(it.value.version) > have.table());
+    AgentTarget { assignment: assignment.map(|it| it.bytes.clone()), table: table.map(|it| it.bytes.clone()) }
 }
 
 /// Takes a report: all that is true of the server.
@@ -59,15 +61,43 @@ fn newer(published: &Published, server: ServerId, have: &TargetQuery) -> AgentTa
 pub(crate) async fn report(
     Held(shared): Held<Arc<Shared>>,
     Place(server): Place<ServerId>,
-    Sent(body): Sent<ReportBody>,
+    Sent(mut body): Sent<ReportBody>,
 ) -> Result<StatusCode, Refused> {
     if body.report.server != server {
         let text = format!("the report is of the server {}, not of {server}", body.report.server);
         return Err(Refused::new(ErrorCode::Invalid, text));
     }
-    if shared.receive(body).await {
+    if body.relayed.len() > MAX_RELAYED {
+        return Err(Refused::new(ErrorCode::Invalid, format!("{} relayed reports", body.relayed.len())));
+    }
+    let mut taken = true;
+    for relayed in std::mem::take(&mut body.relayed) {
+        match author_of(&shared, &relayed).await? {
+            Ok(report) => taken &= shared.receive(report).await,
+            // Nobody but its author could mend it, and the one who brought it is to be heard all the same.
+            Err(why) => tracing::debug!("a report that {server} relayed is not taken: {why}"),
+        }
+    }
+    if shared.receive(body).await && taken {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Refused::new(ErrorCode::Unavailable, "the control plane is too busy for reports; report again"))
     }
+}
+
+/// A relayed report as if its author had posted it; else why its author could not have.
+async fn author_of(
+    shared: &Shared,
+    relayed: &RelayedReport,
+) -> Result<Result<ReportBody, String>, StoreError> {
+    let (author, body) = match relayed.verify(shared.trust.anchor(), shared.now()) {
+        Ok(verified) => verified,
+        Err(error) => return Ok(Err(error_chain(&error))),
+    };
+    let server = body.report.server;
+    if author.expired {
+        return Ok(Err(format!("the certificate of {server} has expired")));
+    }
+    let known = shared.store.get(&Key::ServerSpec(server)).await?.is_some();
+    Ok(if known { Ok(body) } else { Err(format!("{server} is no server of this cluster")) })
 }

@@ -8,10 +8,10 @@ use pando_api::ErrorBody;
 use pando_api::v1::balancers::{BalancerList, LockdownRequest};
 use pando_api::v1::cluster::SettingsChange;
 
+use super::connection::Peer;
 use super::extract::Sent;
 use super::meta::view_of;
 use super::reply::Answer;
-use super::server::Peer;
 use super::settings;
 use crate::shared::Shared;
 use crate::state::State;

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use pando_api::client::ExecStream;
 use pando_api::stream::{self, Channel, ExecEnd, Frame, FrameError, Frames};
 use pando_api::v1::exec::ExecStart;
-use pando_api::{AgentClient, ErrorBody, ErrorCode};
+use pando_api::{ErrorBody, ErrorCode};
 use pando_model::app::{AppSpec, EnvValue};
 use pando_model::desired::{AppDesired, Instance, Phase};
 use pando_model::id::InstanceId;
@@ -115,13 +115,12 @@ async fn connect(shared: &Shared, app: &AppName, start: ExecStart) -> Result<Exe
     let state = State::load_app(&*shared.store, app).await?;
     let observed = Arc::clone(&shared.observed.borrow());
     let (server, start) = target(&state, &observed, start)?;
-    let unreachable = |error: pando_api::ClientError| {
-        let text = format!("the agent on {} can't do it: {}", server.name, error_chain(&error));
-        Refused::new(error.code().unwrap_or(ErrorCode::Unavailable), text)
+    let unable = |error: &dyn std::error::Error, code: Option<ErrorCode>| {
+        let text = format!("the agent on {} can't do it: {}", server.name, error_chain(error));
+        Refused::new(code.unwrap_or(ErrorCode::Unavailable), text)
     };
-    let client =
-        AgentClient::new(server.agent_address, shared.settings.agent_token.clone()).map_err(unreachable)?;
-    client.exec(&start).await.map_err(unreachable)
+    let client = shared.agent(server).map_err(|error| unable(&error, None))?;
+    client.exec(&start).await.map_err(|error| unable(&error, error.code()))
 }
 
 /// Frames go both ways until the agent's side has ended, or the caller is gone.

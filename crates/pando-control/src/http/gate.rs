@@ -12,11 +12,16 @@ use http::request::Parts;
 use pando_api::auth::{Bearer, Scope};
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::name::AppName;
+use pando_model::server::Server;
+use pando_trust::PeerIdentity;
 
 use super::MAX_WAIT;
+use super::connection::Certified;
 use super::reply::Refused;
 use super::routes::RouteInfo;
 use crate::shared::Shared;
+use crate::store::Key;
+use crate::store::value::decode;
 use crate::tokens::{self, Caller};
 
 /// What it takes to use a route.
@@ -39,6 +44,10 @@ pub enum Access {
     Admin,
     /// To speak for the server in the path: its own agent.
     Agent,
+    /// As [`Access::Agent`], even with a certificate that has expired.
+    Renew,
+    /// To join: a token for it.
+    Join,
 }
 
 /// How long a handler may take until its answer begins.
@@ -97,7 +106,7 @@ impl Gate {
         if route.access == Access::Open {
             return Ok(route);
         }
-        let caller = self.caller(parts).await?;
+        let caller = self.caller(parts, route.access).await?;
         let place = Place::of(parts).await?;
         if !allows(route.access, &caller.scope, &place) {
             return Err(forbidden(&caller).into());
@@ -118,11 +127,42 @@ impl Gate {
         })
     }
 
-    async fn caller(&self, parts: &Parts) -> Result<Caller, Refused> {
-        let bearer = parts.headers.get(AUTHORIZATION).and_then(Bearer::from_header);
-        let bearer = bearer.ok_or_else(|| unauthorized("a token is needed"))?;
-        let known = tokens::check(&*self.shared.store, &bearer, self.shared.now()).await?;
-        known.ok_or_else(|| unauthorized("the token is not known, or has expired"))
+    /// Whoever shows a token is who it says; others are who their certificate says.
+    async fn caller(&self, parts: &Parts, access: Access) -> Result<Caller, Refused> {
+        let now = self.shared.now();
+        match (parts.headers.get(AUTHORIZATION), parts.extensions.get::<Certified>()) {
+            (None, Some(certified)) => self.member(certified.0.at(now), access).await,
+            (shown, _) => {
+                let bearer = shown.and_then(Bearer::from_header);
+                let bearer = bearer.ok_or_else(|| unauthorized("a token is needed"))?;
+                let known = tokens::check(&*self.shared.store, &bearer, now).await?;
+                known.ok_or_else(|| unauthorized("the token is not known, or has expired"))
+            }
+        }
+    }
+
+    /// The server that a certificate is for, as long as it is one of the cluster's.
+    async fn member(&self, peer: PeerIdentity, access: Access) -> Result<Caller, Refused> {
+        let Some(server) = peer.subject.server() else {
+            return Err(Refused::new(
+                ErrorCode::Unauthorized,
+                "the control plane's certificate opens nothing here",
+            ));
+        };
+        let known = self.shared.store.get(&Key::ServerSpec(server)).await?;
+        let Some(entry) = known else {
+            let error = ErrorBody::new(
+                ErrorCode::Unauthorized,
+                format!("{server} is not, or no longer, a server of this cluster"),
+            );
+            return Err(error.hint("it can join again: `pando cluster token` makes a token for it").into());
+        };
+        let name = decode::<Server>(&entry)?.name.to_string();
+        if peer.expired && access != Access::Renew {
+            let text = format!("the certificate of {name} has expired: it is good for its renewal alone");
+            return Err(Refused::new(ErrorCode::Unauthorized, text));
+        }
+        Ok(Caller { id: server.to_string(), name, scope: Scope::Agent { server } })
     }
 }
 
@@ -180,7 +220,8 @@ fn allows(access: Access, scope: &Scope, place: &Place) -> bool {
         Access::Send => matches!(scope, Scope::Admin | Scope::Deploy { .. }),
         Access::Fetch => matches!(scope, Scope::Admin | Scope::Agent { .. }),
         Access::Admin => *scope == Scope::Admin,
-        Access::Agent => match scope {
+        Access::Join => *scope == Scope::Join,
+        Access::Agent | Access::Renew => match scope {
             Scope::Agent { server } => place.server.as_deref() == Some(server.to_string().as_str()),
             _ => false,
         },

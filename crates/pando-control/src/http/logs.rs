@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt};
 use http::header::CONTENT_TYPE;
 use pando_api::v1::agents::{LogLine, LogQuery, LogStream};
 use pando_api::v1::logs::AppLogQuery;
-use pando_api::{AgentClient, ErrorBody, ErrorCode};
+use pando_api::{ErrorBody, ErrorCode};
 use pando_model::name::AppName;
 use pando_model::server::Server;
 use pando_rt::error_chain::error_chain;
@@ -86,12 +86,11 @@ async fn open(shared: &Shared, server: &Server, wanted: &LogQuery) -> Lines {
         stream: LogStream::Pando,
         text: format!("the logs of {name} {what}: {}", error_chain(error)),
     };
-    let client = AgentClient::new(server.agent_address, shared.settings.agent_token.clone());
-    let opened = match client {
-        Ok(client) => client.logs(wanted).await,
-        Err(error) => Err(error),
+    let client = match shared.agent(server) {
+        Ok(client) => client,
+        Err(error) => return futures_util::stream::iter([remark("can't be read", &error)]).boxed(),
     };
-    match opened {
+    match client.logs(wanted).await {
         Ok(lines) => lines.map(move |line| line.unwrap_or_else(|error| remark("broke off", &error))).boxed(),
         Err(error) => futures_util::stream::iter([remark("can't be read", &error)]).boxed(),
     }

@@ -3,7 +3,9 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{agents, apps, artifacts, balancers, deployments, events, exec, firewall, logs, meta, servers};
+use super::{
+    agents, apps, artifacts, balancers, deployments, events, exec, firewall, join, logs, meta, servers,
+};
 use super::{settings, tokens, wishes};
 
 #[derive(OpenApi)]
@@ -26,6 +28,7 @@ use super::{settings, tokens, wishes};
         firewall::show,
         artifacts::probe, artifacts::receive, artifacts::fetch,
         tokens::list, tokens::create, tokens::remove,
+        join::create_token, join::join, join::renew,
         agents::target, agents::report,
     ),
     components(schemas(pando_api::v1::agents::LogLine)),

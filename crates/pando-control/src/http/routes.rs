@@ -8,7 +8,9 @@ use axum::routing::{MethodFilter, MethodRouter, delete, get, on, patch, post, pu
 use http::Method;
 
 use super::gate::{Access, Gate, Pace, pass};
-use super::{agents, apps, artifacts, balancers, deployments, events, exec, firewall, logs, meta, servers};
+use super::{
+    agents, apps, artifacts, balancers, deployments, events, exec, firewall, join, logs, meta, servers,
+};
 use super::{settings, tokens, wishes};
 use crate::shared::Shared;
 
@@ -96,6 +98,9 @@ fn table() -> Vec<Route> {
         quick(Method::PUT, "/v1/artifacts/{digest}", Access::Send, put(artifacts::receive))
             .pace(Pace::Upload),
         quick(fetch.clone(), "/v1/artifacts/{digest}", Access::Fetch, get(artifacts::fetch)),
+        quick(Method::POST, "/v1/cluster/join-tokens", Access::Admin, post(join::create_token)).body(SMALL),
+        quick(Method::POST, "/v1/join", Access::Join, post(join::join)).body(SMALL),
+        quick(Method::POST, "/v1/agents/{server}/certificate", Access::Renew, post(join::renew)).body(SMALL),
         quick(fetch, "/v1/tokens", Access::Admin, get(tokens::list)),
         quick(Method::POST, "/v1/tokens", Access::Admin, post(tokens::create)).body(SMALL),
         quick(Method::DELETE, "/v1/tokens/{token}", Access::Admin, delete(tokens::remove)),

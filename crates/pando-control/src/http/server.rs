@@ -1,21 +1,15 @@
 //! Accepting connections and serving them, within bounds.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use pando_rt::tasks::Tasks;
-use rustix::net::sockopt;
+use pando_trust::tls::CONNECTION_LIFE;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::connection::Serving;
 use super::routes::router;
 use crate::shared::Shared;
 
@@ -28,29 +22,40 @@ pub struct Limits {
     pub head_within: Duration,
     /// How long requests under way may take to end when the control plane ends. Long polls answer at once then.
     pub patience: Duration,
+    /// After this, a connection is closed with its next answer.
+    pub connection_life: Duration,
 }
 
 impl Default for Limits {
     /// 1,024 connections: each agent holds one or two, each watching person one. A head within 30 s. Patience for 5 s.
+    /// The life of a connection is [`CONNECTION_LIFE`], so that a renewed certificate is seen in time.
     fn default() -> Self {
         let (head_within, patience) = (Duration::from_secs(30), Duration::from_secs(5));
-        Self { connections: 1024, head_within, patience }
+        Self { connections: 1024, head_within, patience, connection_life: CONNECTION_LIFE }
     }
 }
 
-/// Where a request came from; `None`: nobody can tell.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) Option<SocketAddr>);
-
-/// Serves the API until [`Shared::shutdown`] begins; then ends requests under way and returns.
+/// Serves the API without TLS, which is for this machine alone, until [`Shared::shutdown`] begins; then ends requests under way
+/// and returns.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    serve_within(listener, shared, Limits::default()).await;
+    serve_within(listener, shared, None, Limits::default()).await;
 }
 
-/// As [`serve`], within other limits.
-pub async fn serve_within(listener: TcpListener, shared: Arc<Shared>, limits: Limits) {
-    let app = router(&shared);
+/// As [`serve`], by TLS; `config` is [`crate::trust::Trust::server_config`].
+pub async fn serve_tls(listener: TcpListener, shared: Arc<Shared>, config: Arc<ServerConfig>) {
+    serve_within(listener, shared, Some(config), Limits::default()).await;
+}
+
+/// As [`serve`] or [`serve_tls`], within other limits.
+pub async fn serve_within(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    tls: Option<Arc<ServerConfig>>,
+    limits: Limits,
+) {
     let tasks = Tasks::new(&shared.shutdown);
+    let serving =
+        Serving { app: router(&shared), tls, clock: shared.clock.clone(), tasks: tasks.clone(), limits };
     let places = Arc::new(Semaphore::new(limits.connections));
     loop {
         let accepted = tokio::select! {
@@ -59,7 +64,7 @@ pub async fn serve_within(listener: TcpListener, shared: Arc<Shared>, limits: Li
             () = shared.shutdown.wait() => break,
         };
         let Some((stream, place)) = accepted else { break };
-        let served = connection(stream, app.clone(), tasks.clone(), limits.head_within);
+        let served = serving.clone().connection(stream);
         tasks.spawn(async move {
             served.await;
             drop(place);
@@ -89,47 +94,5 @@ async fn accept(
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-    }
-}
-
-/// Small answers leave at once; a peer that vanished without a word is noticed within a minute, also in a stream that may be silent
-/// for hours.
-fn tune(stream: &TcpStream) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_secs(30))?;
-    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
-    sockopt::set_tcp_keepcnt(stream, 3)?;
-    Ok(())
-}
-
-async fn connection(stream: TcpStream, app: Router, tasks: Tasks, head_within: Duration) {
-    let peer: Option<SocketAddr> = stream.peer_addr().ok();
-    if let Err(error) = tune(&stream) {
-        tracing::debug!("the connection from {peer:?} could not be tuned: {error}");
-    }
-    let app = TowerToHyperService::new(app);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        app.call(request)
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(head_within)
-        .max_headers(64)
-        .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    tokio::pin!(serving);
-    let ended = tokio::select! {
-        // The second arm only borrows the connection, which is then served to its end below.
-        ended = serving.as_mut() => ended,
-        () = tasks.shutdown().wait() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("the connection from {peer:?} ended early: {error}");
     }
 }

@@ -10,9 +10,9 @@ use pando_model::desired::Settings;
 use pando_plan::Input;
 
 use super::balancers;
+use super::connection::Peer;
 use super::extract::Sent;
 use super::reply::{Answer, Refused};
-use super::server::Peer;
 use crate::events::{self, Draft};
 use crate::settings;
 use crate::shared::Shared;

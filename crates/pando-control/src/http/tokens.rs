@@ -34,12 +34,7 @@ pub(crate) async fn create(
     Sent(request): Sent<TokenRequest>,
 ) -> Answer<TokenCreated> {
     check(&request)?;
-    if tokens::list(&*shared.store).await?.len() >= MAX_TOKENS {
-        return Err(Refused::new(
-            ErrorCode::Conflict,
-            format!("there are {MAX_TOKENS} tokens already; remove some"),
-        ));
-    }
+    check_room(&shared).await?;
     let bearer = tokens::draw()?;
     let new = NewToken { name: request.name, scope: request.scope, expires_in: request.expires_in };
     let text = format!("token `{}` ({}) was made, says {}", new.name, new.scope, caller.name);
@@ -49,11 +44,25 @@ pub(crate) async fn create(
     Ok(Json(TokenCreated { token: bearer.reveal().to_owned(), info }))
 }
 
+/// Whether there may be one more.
+pub(crate) async fn check_room(shared: &Shared) -> Result<(), Refused> {
+    if tokens::list(&*shared.store).await?.len() >= MAX_TOKENS {
+        let text = format!("there are {MAX_TOKENS} tokens already; remove some");
+        return Err(Refused::new(ErrorCode::Conflict, text));
+    }
+    Ok(())
+}
+
 fn check(request: &TokenRequest) -> Result<(), Refused> {
     let invalid = |text: String| Err(Refused::new(ErrorCode::Invalid, text));
     let length = request.name.chars().count();
     if length == 0 || length > MAX_NAME || request.name.chars().any(char::is_control) {
         return invalid(format!("a token's name has 1 to {MAX_NAME} characters and no control characters"));
+    }
+    if request.scope == Scope::Join {
+        return invalid(
+            "a token to join says what the server is for: `pando cluster token` makes one".to_owned(),
+        );
     }
     if matches!(&request.scope, Scope::Deploy { apps } if apps.is_empty()) {
         return invalid("a token for deploying names at least one app".to_owned());

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use pando_model::id::Entropy;
 use pando_rt::shutdown::Shutdown;
+use pando_trust::{Kind, Signed};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -117,20 +119,35 @@ fn publish(shared: &Shared, state: &State) {
     let Some(loaded) = &state.loaded else { return };
     let world = &loaded.world;
     shared.published.send_if_modified(|held| {
-        let same_table = held.table.as_deref() == world.table.as_ref();
-        let table = if same_table { held.table.clone() } else { world.table.clone().map(Arc::new) };
+        let same_table = held.table.as_ref().map(|held| &held.value) == world.table.as_ref();
+        let table = match &world.table {
+            Some(table) if !same_table => signed(shared, Kind::Table, table),
+            _ => held.table.clone().filter(|_| same_table),
+        };
         let mut assignments = BTreeMap::new();
         let mut changed = !same_table || held.assignments.len() != world.assignments.len();
         for (server, assignment) in &world.assignments {
-            let kept = held.assignments.get(server).filter(|kept| ***kept == *assignment);
+            let kept = held.assignments.get(server).filter(|kept| kept.value == *assignment);
             changed |= kept.is_none();
-            assignments.insert(*server, kept.cloned().unwrap_or_else(|| Arc::new(assignment.clone())));
+            let published = kept.cloned().or_else(|| signed(shared, Kind::Assignment, assignment));
+            assignments.extend(published.map(|published| (*server, published)));
         }
         if changed {
             *held = Arc::new(Published { assignments, table });
         }
         changed
     });
+}
+
+/// Agents take nothing unsigned: what can't be signed is not published, and the next change tries again.
+fn signed<T: Clone + Serialize>(shared: &Shared, kind: Kind, value: &T) -> Option<Arc<Signed<T>>> {
+    match shared.trust.sign(kind, value.clone()) {
+        Ok(signed) => Some(Arc::new(signed)),
+        Err(error) => {
+            tracing::error!("can't publish: {}", pando_rt::error_chain::error_chain(&error));
+            None
+        }
+    }
 }
 
 /// The change is this loop's own, or was read already.

@@ -55,6 +55,7 @@ pub enum Key {
     Event(Uuid),
     Schedule(AppName, String),
     Run(AppName, String, Timestamp),
+    /// `cluster` holds the cluster's `Authority`.
     Secret(String),
     /// A `StoredToken`, by the first digits of the hash of its text.
     Token(String),
@@ -79,6 +80,12 @@ impl Key {
     #[must_use]
     pub fn releases_prefix(app: &AppName) -> String {
         format!("{APPS}{app}/releases/")
+    }
+
+    /// The cluster's `Authority`, with its secrets.
+    #[must_use]
+    pub fn cluster_secret() -> Self {
+        Self::Secret("cluster".to_owned())
     }
 
     /// The cluster's `Settings`.

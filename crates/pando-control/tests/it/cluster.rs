@@ -15,6 +15,7 @@ use pando_control::shared::{EntryPoint, Incoming, Parts, Settings, Shared};
 use pando_control::state::State;
 use pando_control::store::{Key, Outcome, Store, Txn, memory, sqlite};
 use pando_control::tokens::{self, NewToken};
+use pando_control::trust::Trust;
 use pando_model::app::*;
 use pando_model::desired::*;
 use pando_model::id::{Entropy, InstanceId, ServerId, Version};
@@ -26,6 +27,8 @@ use pando_model::server::Server;
 use pando_model::time::{Millis, Timestamp};
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
+use pando_trust::tls::client_config;
+use pando_trust::{Fingerprint, Identity, LiveIdentity, PendingIdentity, Subject};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -36,6 +39,7 @@ pub(crate) struct Cluster {
     pub(crate) shared: Arc<Shared>,
     pub(crate) reports: mpsc::Receiver<Incoming>,
     pub(crate) address: SocketAddr,
+    url: String,
     /// Holds an admin token.
     pub(crate) client: Client,
     pub(crate) server: ServerId,
@@ -116,7 +120,7 @@ impl Cluster {
     pub(crate) async fn on_disk() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = sqlite::open(&directory.path().join("store.db")).unwrap();
-        Self::start(Arc::new(store), directory, |_| {}, Limits::default()).await
+        Self::start(Arc::new(store), directory, |_| {}, Limits::default(), None).await
     }
 
     pub(crate) async fn in_memory() -> Self {
@@ -125,12 +129,20 @@ impl Cluster {
 
     pub(crate) async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let store = memory::open().unwrap();
-        Self::start(Arc::new(store), tempfile::tempdir().unwrap(), change, Limits::default()).await
+        Self::start(Arc::new(store), tempfile::tempdir().unwrap(), change, Limits::default(), None).await
+    }
+
+    /// By TLS, with a clock that stands at the time of the call until it is advanced.
+    pub(crate) async fn secured() -> (Self, Clock) {
+        let clock = Clock::manual(Clock::system().now_millis());
+        let (store, directory) = (memory::open().unwrap(), tempfile::tempdir().unwrap());
+        let tls = Some(clock.clone());
+        (Self::start(Arc::new(store), directory, |_| {}, Limits::default(), tls).await, clock)
     }
 
     pub(crate) async fn within(limits: Limits) -> Self {
         let store = memory::open().unwrap();
-        Self::start(Arc::new(store), tempfile::tempdir().unwrap(), |_| {}, limits).await
+        Self::start(Arc::new(store), tempfile::tempdir().unwrap(), |_| {}, limits, None).await
     }
 
     async fn start(
@@ -138,25 +150,31 @@ impl Cluster {
         directory: tempfile::TempDir,
         change: impl FnOnce(&mut Settings),
         limits: Limits,
+        tls: Option<Clock>,
     ) -> Self {
         let mut settings = Settings::new(directory.path().join("artifacts"));
         settings.entry = Some(EntryPoint { scheme: "http".into(), host: "127.0.0.1".into(), port: 8080 });
         change(&mut settings);
+        let (by_tls, clock) = (tls.is_some(), tls.unwrap_or_else(Clock::system));
+        let trust = Trust::open(&*store, "main", &clock).await.unwrap();
+        let config = by_tls.then(|| trust.server_config().unwrap());
         let parts = Parts {
             store,
-            clock: Clock::system(),
+            clock,
             settings,
             admission: Box::new(Planner),
             dry_run: Box::new(Planner),
+            trust,
             shutdown: Shutdown::new(),
         };
         let (shared, reports) = Shared::new(parts);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = Some(tokio::spawn(http::serve_within(listener, Arc::clone(&shared), limits)));
+        let served = Some(tokio::spawn(http::serve_within(listener, Arc::clone(&shared), config, limits)));
         let server = ServerId::from_uuid(id(1));
-        let client = Client::new(&format!("http://{address}"), None).unwrap();
-        let mut cluster = Self { shared, reports, address, client, server, served, directory };
+        let url = url_of(address, by_tls.then(|| shared.trust.fingerprint()));
+        let client = Client::new(&url, None).unwrap();
+        let mut cluster = Self { shared, reports, address, url, client, server, served, directory };
         cluster.add_server("main", server, SocketAddr::from(([127, 0, 0, 1], 9))).await;
         cluster.client = cluster.client_with(Scope::Admin).await;
         cluster
@@ -203,7 +221,21 @@ impl Cluster {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.url.clone()
+    }
+
+    /// A server's identity, certified now by the cluster's clock.
+    pub(crate) fn identity(&self, server: ServerId) -> Identity {
+        let pending = PendingIdentity::make().unwrap();
+        let certificate = self.shared.trust.certify(&pending.request().unwrap(), server).unwrap();
+        pending.certified(&certificate, self.shared.trust.anchor().clone(), self.now()).unwrap()
+    }
+
+    /// Speaks as that server, by certificate.
+    pub(crate) fn member(&self, identity: Identity) -> Client {
+        let live = LiveIdentity::new(identity);
+        let config = client_config(&live, Subject::Control, &Clock::system()).unwrap();
+        Client::with_tls(&self.address.to_string(), None, config)
     }
 
     pub(crate) async fn client_with(&self, scope: Scope) -> Client {
@@ -279,6 +311,13 @@ impl Cluster {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.shared.now()
+    }
+}
+
+fn url_of(address: SocketAddr, pin: Option<Fingerprint>) -> String {
+    match pin {
+        Some(pin) => format!("https://{address}#sha256:{pin}"),
+        None => format!("http://{address}"),
     }
 }
 

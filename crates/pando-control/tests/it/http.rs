@@ -7,6 +7,8 @@ mod bounds;
 mod deployments;
 mod document;
 mod gate;
+mod join;
+mod members;
 mod relay;
 mod servers;
 mod settings;

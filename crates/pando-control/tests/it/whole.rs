@@ -17,6 +17,7 @@ use pando_model::release::ReleaseNumber;
 use pando_model::resources::Capacity;
 use pando_model::time::Millis;
 use pando_routing::{EndpointState, Table};
+use pando_trust::{Kind, VerifyingKey};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -28,6 +29,7 @@ struct PerfectAgent {
     server: ServerId,
     assignment: Assignment,
     table: Table,
+    key: VerifyingKey,
     sequence: u64,
 }
 
@@ -43,15 +45,17 @@ impl PerfectAgent {
             };
             let Ok(target) = self.client.target(self.server, &have).await else { return };
             if let Some(table) = target.table {
+                let table: Table = table.verify(&self.key, Kind::Table).unwrap();
                 assert!(table.version > self.table.version);
                 self.table = table;
             }
             if let Some(assignment) = target.assignment {
+                let assignment: Assignment = assignment.verify(&self.key, Kind::Assignment).unwrap();
                 assert!(assignment.version > self.assignment.version);
                 self.assignment = assignment;
             }
             self.check_that_nothing_dangles();
-            let body = ReportBody { report: self.report(), traffic: None };
+            let body = ReportBody { report: self.report(), traffic: None, relayed: Vec::new() };
             if self.client.report(self.server, &body).await.is_err() {
                 return;
             }
@@ -113,6 +117,7 @@ async fn bring_to_life(cluster: &mut Cluster) -> [JoinHandle<()>; 2] {
         server: cluster.server,
         assignment: Assignment::empty(cluster.server),
         table: Table::default(),
+        key: *cluster.shared.trust.anchor().signing_key(),
         sequence: 0,
     };
     [tokio::spawn(reconciler.run(cluster.shared.shutdown.clone())), tokio::spawn(agent.run())]

@@ -48,6 +48,16 @@ fn a_request_is_for_its_key_and_decides_nothing_else() {
 }
 
 #[test]
+fn requests_of_one_key_are_known_as_such() {
+    let (one, other) = (PendingIdentity::make().unwrap(), PendingIdentity::make().unwrap());
+    let again = PendingIdentity::from_key_pem(&one.key_pem()).unwrap();
+    let key = |pending: &PendingIdentity| request_key(&pending.request().unwrap()).unwrap();
+    assert_eq!(key(&one), key(&again));
+    assert_ne!(key(&one), key(&other));
+    assert!(request_key("").is_err());
+}
+
+#[test]
 fn requests_that_are_none_are_refused() {
     let authority = authority();
     let refused = |request: &str| {

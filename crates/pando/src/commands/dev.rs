@@ -9,7 +9,7 @@ use crate::cli::DevArgs;
 use crate::commands::{deploy, status};
 use crate::context::{App, Context};
 use crate::daemons::dev;
-use crate::exit::{FAILED, Trouble, WRONG};
+use crate::exit::{FAILED, Trouble};
 
 pub(crate) async fn run(args: &DevArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let project = context.project()?;

@@ -11,15 +11,18 @@ use pando_control::shared::Published;
 use pando_model::assignment::Assignment;
 use pando_model::id::{ServerId, Version};
 use pando_routing::{PoolId, PoolStats, ProxyStats, Table, TableVersion};
+use pando_trust::{Kind, Signed};
 
 use crate::cluster::{Cluster, PATIENCE, app, id, report};
 
-fn assignment(server: ServerId, revision: u64) -> Arc<Assignment> {
-    Arc::new(Assignment { version: Version::new(1, revision), ..Assignment::empty(server) })
+fn assignment(cluster: &Cluster, server: ServerId, revision: u64) -> Arc<Signed<Assignment>> {
+    let assignment = Assignment { version: Version::new(1, revision), ..Assignment::empty(server) };
+    Arc::new(cluster.shared.trust.sign(Kind::Assignment, assignment).unwrap())
 }
 
-fn table(revision: u64) -> Arc<Table> {
-    Arc::new(Table { version: TableVersion { epoch: 1, revision }, ..Table::default() })
+fn table(cluster: &Cluster, revision: u64) -> Arc<Signed<Table>> {
+    let table = Table { version: TableVersion { epoch: 1, revision }, ..Table::default() };
+    Arc::new(cluster.shared.trust.sign(Kind::Table, table).unwrap())
 }
 
 #[tokio::test]
@@ -38,14 +41,18 @@ async fn a_target_comes_as_soon_as_it_is_newer() {
     });
     // Somebody else's assignment is none of its business.
     let other = ServerId::from_uuid(id(2));
-    let assignments = [(other, assignment(other, 3))].into();
+    let assignments = [(other, assignment(&cluster, other, 3))].into();
     cluster.shared.published.send_replace(Arc::new(Published { assignments, table: None }));
-    let assignments = [(other, assignment(other, 3)), (server, assignment(server, 4))].into();
-    cluster.shared.published.send_replace(Arc::new(Published { assignments, table: Some(table(7)) }));
+    let assignments =
+        [(other, assignment(&cluster, other, 3)), (server, assignment(&cluster, server, 4))].into();
+    let table = Some(table(&cluster, 7));
+    cluster.shared.published.send_replace(Arc::new(Published { assignments, table }));
     let target = tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap();
     // The poll may have begun before or after the second publication; it has the assignment in both cases.
-    assert_eq!(target.assignment.unwrap().version, Version::new(1, 4));
-    assert_eq!(target.table.unwrap().version.revision, 7);
+    let key = cluster.shared.trust.anchor().signing_key();
+    let assignment: Assignment = target.assignment.unwrap().verify(key, Kind::Assignment).unwrap();
+    let table: Table = target.table.unwrap().verify(key, Kind::Table).unwrap();
+    assert_eq!((assignment.version, table.version.revision), (Version::new(1, 4), 7));
 
     let have = TargetQuery {
         assignment_epoch: 1,
@@ -83,7 +90,13 @@ async fn reports_reach_the_loop_and_counters_the_memory() {
         pools: [(PoolId("hits/web".to_owned()), stats)].into(),
         unmatched: 0,
     };
-    agent.report(server, &ReportBody { report: report(server, 1), traffic: Some(traffic) }).await.unwrap();
+    agent
+        .report(
+            server,
+            &ReportBody { report: report(server, 1), traffic: Some(traffic), relayed: Vec::new() },
+        )
+        .await
+        .unwrap();
     let incoming = tokio::time::timeout(PATIENCE, cluster.reports.recv()).await.unwrap().unwrap();
     assert_eq!(incoming.report, report(server, 1));
     assert!(cluster.now().since(incoming.received_at).0 < 20_000);
@@ -102,7 +115,7 @@ async fn a_report_in_somebody_elses_name_is_refused() {
     let server = cluster.server;
     let agent = cluster.client_with(Scope::Agent { server }).await;
     let other = ServerId::from_uuid(id(2));
-    let body = ReportBody { report: report(other, 1), traffic: None };
+    let body = ReportBody { report: report(other, 1), traffic: None, relayed: Vec::new() };
     let error = agent.report(server, &body).await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::Invalid));
     let error = agent.report(other, &body).await.unwrap_err();
@@ -116,7 +129,9 @@ async fn a_loop_that_does_not_keep_up_makes_reports_wait_then_says_so() {
     let agent = cluster.client_with(Scope::Agent { server }).await;
     // As when the loop has ended: nobody will ever take a report again.
     cluster.reports.close();
-    let error =
-        agent.report(server, &ReportBody { report: report(server, 1), traffic: None }).await.unwrap_err();
+    let error = agent
+        .report(server, &ReportBody { report: report(server, 1), traffic: None, relayed: Vec::new() })
+        .await
+        .unwrap_err();
     assert_eq!((error.code(), error.exit_code()), (Some(ErrorCode::Unavailable), 3));
 }

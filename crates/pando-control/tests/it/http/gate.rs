@@ -50,6 +50,9 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("HEAD", "/v1/artifacts/{digest}", "deploy deploy-other admin"),
     ("PUT", "/v1/artifacts/{digest}", "deploy deploy-other admin"),
     ("GET", "/v1/artifacts/{digest}", "admin agent agent-other"),
+    ("POST", "/v1/cluster/join-tokens", "admin"),
+    ("POST", "/v1/join", "join"),
+    ("POST", "/v1/agents/{server}/certificate", "agent"),
     ("GET", "/v1/tokens", "admin"),
     ("POST", "/v1/tokens", "admin"),
     ("DELETE", "/v1/tokens/{token}", "admin"),
@@ -57,7 +60,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("POST", "/v1/agents/{server}/reports", "agent"),
 ];
 
-const SCOPES: &[&str] = &["read", "deploy", "deploy-other", "admin", "agent", "agent-other"];
+const SCOPES: &[&str] = &["read", "deploy", "deploy-other", "admin", "agent", "agent-other", "join"];
 
 struct Prober {
     http: Client<hyper_util::client::legacy::connect::HttpConnector, Full<Bytes>>,
@@ -97,6 +100,7 @@ async fn tokens(cluster: &Cluster) -> Vec<(&'static str, Bearer)> {
         ("admin", Scope::Admin),
         ("agent", Scope::Agent { server: cluster.server }),
         ("agent-other", Scope::Agent { server: other }),
+        ("join", Scope::Join),
     ];
     let mut tokens = Vec::new();
     for (name, scope) in scopes {

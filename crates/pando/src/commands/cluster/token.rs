@@ -34,6 +34,6 @@ pub(super) async fn run(args: &ClusterTokenArgs, context: &Context) -> anyhow::R
 fn reached_at(place: &str, fingerprint: pando_trust::Fingerprint) -> anyhow::Result<ClusterUrl> {
     let bare = place.split_once("://").map_or(place, |(_, rest)| rest);
     let bare = bare.split_once('#').map_or(bare, |(place, _)| place);
-    ClusterUrl::from_authority(bare.trim_end_matches('/'), fingerprint)
-        .map_err(|error| Trouble::wrong(error.to_string()).into())
+    let text = format!("https://{}#sha256:{fingerprint}", bare.trim_end_matches('/'));
+    text.parse().map_err(|error: pando_trust::TrustError| Trouble::wrong(error.to_string()).into())
 }
