@@ -19,6 +19,7 @@ use pando_model::id::{ServerId, Version};
 use pando_model::observed::AgentReport;
 use pando_routing::Table;
 use pando_rt::slots::{Slot, Slots};
+use pando_trust::SignedBytes;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -31,13 +32,6 @@ const DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub(crate) struct Control {
     shared: Arc<Shared>,
-}
-
-/// What it says.
-#[derive(Debug, Clone, Default)]
-struct Target {
-    assignment: Option<Assignment>,
-    table: Option<Table>,
 }
 
 struct Shared {
@@ -208,9 +202,10 @@ async fn target(
 
 fn newer(target: &Targets, server: ServerId, have: &TargetQuery) -> AgentTarget {
     let version = |table: &Table| Version::new(table.version.epoch, table.version.revision);
+    let assignment = target.assignments.get(&server).filter(|one| one.version > have.assignment());
     AgentTarget {
-        assignment: target.assignments.get(&server).cloned().filter(|one| one.version > have.assignment()),
-        table: target.table.clone().filter(|one| version(one) > have.table()),
+        assignment: assignment.map(unsigned),
+        table: target.table.as_ref().filter(|one| version(one) > have.table()).map(unsigned),
     }
 }
 
