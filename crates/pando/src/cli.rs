@@ -29,7 +29,9 @@ pub(crate) use firewall::{AgreeArgs, AllowArgs, CloseArgs, FirewallArgs, Firewal
 pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand};
 pub(crate) use look::{EventsArgs, LogsArgs, ReleasesArgs, StatusArgs};
 pub(crate) use server::{ServerArgs, ServerCommand, ServerDrainArgs};
-pub(crate) use server::{ServerJoinArgs, ServerLabelsArgs, ServerRmArgs, ServerStartArgs, ServerRolesArgs, labels_of, roles_of};
+pub(crate) use server::{
+    ServerJoinArgs, ServerLabelsArgs, ServerRmArgs, ServerRolesArgs, ServerStartArgs, labels_of, roles_of,
+};
 pub(crate) use value::{Scaling, Span};
 
 use crate::daemons::{DaemonArgs, ProxyArgs};

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, bail};
-use pando_control::trust::Trust;
 use pando_control::store::{Key, Outcome, Store, Txn, sqlite};
+use pando_control::trust::Trust;
 use pando_model::desired::Settings;
 use pando_model::id::{Entropy, ServerId};
 use pando_model::name::{RoleName, ServerName};

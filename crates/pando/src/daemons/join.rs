@@ -63,11 +63,7 @@ pub(crate) async fn join(layout: &Layout, joining: &Joining) -> anyhow::Result<M
     Ok(me)
 }
 
-async fn ask(
-    joining: &Joining,
-    agent: SocketAddr,
-    pending: &PendingIdentity,
-) -> anyhow::Result<JoinAnswer> {
+async fn ask(joining: &Joining, agent: SocketAddr, pending: &PendingIdentity) -> anyhow::Result<JoinAnswer> {
     let token = Bearer::new(joining.word.secret.reveal())?;
     let client = Client::new(&joining.word.url.to_string(), Some(token))?;
     let request = JoinRequest {
@@ -98,7 +94,8 @@ fn pending_key(path: &Path) -> anyhow::Result<PendingIdentity> {
 /// The address of this server that it would reach `url` from; nothing is sent.
 pub(crate) fn own_address(url: &ClusterUrl) -> anyhow::Result<IpAddr> {
     let target = (url.host().trim_matches(['[', ']']), url.port());
-    let failed = || format!("can't tell from which address this server reaches {}; give it: --private-ip", url.host());
+    let failed =
+        || format!("can't tell from which address this server reaches {}; give it: --private-ip", url.host());
     let socket = UdpSocket::bind("0.0.0.0:0").or_else(|_| UdpSocket::bind("[::]:0")).with_context(failed)?;
     socket.connect(target).with_context(failed)?;
     Ok(socket.local_addr().with_context(failed)?.ip())

@@ -127,12 +127,7 @@ pub(super) fn listen(address: SocketAddr, what: &str) -> anyhow::Result<TcpListe
 }
 
 /// The administrator's token, for commands on this machine.
-async fn install_token(
-    store: &dyn Store,
-    layout: &Layout,
-    me: &Me,
-    clock: &Clock,
-) -> anyhow::Result<()> {
+async fn install_token(store: &dyn Store, layout: &Layout, me: &Me, clock: &Clock) -> anyhow::Result<()> {
     let now = Timestamp::from_millis(clock.now_millis());
     let admin = context_token(&layout.context())?;
     let new = NewToken { name: "this-machine".to_owned(), scope: Scope::Admin, expires_in: None };

@@ -31,7 +31,8 @@ pub(crate) async fn start(layout: &Layout) -> anyhow::Result<Held> {
         systemctl(&["enable", "--now", "pando.service"]).await?;
         return Ok(Held::Systemd);
     }
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
+    let path = std::env::var("PATH")
+        .unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
     keep(layout, BTreeMap::from([("PATH".to_owned(), path)])).await?;
     Ok(Held::Keeper)
 }

@@ -1,3 +1,5 @@
 //! Clusters of several servers: every move under load, and what bad luck does to them.
 
+mod deaths;
 mod ground;
+mod moves;

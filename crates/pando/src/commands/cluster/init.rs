@@ -30,7 +30,9 @@ pub(super) async fn run(args: &ClusterInitArgs, context: &Context) -> anyhow::Re
     printer.line(format_args!("its address for you and for other servers: {}", me.control))?;
     printer.talk(match held {
         Some(Held::Systemd) => "its daemon runs under systemd: `systemctl status pando`",
-        Some(Held::Keeper) => "its daemon runs; without systemd, let this machine's start run `pando server start`",
+        Some(Held::Keeper) => {
+            "its daemon runs; without systemd, let this machine's start run `pando server start`"
+        }
         None => "start its daemon with `pando server start`",
     });
     printer.talk("next: `pando server add HOST --role web`, and in an app's directory `pando deploy`");

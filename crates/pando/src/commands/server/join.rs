@@ -81,7 +81,8 @@ fn word(given: &str) -> anyhow::Result<JoinWord> {
         given.to_owned()
     };
     let wrong = |error: pando_trust::TrustError| {
-        Trouble::wrong(error.to_string()).hint("`pando cluster token` prints one, for one server and 15 minutes")
+        Trouble::wrong(error.to_string())
+            .hint("`pando cluster token` prints one, for one server and 15 minutes")
     };
     Ok(text.parse::<JoinWord>().map_err(wrong)?)
 }
@@ -92,7 +93,8 @@ fn host_name() -> anyhow::Result<ServerName> {
     let host = system.nodename().to_string_lossy().to_ascii_lowercase();
     let label = host.split('.').next().unwrap_or_default();
     let wrong = |error: pando_model::name::NameError| {
-        Trouble::wrong(format!("this host's name can't be a server's: {error}")).hint("give one: --name app-2")
+        Trouble::wrong(format!("this host's name can't be a server's: {error}"))
+            .hint("give one: --name app-2")
     };
     Ok(ServerName::new(label).map_err(wrong)?)
 }

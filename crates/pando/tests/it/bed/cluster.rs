@@ -49,7 +49,7 @@ impl Bed {
         let mut count = BTreeMap::new();
         for replica in status["replicas"].as_array().into_iter().flatten() {
             if replica["state"] == "serving" && replica["process"] == process {
-                *count.entry(replica["server"].as_str().unwrap_or("?").to_owned()).or_default() += 1;
+                *count.entry(replica["server_name"].as_str().unwrap_or("?").to_owned()).or_default() += 1;
             }
         }
         count
