@@ -26,9 +26,10 @@ use pando_model::release::Digest;
 use pando_rt::error_chain::error_chain;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
+use pando_runtime::account::{self, AccountError};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::account;
+use crate::account::user_of;
 use crate::reconcile::{Event, OnDisk, ReleaseKey};
 
 pub(crate) use source::Sources;
@@ -48,7 +49,7 @@ const UNPACKERS: usize = 1;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArtifactError {
     #[error(transparent)]
-    User(#[from] account::AccountError),
+    User(#[from] AccountError),
     #[error("can't fetch the packed release: {0}")]
     Refused(String),
     #[error(
@@ -237,7 +238,7 @@ impl<S: ArtifactSource> Inner<S> {
             return Ok(Event::ReleaseReady(key.clone()));
         }
         let owner = match self.users {
-            true => Some(account::ensure(&account::user_of(&release.app)).await?),
+            true => Some(account::ensure(&user_of(&release.app)).await?),
             false => None,
         };
         // One that is here needs no turn: the source may be away for days.

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use pando_runtime::account::{self, Account, AccountError};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use crate::account::{self, Account, AccountError};
 use crate::leader::Leader;
 
 /// How the agent runs commands on this machine.

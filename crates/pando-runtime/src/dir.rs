@@ -18,10 +18,10 @@ use pando_model::time::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::account::Account;
 use crate::cgroup::RunGroup;
 use crate::logs::LogSettings;
 use crate::proc::Process;
-use crate::process::Account;
 use crate::run::{RunKey, RunSpec};
 
 /// All that a shim is told.

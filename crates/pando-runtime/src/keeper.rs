@@ -9,14 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use pando_rt::error_chain::error_chain;
 use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
+use crate::account;
 use crate::control::{Answer, LONGEST_LINE};
 use crate::dir::{read_json, try_lock, write_json};
 use crate::proc;
-use crate::process::{blocking, ensure_account, find_account};
+use crate::process::blocking;
 use crate::shim::KeepSpec;
 use crate::shim::keep_files::{KeepState, LOCK, SPEC, STATE};
 
@@ -53,8 +55,7 @@ pub enum KeeperError {
 pub async fn directory_of(user: &str, dir: &Path, mode: u32) -> Result<(), KeeperError> {
     let failed =
         |source| KeeperError::Io { what: format!("make `{}` for the user `{user}`", dir.display()), source };
-    ensure_account(user).await.map_err(|why| failed(io::Error::other(why)))?;
-    let account = find_account(user).ok_or_else(|| failed(io::Error::other("the user can't be found")))?;
+    let account = account::ensure(user).await.map_err(|error| failed(io::Error::other(error)))?;
     std::fs::create_dir_all(dir).map_err(failed)?;
     std::os::unix::fs::chown(dir, Some(account.uid), Some(account.gid)).map_err(failed)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode)).map_err(failed)
@@ -189,7 +190,7 @@ async fn is_free(dir: &Path) -> Result<bool, KeeperError> {
 async fn start(program: &KeeperProgram, spec: &KeepSpec) -> Result<(), KeeperError> {
     let refused = |why: String| KeeperError::Refused { name: spec.name.clone(), why };
     if let Some(user) = &spec.user {
-        ensure_account(user).await.map_err(refused)?;
+        account::ensure(user).await.map_err(|error| refused(error_chain(&error)))?;
     }
     let mut command = Command::new(&program.shim_program);
     command.args(&program.shim_args).args(["keep", "--dir"]).arg(&spec.dir).env_clear().current_dir("/");

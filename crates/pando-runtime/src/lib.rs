@@ -6,8 +6,10 @@
 //!
 //! - [`process`]: plain processes, each under a [`shim`]; [`memory`]: none at all, for tests. Both keep the [`contract`].
 //! - [`logs`]: what runs print, kept and read.
+//! - [`account`]: the system users that runs become.
 //! - [`keeper`] and [`listen`]: a program that must always listen, and its sockets.
 
+pub mod account;
 mod cgroup;
 mod command;
 pub mod contract;

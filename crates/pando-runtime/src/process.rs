@@ -4,8 +4,6 @@
 //! the run. Here is what may be lost and found again: who runs, and whom to tell. Everything found again is found on disk
 //! (`STATE_DIR/runs/ID.ATTEMPT/`), and a run lives exactly as long as its shim holds a lock there.
 
-mod account;
-mod environment;
 mod find;
 mod lost;
 mod port;
@@ -26,7 +24,6 @@ use tokio::sync::{mpsc, oneshot};
 use crate::logs::{LogSettings, LogStore};
 use crate::run::{Held, RunEvent, RunKey, RunSpec, Runtime, RuntimeError, StartError};
 
-pub(crate) use account::{Account, ensure_account, find_account};
 use registry::Registry;
 
 /// How runs are started on this machine.

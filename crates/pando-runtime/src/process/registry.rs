@@ -12,7 +12,6 @@ use pando_rt::tasks::Tasks;
 use tokio::sync::mpsc;
 
 use super::ProcessSettings;
-use super::account::Accounts;
 use super::tombstones::Tombstones;
 use crate::cgroup::Cgroups;
 use crate::dir::RunDir;
@@ -30,7 +29,6 @@ pub(super) struct Registry {
     pub(super) settings: ProcessSettings,
     pub(super) runs: PathBuf,
     pub(super) cgroups: Cgroups,
-    pub(super) accounts: Accounts,
     pub(super) tasks: Tasks,
     pub(super) events: mpsc::Sender<RunEvent>,
     pub(super) boot: String,
@@ -57,7 +55,6 @@ impl Registry {
             settings,
             runs,
             cgroups,
-            accounts: Accounts::default(),
             tasks: Tasks::new(shutdown),
             events,
             boot: crate::proc::boot_id(),

@@ -5,12 +5,13 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pando_rt::error_chain::error_chain;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::account;
 use super::registry::Registry;
-use super::{blocking, environment, find, port, watch};
+use super::{blocking, find, port, watch};
+use crate::account;
 use crate::control::{Answer, LONGEST_LINE};
 use crate::dir::{Launch, RunDir};
 use crate::run::{Held, RunKey, RunSpec, StartError};
@@ -92,16 +93,14 @@ fn check(spec: &RunSpec) -> Result<(), StartError> {
 
 async fn prepare(registry: &Arc<Registry>, spec: RunSpec) -> Result<Launch, StartError> {
     let account = match &spec.user {
-        Some(name) => Some(registry.accounts.of(name).await.map_err(|why| refused(&spec, why))?),
+        Some(name) => Some(account::ensure(name).await.map_err(|error| refused(&spec, error_chain(&error)))?),
         None => None,
     };
-    let own = account::own();
     let other = account.filter(|account| account.uid != rustix::process::geteuid().as_raw());
-    if let Some(other) = other.as_ref().filter(|_| !account::is_root()) {
+    if let Some(other) = other.as_ref().filter(|_| !rustix::process::geteuid().is_root()) {
         return Err(refused(&spec, format!("only root can run it as `{}`", other.name)));
     }
-    let user = other.as_ref().or(own.as_ref());
-    let env = environment::complete(&spec.env, &registry.settings.default_env, user, other.is_some());
+    let env = account::environment(&spec.env, &registry.settings.default_env, other.as_ref());
     let groups = limit(registry, &spec);
     let logs = registry.logs();
     Ok(Launch {

@@ -10,11 +10,11 @@ use std::process::{Command, Stdio};
 use pando_model::observed::ExitReport;
 use rustix::process::Signal;
 
+use crate::account::Account;
 use crate::cgroup::RunGroup;
 use crate::command;
 use crate::dir::Launch;
 use crate::proc::{self, Process, Stat};
-use crate::process::Account;
 
 /// How a process ended: one of both is there.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,12 +23,12 @@ use super::child::{Exit, Spawned, start_piped};
 use super::output::{Journal, Output};
 use super::reaper::Reaper;
 use super::run::{answer, catch_signals, now, protect_from_memory_killer, take_signal, wait_for};
+use crate::account;
 use crate::control::Answer;
 use crate::dir::{lock, read_json, write_json};
 use crate::listen;
 use crate::logs::{LogSettings, LogWriter, Stream};
 use crate::proc::{self, Process};
-use crate::process::find_account;
 
 /// What to keep running.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -257,7 +257,7 @@ fn spawn(spec: &KeepSpec, sockets: &[OwnedFd]) -> io::Result<Spawned> {
     command.env(listen::VARIABLE, sockets.len().to_string()).stdin(Stdio::from(OwnedFd::from(theirs)));
     if let Some(name) = &spec.user {
         let account =
-            find_account(name).ok_or_else(|| io::Error::other(format!("there is no user `{name}`")))?;
+            account::find(name).ok_or_else(|| io::Error::other(format!("there is no user `{name}`")))?;
         if account.uid != rustix::process::geteuid().as_raw() {
             command.uid(account.uid).gid(account.gid);
         }

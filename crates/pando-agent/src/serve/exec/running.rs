@@ -11,6 +11,7 @@ use pando_api::v1::agents::TerminalSize;
 use pando_model::time::Millis;
 use pando_rt::error_chain::error_chain;
 use pando_rt::shutdown::Shutdown;
+use pando_runtime::account;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -21,7 +22,6 @@ use super::caller::{Caller, FromCaller};
 use super::ready::watched;
 use super::streams::{Input, Output, Signs, deliver};
 use super::terminal::Terminal;
-use crate::account;
 use crate::session::{self, Guard, Script, Sessions, Streams};
 
 /// From SIGTERM to SIGKILL, when the caller left or the time is over.
