@@ -22,12 +22,16 @@ use crate::reconcile::Event;
 pub trait EntryKeeper: Debug + Send + Sync + 'static {
     /// Brings it about that the load balancer runs, or that it has ended: the latter the way it ends on SIGTERM, its requests
     /// finished, or cut off after a time that the environment chooses. What is so already stays as it is. Never called twice
-    /// at once; may be dropped in its middle when the agent ends, and is called again by the next one.
+    /// at once; may be dropped in its middle when the agent ends, and is called again by the next one. While it is wanted,
+    /// called again each second: whatever keeps it running may have been killed.
     ///
     /// # Errors
     /// Why not, for people; it is tried again.
     fn keep(&self, wanted: bool) -> BoxFuture<'_, Result<(), Box<dyn Error + Send + Sync>>>;
 }
+
+/// So long nobody starts a load balancer again whose keeper was killed, and it too.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 const TRY_AGAIN: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(5) };
 
@@ -45,18 +49,22 @@ pub(crate) struct EntryTask {
 impl EntryTask {
     /// Runs until it is dropped, or nobody wants anything any more.
     pub(crate) async fn run(mut self) {
-        let mut failures = 0;
+        let (mut failures, mut told) = (0, None);
         loop {
             let wanted = *self.wanted.borrow_and_update();
             let done = match wanted {
-                Some(entry) => self.bring_about(entry).await,
+                Some(entry) => self.bring_about(entry, &mut told).await,
                 None => true,
             };
             failures = if done { 0 } else { failures + 1 };
+            let pause = match failures {
+                0 => (wanted.flatten().is_some() && self.keeper.is_some()).then_some(LOOK_AGAIN),
+                more => Some(TRY_AGAIN.nth(more - 1)),
+            };
             let again = async {
-                match failures {
-                    0 => std::future::pending().await,
-                    more => tokio::time::sleep(TRY_AGAIN.nth(more - 1)).await,
+                match pause {
+                    None => std::future::pending().await,
+                    Some(pause) => tokio::time::sleep(pause).await,
                 }
             };
             tokio::select! {
@@ -67,8 +75,8 @@ impl EntryTask {
         }
     }
 
-    /// Whether it is so now.
-    async fn bring_about(&self, entry: Option<Entry>) -> bool {
+    /// Whether it is so now. What differs from what was told last is told.
+    async fn bring_about(&self, entry: Option<Entry>, told: &mut Option<Result<bool, String>>) -> bool {
         let near = locality(entry, &self.name);
         let Some(keeper) = &self.keeper else {
             self.order(|order| order.locality = near);
@@ -82,8 +90,12 @@ impl EntryTask {
             self.order(|order| *order = LinkOrder::default());
         }
         let done = kept.is_ok();
-        // Nobody listens any more when the agent is being stopped.
-        let _ = self.events.send(Event::EntryKept(kept.map(|()| entry.is_some()))).await;
+        let news = kept.map(|()| entry.is_some());
+        if told.as_ref() != Some(&news) {
+            *told = Some(news.clone());
+            // Nobody listens any more when the agent is being stopped.
+            let _ = self.events.send(Event::EntryKept(news)).await;
+        }
         done
     }
 

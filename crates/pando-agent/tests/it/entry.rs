@@ -102,6 +102,22 @@ async fn a_load_balancer_is_started_told_what_is_near_and_ended() {
 }
 
 #[tokio::test]
+async fn one_that_nobody_keeps_any_more_is_started_again() {
+    let (mut bench, keeper) = bench().await;
+    bench.start_agent().await;
+    bench.control.publish(table(1));
+    bench.control.assign(with_entry(&bench, 1, Some(true)));
+    bench.control.until("acknowledged", acknowledged(1)).await;
+    // Its keeper is killed, and then it is too.
+    bench.proxy.stop().await;
+    keeper.runs.store(false, SeqCst);
+    until("started again", || keeper.runs.load(SeqCst)).await;
+    bench.control.publish(table(2));
+    bench.control.until("acknowledged", acknowledged(2)).await;
+    bench.stop_agent().await;
+}
+
+#[tokio::test]
 async fn what_stands_in_the_way_is_reported_and_tried_again() {
     let (mut bench, keeper) = bench().await;
     keeper.broken.store(true, SeqCst);

@@ -34,15 +34,17 @@ impl ProxyKeeper {
     }
 
     async fn start(&self) -> anyhow::Result<()> {
+        match Keeper::find(&self.spec.dir).await? {
+            Some(living) if living.spec().listen == self.spec.listen => return Ok(()),
+            Some(living) => {
+                tracing::info!("the load balancer moves to {:?}", self.spec.listen);
+                living.stop(PATIENCE).await?;
+            }
+            None => {}
+        }
         if let Some(user) = &self.spec.user {
             // It makes its socket and keeps its last table there.
-            directory_of(user, &self.layout.proxy_dir(), 0o750).await?;
-        }
-        if let Some(living) = Keeper::find(&self.spec.dir).await?
-            && living.spec().listen != self.spec.listen
-        {
-            tracing::info!("the load balancer moves to {:?}", self.spec.listen);
-            living.stop(PATIENCE).await?;
+            directory_of(user, &self.layout.proxy_dir(), 0o700).await?;
         }
         Keeper::ensure(&keeper_program()?, &self.spec).await?;
         Ok(())
