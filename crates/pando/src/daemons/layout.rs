@@ -30,7 +30,7 @@ impl Layout {
         for dir in [layout.store_dir(), layout.artifacts(), layout.agent()] {
             make_dir(&dir, 0o700)?;
         }
-        make_dir(&layout.proxy_dir(), 0o750)?;
+        make_dir(&layout.proxy_dir(), 0o700)?;
         Ok(layout)
     }
 
