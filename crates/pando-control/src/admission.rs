@@ -151,6 +151,7 @@ fn refused(refusal: Refusal) -> ErrorBody {
     let code = match &refusal {
         Refusal::DoesNotFit(_) => ErrorCode::DoesNotFit,
         Refusal::Invalid(_) => ErrorCode::Invalid,
+        Refusal::Harmful(_) => ErrorCode::Harmful,
     };
     ErrorBody::new(code, refusal.to_string())
 }

@@ -2,7 +2,7 @@
 
 use pando_model::Assignment;
 use pando_model::desired::{Assigned, Deployment, PortKey, PortLease};
-use pando_model::id::DeploymentId;
+use pando_model::id::{DeploymentId, ServerId};
 use pando_model::name::AppName;
 use pando_model::release::ReleaseNumber;
 use pando_model::time::Timestamp;
@@ -41,12 +41,15 @@ pub enum Action {
     },
     Publish(Table),
     Assign(Assignment),
+    /// The server is not of the cluster any more: everything that is kept of it goes, its assignment and its ports too.
+    ForgetServer(ServerId),
 }
 
 /// A decision in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    pub app: AppName,
+    /// `None`: it is about a server.
+    pub app: Option<AppName>,
     /// The deployment that it belongs to.
     pub deployment: Option<DeploymentId>,
     pub severity: Severity,

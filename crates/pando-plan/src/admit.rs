@@ -1,16 +1,18 @@
-//! Is a release fit to be deployed here? Asked before anything is recorded.
+//! Is it fit to be done here? Asked before anything is recorded.
+
+mod fit;
+mod servers;
 
 use std::collections::BTreeMap;
 
-use pando_model::app::{AppSpec, EnvValue, ProcessSpec, ReplicaCount, RunSource, Strategy};
-use pando_model::desired::AppDesired;
-use pando_model::id::ServerId;
+use pando_model::app::{AppSpec, EnvValue, RunSource};
 use pando_model::name::{AppName, ProcessName};
-use pando_model::resources::{Bytes, Cores, Resources};
-use pando_model::server::Server;
 
 use crate::input::{Input, World};
-use crate::placement;
+use crate::view::View;
+use fit::Wanted;
+
+pub use servers::{admit_drain, admit_remove, admit_roles};
 
 /// Why something is refused before anything changes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +22,9 @@ pub enum Refusal {
     DoesNotFit(String),
     #[error("{0}")]
     Invalid(String),
+    /// Something that runs would be left without a server.
+    #[error("{0}")]
+    Harmful(String),
 }
 
 /// Whether `spec` can be deployed as the next release of its app.
@@ -29,9 +34,13 @@ pub enum Refusal {
 pub fn admit(input: &Input<'_>, spec: &AppSpec) -> Result<(), Refusal> {
     check_runnable(spec)?;
     check_domains(input.desired, spec)?;
-    let none = AppDesired::default();
-    let app = input.desired.apps.get(&spec.name).unwrap_or(&none);
-    fits(input, spec, &app.wish.scale, extra(spec))
+    let view = View::new(input);
+    check_services(&view, spec)?;
+    let none = BTreeMap::new();
+    let app = input.desired.apps.get(&spec.name);
+    let scale = app.map_or(&none, |app| &app.wish.scale);
+    let next = Wanted { name: &spec.name, app, spec, scale, extra: fit::extra(spec) };
+    fits_with_others(&view, next)
 }
 
 /// Whether the app, as it runs, can be scaled so.
@@ -43,7 +52,7 @@ pub fn admit_scale(
     app: &AppName,
     scale: &BTreeMap<ProcessName, u32>,
 ) -> Result<(), Refusal> {
-    let Some(desired) = input.desired.apps.get(app) else {
+    let Some((name, desired)) = input.desired.apps.get_key_value(app) else {
         return Err(Refusal::Invalid(format!("there is no app `{app}` here")));
     };
     let committed = desired.assigned.committed.map(|target| target.release);
@@ -63,7 +72,22 @@ pub fn admit_scale(
             return Err(Refusal::Invalid(format!("`{app}` has no process `{process}`; it has `{known}`")));
         }
     }
-    fits(input, &release.spec, scale, 0)
+    let scaled = Wanted { name, app: Some(desired), spec: &release.spec, scale, extra: 0 };
+    fits_with_others(&View::new(input), scaled)
+}
+
+/// The app beside all others as they run.
+fn fits_with_others(view: &View<'_>, app: Wanted<'_>) -> Result<(), Refusal> {
+    let others = view.input.desired.apps.iter().filter(|(name, _)| *name != app.name);
+    let mut wanted: Vec<Wanted<'_>> = others.filter_map(|(name, app)| Wanted::of(name, app)).collect();
+    // What is amiss with another app is no reason against this one.
+    wanted.retain(|other| {
+        other
+            .processes()
+            .all(|(_, spec, count)| !crate::placement::Ground::of(view, spec, count).open.is_empty())
+    });
+    wanted.push(app);
+    fit::fits(view, &wanted)
 }
 
 fn check_runnable(spec: &AppSpec) -> Result<(), Refusal> {
@@ -89,11 +113,27 @@ fn check_runnable(spec: &AppSpec) -> Result<(), Refusal> {
                     "`{name}` is to come from the secret `{secret}`, but this version keeps no secrets"
                 )));
             }
+            EnvValue::Service(service) if spec.services.contains_key(service) => {}
             EnvValue::Service(service) => {
                 return Err(Refusal::Invalid(format!(
-                    "`{name}` is to come from the service `{service}`, but this version runs no services"
+                    "`{name}` is to come from the service `{service}`, which the app does not declare"
                 )));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Wherever a variable points, somebody must be.
+fn check_services(view: &View<'_>, spec: &AppSpec) -> Result<(), Refusal> {
+    for (name, service) in &spec.services {
+        if view.with_role(&service.role).is_empty() {
+            let role = &service.role;
+            return Err(Refusal::DoesNotFit(format!(
+                "the service `{name}` ({}) is on the server with the role `{role}`, and no server has it. Give it to the server \
+                 where it runs (`pando server roles NAME +{role}`)",
+                service.kind
+            )));
         }
     }
     Ok(())
@@ -127,114 +167,4 @@ fn has_web(spec: &AppSpec) -> bool {
 
 fn domains(spec: &AppSpec) -> impl Iterator<Item = &String> {
     spec.domains.iter().flat_map(|domain| std::iter::once(&domain.domain).chain(&domain.aliases))
-}
-
-/// How many more than wanted may run at once while this release replaces another.
-fn extra(spec: &AppSpec) -> u32 {
-    match spec.strategy {
-        Strategy::Rolling { max_surge: pando_model::app::Amount::Count(count), .. } => count,
-        Strategy::Rolling { .. } => 1,
-        Strategy::Replace => 0,
-    }
-}
-
-/// The sum over everything that would run, server by server, against what each server has.
-fn fits(
-    input: &Input<'_>,
-    spec: &AppSpec,
-    scale: &BTreeMap<ProcessName, u32>,
-    extra: u32,
-) -> Result<(), Refusal> {
-    let mut loads = others(input, &spec.name);
-    for (name, process) in &spec.processes {
-        let places = placement::Homes::of(input, &process.role);
-        let servers = &places.go;
-        let count = placement::wanted_count(process, scale.get(name).copied());
-        if servers.is_empty() && wants_any(count) {
-            let role = &process.role;
-            return Err(Refusal::DoesNotFit(format!("no server has the role `{role}` that `{name}` needs")));
-        }
-        for slot in placement::slots(name, count, &places, &[]) {
-            loads.entry(slot.server).or_default().push(part(&spec.name, name, process.resources, 1));
-        }
-        // The surplus of a rolling deployment lands on the first servers.
-        for server in servers.iter().take(extra as usize) {
-            loads.entry(server.id).or_default().push(part(&spec.name, name, process.resources, 1));
-        }
-    }
-    loads.iter().try_for_each(|(server, parts)| check_server(input, *server, parts, extra))
-}
-
-fn wants_any(count: ReplicaCount) -> bool {
-    !matches!(count, ReplicaCount::Total(0) | ReplicaCount::PerServer(0))
-}
-
-#[derive(Debug, Clone)]
-struct Part {
-    name: String,
-    resources: Resources,
-    count: u64,
-}
-
-fn part(app: &AppName, process: &ProcessName, resources: Resources, count: u64) -> Part {
-    Part { name: format!("{app}/{process}"), resources, count }
-}
-
-/// What the other apps have set aside, as they run.
-fn others(input: &Input<'_>, app: &AppName) -> BTreeMap<ServerId, Vec<Part>> {
-    let mut loads: BTreeMap<ServerId, Vec<Part>> = BTreeMap::new();
-    for (name, other) in input.desired.apps.iter().filter(|(name, _)| *name != app) {
-        for instance in other.assigned.instances.values() {
-            let release = other.releases.get(&instance.target.release);
-            let process: Option<&ProcessSpec> =
-                release.and_then(|release| release.spec.processes.get(&instance.replica.process));
-            if let Some(process) = process {
-                let parts = loads.entry(instance.server).or_default();
-                parts.push(part(name, &instance.replica.process, process.resources, 1));
-            }
-        }
-    }
-    loads
-}
-
-fn check_server(input: &Input<'_>, id: ServerId, parts: &[Part], extra: u32) -> Result<(), Refusal> {
-    let Some(server) = input.desired.servers.get(&id) else { return Ok(()) };
-    let memory: u64 = parts.iter().filter_map(|part| part.resources.memory_bytes).sum();
-    let cpu: u64 = parts.iter().filter_map(|part| part.resources.cpu_millis).map(u64::from).sum();
-    if memory > server.capacity.memory_bytes {
-        let one = |resources: Resources| resources.memory_bytes.map(|bytes| Bytes(bytes).to_string());
-        let has = Bytes(server.capacity.memory_bytes).to_string();
-        return Err(refuse(server, "memory", &sum(parts, one), &Bytes(memory).to_string(), &has, extra));
-    }
-    if cpu > u64::from(server.capacity.cpu_millis) {
-        let one = |resources: Resources| resources.cpu_millis.map(|cpu| Cores(u64::from(cpu)).to_string());
-        let has = Cores(u64::from(server.capacity.cpu_millis)).to_string();
-        return Err(refuse(server, "cores", &sum(parts, one), &Cores(cpu).to_string(), &has, extra));
-    }
-    Ok(())
-}
-
-/// `hits/web 4 × 512 MB + blog/web 1 × 1 GB`
-fn sum(parts: &[Part], one: impl Fn(Resources) -> Option<String>) -> String {
-    let mut terms: Vec<(String, String, u64)> = Vec::new();
-    for part in parts {
-        let Some(amount) = one(part.resources) else { continue };
-        match terms.iter_mut().find(|(name, held, _)| *name == part.name && *held == amount) {
-            Some(term) => term.2 += part.count,
-            None => terms.push((part.name.clone(), amount, part.count)),
-        }
-    }
-    let terms = terms.iter().map(|(name, amount, count)| format!("{name} {count} × {amount}"));
-    terms.collect::<Vec<_>>().join(" + ")
-}
-
-fn refuse(server: &Server, what: &str, sum: &str, total: &str, has: &str, extra: u32) -> Refusal {
-    let surge = match extra {
-        0 => String::new(),
-        _ => ", one more at a time while it is replaced included (`max_surge`)".to_owned(),
-    };
-    Refusal::DoesNotFit(format!(
-        "{} has {has} of {what}, and {sum} = {total} is more{surge}. Lower `replicas` or `resources`, or add a server",
-        server.name
-    ))
 }

@@ -1,50 +1,49 @@
 //! One app's plan: a working copy of what was decided, moved on by what is seen.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use pando_model::app::{AppSpec, ProcessSpec};
-use pando_model::desired::{AppDesired, Assigned, Deployment, DeploymentPhase, Instance, Target};
-use pando_model::id::InstanceId;
+use pando_model::app::AppSpec;
+use pando_model::desired::{AppDesired, Assigned, Deployment, DeploymentPhase, Target};
 use pando_model::name::AppName;
 use pando_model::release::{Release, ReleaseNumber};
-use pando_model::time::{Millis, Timestamp};
 
 use crate::action::{Action, Note, Plan, Severity};
-use crate::input::Context;
+use crate::context::Context;
+use crate::members::Members;
 use crate::report::{self, AppReport};
+use crate::step::Step;
 
 /// How many releases are kept to roll back to, the committed one included.
 pub(crate) const KEPT_RELEASES: usize = 10;
-/// For an instance whose release is no longer known.
-const DEFAULT_STOP_TIMEOUT: Millis = Millis::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct AppPlan<'a> {
-    pub(crate) name: AppName,
+    pub(crate) name: &'a AppName,
     pub(crate) desired: &'a AppDesired,
-    pub(crate) assigned: Assigned,
+    /// What the app runs when no deployment is under way.
+    pub(crate) committed: Option<Target>,
+    pub(crate) members: Members<'a>,
     /// Those that have not ended, the one under way first.
     pub(crate) deployments: VecDeque<Deployment>,
     /// Those that ended in this plan.
     pub(crate) ended: Vec<Deployment>,
-    /// Instances that serve nobody for sure, though they are meant to.
-    pub(crate) out: BTreeSet<InstanceId>,
+    /// Each process of the goal on its way there. Empty: nothing is to run.
+    pub(crate) steps: Vec<Step<'a>>,
     pub(crate) notes: Vec<Note>,
-    pub(crate) wakes: Vec<Timestamp>,
     pub(crate) report: AppReport,
 }
 
 impl<'a> AppPlan<'a> {
-    pub(crate) fn make(context: &mut Context<'_>, name: &AppName, desired: &'a AppDesired) -> Self {
+    pub(crate) fn make(context: &mut Context<'a>, name: &'a AppName, desired: &'a AppDesired) -> Self {
         let mut app = Self {
-            name: name.clone(),
+            name,
             desired,
-            assigned: desired.assigned.clone(),
+            committed: desired.assigned.committed,
+            members: Members::of(&context.view, desired),
             deployments: desired.deployments.clone(),
             ended: Vec::new(),
-            out: BTreeSet::new(),
+            steps: Vec::new(),
             notes: Vec::new(),
-            wakes: Vec::new(),
             report: AppReport::default(),
         };
         app.reap(context);
@@ -53,38 +52,49 @@ impl<'a> AppPlan<'a> {
         app.step_deployment(context);
         app.roll(context);
         app.finish_deployment(context);
-        app.report = report::of_app(context, &app);
+        app.report = report::of_app(&context.view, &app);
         app
     }
 
-    pub(crate) fn record_changes(&self, before: &AppDesired, plan: &mut Plan) {
+    pub(crate) fn record_changes(&self, plan: &mut Plan) {
+        let before = self.desired;
         for deployment in self.deployments.iter().chain(&self.ended) {
             if before.deployments.iter().all(|old| old != deployment) {
                 plan.actions.push(Action::RecordDeployment(deployment.clone()));
             }
         }
-        if self.assigned != before.assigned {
-            let action = Action::RecordAssigned { app: self.name.clone(), assigned: self.assigned.clone() };
-            plan.actions.push(action);
+        if let Some(assigned) = self.assigned_anew() {
+            plan.actions.push(Action::RecordAssigned { app: self.name.clone(), assigned });
         }
         for release in self.forgotten_releases() {
             plan.actions.push(Action::ForgetRelease { app: self.name.clone(), release });
         }
     }
 
+    /// `None`: as it was.
+    fn assigned_anew(&self) -> Option<Assigned> {
+        let before = &self.desired.assigned;
+        let instances = self.members.recorded();
+        if instances.is_none() && self.committed == before.committed {
+            return None;
+        }
+        let instances = instances.unwrap_or_else(|| before.instances.clone());
+        let assigned = Assigned { committed: self.committed, instances };
+        (assigned != *before).then_some(assigned)
+    }
+
     /// Releases beyond those kept that nothing refers to any more.
-    pub(crate) fn forgotten_releases(&self) -> Vec<ReleaseNumber> {
+    fn forgotten_releases(&self) -> Vec<ReleaseNumber> {
         let kept = self.desired.releases.len().saturating_sub(KEPT_RELEASES);
         let oldest = self.desired.releases.keys().copied().take(kept);
         oldest.filter(|release| !self.is_in_use(*release)).collect()
     }
 
     /// Something runs it, or is to run it.
-    pub(crate) fn is_in_use(&self, release: ReleaseNumber) -> bool {
-        let committed = self.assigned.committed.is_some_and(|target| target.release == release);
+    fn is_in_use(&self, release: ReleaseNumber) -> bool {
+        let committed = self.committed.is_some_and(|target| target.release == release);
         let wanted = self.deployments.iter().any(|deployment| deployment.release == release);
-        let runs = self.assigned.instances.values().any(|instance| instance.target.release == release);
-        committed || wanted || runs
+        committed || wanted || self.members.iter().any(|member| member.target.release == release)
     }
 
     pub(crate) fn release(&self, number: ReleaseNumber) -> Option<&'a Release> {
@@ -93,20 +103,6 @@ impl<'a> AppPlan<'a> {
 
     pub(crate) fn spec(&self, target: Target) -> Option<&'a AppSpec> {
         self.release(target.release).map(|release| &release.spec)
-    }
-
-    /// The specification that an instance was started with.
-    pub(crate) fn process_of(&self, instance: &Instance) -> Option<&'a ProcessSpec> {
-        self.spec(instance.target)?.processes.get(&instance.replica.process)
-    }
-
-    pub(crate) fn stop_timeout_of(&self, instance: &Instance) -> Millis {
-        self.process_of(instance).map_or(DEFAULT_STOP_TIMEOUT, |spec| spec.stop_timeout)
-    }
-
-    /// Requests go to instances of its process.
-    pub(crate) fn is_routed(&self, instance: &Instance) -> bool {
-        self.spec(instance.target).is_some_and(|spec| spec.routed().contains(&instance.replica.process))
     }
 
     /// The deployment under way, with its target.
@@ -122,7 +118,7 @@ impl<'a> AppPlan<'a> {
     /// The rules that the balancers follow: the committed release's, or a first release's while it comes up.
     pub(crate) fn routing_spec(&self) -> Option<&'a AppSpec> {
         let first = || self.current().filter(|_| self.is_rolling()).and_then(|(_, target)| self.spec(target));
-        self.assigned.committed.and_then(|target| self.spec(target)).or_else(first)
+        self.committed.and_then(|target| self.spec(target)).or_else(first)
     }
 
     pub(crate) fn note(&mut self, text: impl Into<String>) {
@@ -139,6 +135,6 @@ impl<'a> AppPlan<'a> {
 
     fn say(&mut self, severity: Severity, text: String) {
         let deployment = self.current().map(|(deployment, _)| deployment.id);
-        self.notes.push(Note { app: self.name.clone(), deployment, severity, text });
+        self.notes.push(Note { app: Some(self.name.clone()), deployment, severity, text });
     }
 }

@@ -1,133 +1,260 @@
 //! What each server is to run, derived from what was decided for every app.
+//!
+//! What a server was told of an instance, a task or a release stays as it is: of
+//! a running thing, the assignment says what it was started with. So most
+//! assignments need not even be put together to see that they have not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pando_model::assignment::{AssignedInstance, AssignedRelease, AssignedTask, Assignment, Entry, TaskKind};
-use pando_model::desired::{DeploymentPhase, Instance, Phase};
-use pando_model::id::{InstanceId, ServerId, Version};
+use pando_model::desired::{DeploymentPhase, Phase};
+use pando_model::id::{DeploymentId, TaskId, Version};
 use pando_model::release::ReleaseNumber;
-use pando_model::server::Server;
 
 use crate::action::{Action, Plan};
 use crate::app::AppPlan;
 use crate::deployment::COMMAND_WITHIN;
 use crate::environment;
 use crate::firewall::Cluster;
-use crate::input::Context;
+use crate::members::Member;
+use crate::peers::{self, Circle};
+use crate::standing::{self, Remains};
+use crate::view::{Seat, View};
 
 /// So many of the newest releases stay unpacked on the servers, so that going back to one needs no network.
 const UNPACKED_RELEASES: usize = 3;
 
-pub(crate) fn publish(context: &Context<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
-    let desired = context.input.desired;
-    let cluster = Cluster::planned(context.input, apps);
-    for server in desired.servers.values() {
-        let mut wanted = of_server(context, apps, server);
-        wanted.firewall = Some(cluster.rules_of(server));
-        let before = desired.assignments.get(&server.id);
-        if before.is_some_and(|before| before.same_content(&wanted) && before.version.epoch == desired.epoch)
-        {
-            continue;
+/// Publishes what changed, but for the servers that this plan forgets.
+pub(crate) fn publish(
+    view: &View<'_>,
+    apps: &[AppPlan<'_>],
+    remains: &Remains,
+    forgotten: &[usize],
+    plan: &mut Plan,
+) {
+    let circle = Circle::without(view, forgotten);
+    let wanted = Wanted::of(view, apps);
+    let firewall = Cluster::planned(&view.input, apps);
+    let mut changed = BTreeMap::new();
+    for (place, seat) in view.seats.iter().enumerate().filter(|(place, _)| !forgotten.contains(place)) {
+        let mut assignment = of_server(view, seat, remains, place);
+        assignment.firewall = Some(firewall.rules_of(seat.server));
+        let around = circle.around(place);
+        if !wanted.is_told(view, seat, place, &assignment, &around) {
+            let peers = peers::listed(view, &around);
+            changed.insert(place, Assignment { peers, ..assignment });
         }
-        let revision = before.map_or(0, |before| before.version.revision) + 1;
-        wanted.version = Version::new(desired.epoch, revision);
-        plan.actions.push(Action::Assign(wanted));
+    }
+    wanted.fill(view, apps, &mut changed);
+    for (place, assignment) in changed {
+        plan.actions.extend(view.seat(place).and_then(|seat| publication(view, seat, assignment)));
     }
 }
 
-fn of_server(context: &Context<'_>, apps: &[AppPlan<'_>], server: &Server) -> Assignment {
-    let mut assignment = Assignment::empty(server.id);
-    let settings = &context.input.desired.settings;
-    assignment.entry =
-        server.is_entry_point(settings).then(|| Entry { prefer_local: server.prefers_local() });
-    for app in apps {
-        assignment.instances.extend(instances(app, server));
-        assignment.tasks.extend(tasks(app, server.id));
-        assignment.releases.extend(releases(context, app, server));
-    }
+/// What follows from the server alone.
+fn of_server(view: &View<'_>, seat: &Seat<'_>, remains: &Remains, place: usize) -> Assignment {
+    let mut assignment = Assignment::empty(seat.server.id);
+    assignment.entry = standing::is_entry_point(view, remains, place)
+        .then(|| Entry { prefer_local: seat.server.prefers_local() });
     assignment
 }
 
-fn instances(app: &AppPlan<'_>, server: &Server) -> BTreeMap<InstanceId, AssignedInstance> {
-    let here = app.assigned.instances.iter().filter(|(_, instance)| instance.server == server.id);
-    let running = here.filter(|(_, instance)| !matches!(instance.phase, Phase::Stopping { .. }));
-    running.filter_map(|(id, instance)| Some((*id, assigned(app, *id, instance, server)?))).collect()
+fn publication(view: &View<'_>, seat: &Seat<'_>, mut wanted: Assignment) -> Option<Action> {
+    let epoch = view.input.desired.epoch;
+    if seat.told.is_some_and(|told| told.same_content(&wanted) && told.version.epoch == epoch) {
+        return None;
+    }
+    let revision = seat.told.map_or(0, |told| told.version.revision) + 1;
+    wanted.version = Version::new(epoch, revision);
+    Some(Action::Assign(wanted))
 }
 
-fn assigned(
-    app: &AppPlan<'_>,
-    id: InstanceId,
-    instance: &Instance,
-    server: &Server,
-) -> Option<AssignedInstance> {
-    let spec = app.spec(instance.target)?;
-    let process = spec.processes.get(&instance.replica.process)?;
+/// What every place is to have, as far as it takes to see whether it was told so.
+struct Wanted<'p> {
+    /// How many of the instances that it is to run it was told of.
+    known: Vec<usize>,
+    /// It is to run others, too.
+    more: Vec<bool>,
+    /// By app, then number.
+    releases: Vec<Vec<(&'p AppPlan<'p>, ReleaseNumber)>>,
+    tasks: BTreeMap<usize, BTreeMap<TaskId, &'p AppPlan<'p>>>,
+}
+
+impl<'p> Wanted<'p> {
+    fn of(view: &View<'_>, apps: &'p [AppPlan<'p>]) -> Self {
+        let count = view.seats.len();
+        let (known, more, releases) = (vec![0; count], vec![false; count], vec![Vec::new(); count]);
+        let mut wanted = Self { known, more, releases, tasks: BTreeMap::new() };
+        for app in apps {
+            for member in app.members.iter().filter(|member| runs(member)) {
+                wanted.count(member);
+            }
+            for (release, places) in release_places(view, app) {
+                for place in places {
+                    wanted.releases.get_mut(place).into_iter().for_each(|here| here.push((app, release)));
+                }
+            }
+            if let Some((place, task)) = task_of(view, app) {
+                wanted.tasks.entry(place).or_default().insert(task, app);
+            }
+        }
+        wanted
+    }
+
+    fn count(&mut self, member: &Member<'_>) {
+        let place = member.seen.place;
+        match member.seen.told {
+            Some(_) => self.known.get_mut(place).into_iter().for_each(|known| *known += 1),
+            None => self.more.get_mut(place).into_iter().for_each(|more| *more = true),
+        }
+    }
+
+    /// The published assignment says all of it, and nothing else.
+    fn is_told(
+        &self,
+        view: &View<'_>,
+        seat: &Seat<'_>,
+        place: usize,
+        wanted: &Assignment,
+        peers: &[usize],
+    ) -> bool {
+        let Some(told) = seat.told else { return false };
+        let tasks = self.tasks.get(&place);
+        told.version.epoch == view.input.desired.epoch
+            && told.entry == wanted.entry
+            && told.firewall == wanted.firewall
+            && peers::are(view, peers, &told.peers)
+            && self.more.get(place) == Some(&false)
+            && self.known.get(place) == Some(&told.instances.len())
+            && told.tasks.len() == tasks.map_or(0, BTreeMap::len)
+            && told.tasks.keys().all(|task| tasks.is_some_and(|tasks| tasks.contains_key(task)))
+            && self.are_releases_told(place, &told.releases)
+    }
+
+    fn are_releases_told(&self, place: usize, told: &[AssignedRelease]) -> bool {
+        let Some(wanted) = self.releases.get(place) else { return told.is_empty() };
+        let same = |((app, number), told): (&(&AppPlan<'_>, ReleaseNumber), &AssignedRelease)| {
+            *number == told.release && *app.name == told.app
+        };
+        wanted.len() == told.len() && wanted.iter().zip(told).all(same)
+    }
+
+    /// Puts the assignments together that are to be published.
+    fn fill(&self, view: &View<'_>, apps: &[AppPlan<'_>], changed: &mut BTreeMap<usize, Assignment>) {
+        if changed.is_empty() {
+            return;
+        }
+        for app in apps {
+            for member in app.members.iter().filter(|member| runs(member)) {
+                let Some(assignment) = changed.get_mut(&member.seen.place) else { continue };
+                assignment.instances.extend(assigned(view, app, member).map(|it| (member.id, it)));
+            }
+        }
+        for (place, assignment) in changed {
+            let Some(seat) = view.seat(*place) else { continue };
+            let releases = self.releases.get(*place).into_iter().flatten();
+            let releases = releases.filter_map(|(app, number)| assigned_release(view, seat, app, *number));
+            assignment.releases = releases.collect();
+            for (task, app) in self.tasks.get(place).into_iter().flatten() {
+                assignment.tasks.extend(assigned_task(view, seat, *task, app).map(|it| (*task, it)));
+            }
+        }
+    }
+}
+
+fn runs(member: &Member<'_>) -> bool {
+    !matches!(member.phase, Phase::Stopping { .. })
+}
+
+fn assigned(view: &View<'_>, app: &AppPlan<'_>, member: &Member<'_>) -> Option<AssignedInstance> {
+    if let Some(told) = member.seen.told {
+        return Some(told.clone());
+    }
+    let seat = view.seat(member.seen.place)?;
+    let spec = app.spec(member.target)?;
+    let process = spec.processes.get(&member.replica.process)?;
     Some(AssignedInstance {
         app: app.name.clone(),
-        process: instance.replica.process.clone(),
-        replica: instance.replica.clone(),
-        release: instance.target.release,
+        process: member.replica.process.clone(),
+        replica: member.replica.clone(),
+        release: member.target.release,
         command: process.command.clone().unwrap_or_default(),
-        port: instance.port,
-        env: environment::of_instance(spec, process, id, instance, Some(server)),
+        port: member.port,
+        env: environment::of_instance(view, spec, process, (member.id, member), seat.server),
         health: process.health.clone(),
         stop_timeout: process.stop_timeout,
         resources: process.resources,
     })
 }
 
-fn tasks(app: &AppPlan<'_>, server: ServerId) -> BTreeMap<pando_model::TaskId, AssignedTask> {
-    let Some((deployment, target)) = app.current() else { return BTreeMap::new() };
-    let DeploymentPhase::Releasing { task: Some(task) } = deployment.phase else { return BTreeMap::new() };
-    let Some(spec) = app.spec(target).filter(|_| task.server == server) else { return BTreeMap::new() };
-    let command = spec.release_command.clone().unwrap_or_default();
-    let assigned = AssignedTask {
+/// Where the release command of the deployment under way is to run.
+fn task_of(view: &View<'_>, app: &AppPlan<'_>) -> Option<(usize, TaskId)> {
+    let (deployment, target) = app.current()?;
+    let DeploymentPhase::Releasing { task: Some(task) } = deployment.phase else { return None };
+    app.spec(target)?;
+    Some((view.place_of(task.server)?, task.id))
+}
+
+fn assigned_task(view: &View<'_>, seat: &Seat<'_>, id: TaskId, app: &AppPlan<'_>) -> Option<AssignedTask> {
+    if let Some(told) = seat.told.and_then(|told| told.tasks.get(&id)) {
+        return Some(told.clone());
+    }
+    let (_, target) = app.current()?;
+    let spec = app.spec(target)?;
+    Some(AssignedTask {
         app: app.name.clone(),
         release: target.release,
         kind: TaskKind::Release,
-        command,
-        env: environment::of_app(spec, target.release),
+        command: spec.release_command.clone().unwrap_or_default(),
+        env: environment::of_app(view, spec, target.release),
         timeout: COMMAND_WITHIN,
-    };
-    BTreeMap::from([(task.id, assigned)])
+    })
 }
 
-fn releases(context: &Context<'_>, app: &AppPlan<'_>, server: &Server) -> Vec<AssignedRelease> {
-    let mut wanted: BTreeSet<ReleaseNumber> =
-        app.assigned.instances.values().filter(|i| i.server == server.id).map(|i| i.target.release).collect();
-    let under_way = app.current().filter(|(deployment, _)| deployment.phase != DeploymentPhase::Queued);
-    wanted.extend(under_way.map(|(_, target)| target.release));
-    if !(app.desired.wish.stopped && app.desired.wish.remove) {
-        wanted.extend(kept(app));
+/// Each release that has to be unpacked somewhere, by number: where it runs, and, of those that may be wanted next, wherever it
+/// may run.
+fn release_places(view: &View<'_>, app: &AppPlan<'_>) -> BTreeMap<ReleaseNumber, BTreeSet<usize>> {
+    let mut places: BTreeMap<ReleaseNumber, BTreeSet<usize>> = BTreeMap::new();
+    for member in app.members.iter() {
+        places.entry(member.target.release).or_default().insert(member.seen.place);
     }
-    let concerned = |release: &ReleaseNumber| {
-        let target = pando_model::desired::Target { release: *release, deployment: nil_deployment() };
-        let runs_here =
-            app.assigned.instances.values().any(|i| i.server == server.id && i.target.release == *release);
-        runs_here || app.servers_of(context.input, target).iter().any(|known| known.id == server.id)
-    };
-    wanted.into_iter().filter(concerned).filter_map(|release| assigned_release(app, release)).collect()
-}
-
-/// Servers depend on the release alone; which deployment brings it doesn't matter.
-fn nil_deployment() -> pando_model::DeploymentId {
-    pando_model::DeploymentId::from_uuid(uuid::Uuid::nil())
+    let under_way = app.current().filter(|(deployment, _)| deployment.phase != DeploymentPhase::Queued);
+    let under_way = under_way.map(|(_, target)| target.release);
+    let removed = app.desired.wish.stopped && app.desired.wish.remove;
+    let kept = if removed { Vec::new() } else { kept(app) };
+    for release in under_way.into_iter().chain(kept) {
+        // Places depend on the release alone; which deployment brings it doesn't matter.
+        let deployment = DeploymentId::from_uuid(uuid::Uuid::nil());
+        let target = pando_model::desired::Target { release, deployment };
+        places.entry(release).or_default().extend(app.places_of(view, target));
+    }
+    places.retain(|release, _| app.release(*release).is_some_and(|release| release.artifact.is_some()));
+    places
 }
 
 /// The committed one and those before it.
 fn kept(app: &AppPlan<'_>) -> Vec<ReleaseNumber> {
-    let Some(committed) = app.assigned.committed else { return Vec::new() };
+    let Some(committed) = app.committed else { return Vec::new() };
     let up_to = app.desired.releases.range(..=committed.release).rev().take(UNPACKED_RELEASES);
     up_to.map(|(number, _)| *number).collect()
 }
 
-fn assigned_release(app: &AppPlan<'_>, number: ReleaseNumber) -> Option<AssignedRelease> {
+fn assigned_release(
+    view: &View<'_>,
+    seat: &Seat<'_>,
+    app: &AppPlan<'_>,
+    number: ReleaseNumber,
+) -> Option<AssignedRelease> {
+    let mut told = seat.told.into_iter().flat_map(|told| &told.releases);
+    if let Some(told) = told.find(|told| told.release == number && told.app == *app.name) {
+        return Some(told.clone());
+    }
     let release = app.release(number)?;
     Some(AssignedRelease {
         app: app.name.clone(),
         release: number,
         artifact: release.artifact.clone()?,
         prepare: release.spec.prepare.clone(),
-        env: environment::of_app(&release.spec, number),
+        env: environment::of_app(view, &release.spec, number),
     })
 }

@@ -1,15 +1,19 @@
 //! A deployment's way: bring the release, run its command once, roll, commit; or go back.
 
 use pando_model::desired::{
-    Deployment, DeploymentKind, DeploymentPhase, Failure, Instance, Phase, ReleaseTask, Target,
+    Deployment, DeploymentKind, DeploymentPhase, Failure, Phase, ReleaseTask, Target,
 };
-use pando_model::id::{InstanceId, TaskId};
+use pando_model::id::TaskId;
 use pando_model::observed::{FailureReason, InstanceState, ReleaseState, TaskState};
-use pando_model::server::Server;
-use pando_model::time::Millis;
+use pando_model::time::{Millis, Timestamp};
 
 use crate::app::AppPlan;
-use crate::input::{ACKNOWLEDGE_WITHIN, Context, Input, Liveness, version_of};
+use crate::balancers::Balancer;
+use crate::context::Context;
+use crate::input::{ACKNOWLEDGE_WITHIN, Liveness, version_of};
+use crate::members::Member;
+use crate::placement::Ground;
+use crate::view::{Seat, View};
 use crate::words;
 
 /// Starts after the first that fail a deployment: at once, after 1 s, after 2 s.
@@ -21,8 +25,8 @@ pub(crate) const COMMAND_WITHIN: Millis = Millis::from_secs(30 * 60);
 /// How long a deployment waits for the old release to be whole again before it reports its failure.
 const BACK_WITHIN: Millis = Millis::from_secs(5 * 60);
 
-impl AppPlan<'_> {
-    pub(crate) fn step_deployment(&mut self, context: &mut Context<'_>) {
+impl<'a> AppPlan<'a> {
+    pub(crate) fn step_deployment(&mut self, context: &mut Context<'a>) {
         let Some(deployment) = self.deployments.front().cloned() else { return };
         if deployment.phase == DeploymentPhase::Queued {
             self.begin(context);
@@ -39,38 +43,37 @@ impl AppPlan<'_> {
     }
 
     /// After the roll: is it done, or back?
-    pub(crate) fn finish_deployment(&mut self, context: &Context<'_>) {
-        let input = context.input;
+    pub(crate) fn finish_deployment(&mut self, context: &mut Context<'a>) {
         let Some((deployment, target)) = self.current() else { return };
+        let view = &context.view;
         match deployment.phase.clone() {
-            DeploymentPhase::Rolling if self.assigned.committed == Some(target) => {
-                let in_use = input.is_settled() || input.lacks_every_proxy();
-                if in_use {
-                    self.complete(context, target);
-                }
+            DeploymentPhase::Rolling if self.committed == Some(target) => {
+                let in_use = view.balancers.settled || view.balancers.lacks_every_one;
+                in_use.then(|| self.complete(context, target));
             }
-            DeploymentPhase::Rolling if !self.desired.wish.stopped && self.is_complete(input) => {
-                self.assigned.committed = Some(target);
+            DeploymentPhase::Rolling if !self.desired.wish.stopped && self.is_complete(view) => {
+                self.committed = Some(target);
                 self.note(format!("{} is committed: every replica of it serves", target.release));
             }
             DeploymentPhase::GoingBack { failure, since } => {
-                self.wakes.push(since + BACK_WITHIN);
-                if self.is_complete(input) || input.now.since(since) >= BACK_WITHIN {
+                if self.is_complete(view) || context.now().since(since) >= BACK_WITHIN {
                     self.end(context, DeploymentPhase::Failed { failure });
+                } else {
+                    context.wake(since + BACK_WITHIN);
                 }
             }
             _ => {}
         }
     }
 
-    fn complete(&mut self, context: &Context<'_>, target: Target) {
-        let replaced = self.assigned.instances.values().filter(|instance| instance.target == target).count();
+    fn complete(&mut self, context: &Context<'a>, target: Target) {
+        let replaced = self.members.iter().filter(|member| member.target == target).count();
         let replaced = u32::try_from(replaced).unwrap_or(u32::MAX);
         self.note(format!("{} is live: {}", target.release, words::count(replaced, "replica")));
         self.end(context, DeploymentPhase::Done { replaced });
     }
 
-    fn begin(&mut self, context: &Context<'_>) {
+    fn begin(&mut self, context: &Context<'a>) {
         let Some((deployment, target)) = self.current() else { return };
         let (kind, release) = (deployment.kind, target.release);
         if self.release(release).is_none() {
@@ -83,23 +86,23 @@ impl AppPlan<'_> {
             DeploymentKind::Rollback => format!("rolling back to {release}"),
             DeploymentKind::Restart => format!("restarting {release}"),
         });
-        let now = context.input.now;
+        let now = context.now();
         self.change(|deployment| {
             deployment.started_at = Some(now);
             deployment.phase = DeploymentPhase::Releasing { task: None };
         });
     }
 
-    fn bring_release(&mut self, context: &mut Context<'_>, task: Option<ReleaseTask>) {
+    fn bring_release(&mut self, context: &mut Context<'a>, task: Option<ReleaseTask>) {
         let Some((deployment, target)) = self.current() else { return };
         let (deployment, started) = (deployment.clone(), deployment.started_at);
-        let brought = self.is_release_everywhere(context.input, target);
+        let brought = self.is_release_everywhere(&context.view, target);
         let outcome = match (brought, self.release_command(&deployment, target), task) {
             (Err(failure), _, _) => Err(failure),
-            (Ok(false), _, None) => self.wait_for_release(context, started),
+            (Ok(false), _, None) => wait_for_release(context, started),
             (Ok(true), None, _) => Ok(true),
             (Ok(true), Some(_), None) => self.assign_command(context, target),
-            (Ok(_), _, Some(task)) => command_outcome(context.input, target, task),
+            (Ok(_), _, Some(task)) => command_outcome(&context.view, target, task),
         };
         match outcome {
             Err(failure) => {
@@ -111,21 +114,6 @@ impl AppPlan<'_> {
         }
     }
 
-    fn wait_for_release(
-        &mut self,
-        context: &Context<'_>,
-        started: Option<pando_model::Timestamp>,
-    ) -> Result<bool, Failure> {
-        let deadline = started.unwrap_or(context.input.now) + RELEASE_WITHIN;
-        self.wakes.push(deadline);
-        if context.input.now >= deadline {
-            return Err(words::plain(format!(
-                "the release did not reach every server within {RELEASE_WITHIN}"
-            )));
-        }
-        Ok(false)
-    }
-
     /// A rollback or a restart has run its command before.
     fn release_command(&self, deployment: &Deployment, target: Target) -> Option<&str> {
         let spec = self.spec(target).filter(|_| deployment.kind == DeploymentKind::Deploy)?;
@@ -133,7 +121,7 @@ impl AppPlan<'_> {
     }
 
     /// Every server that will run it has it unpacked and prepared.
-    fn is_release_everywhere(&self, input: &Input<'_>, target: Target) -> Result<bool, Failure> {
+    fn is_release_everywhere(&self, view: &View<'a>, target: Target) -> Result<bool, Failure> {
         if self.desired.wish.stopped {
             return Err(words::plain("the app was stopped meanwhile".to_owned()));
         }
@@ -143,164 +131,121 @@ impl AppPlan<'_> {
         if release.artifact.is_none() {
             return Err(words::plain("running images is not part of this version".to_owned()));
         }
-        let servers = self.servers_of(input, target);
-        let mut everywhere = !servers.is_empty();
-        for server in servers {
-            everywhere &= self.is_release_on(input, target, server)?;
+        let places = self.places_of(view, target);
+        let mut everywhere = !places.is_empty();
+        for seat in places.iter().filter_map(|place| view.seat(*place)) {
+            everywhere &= self.is_release_on(target, seat)?;
         }
         Ok(everywhere)
     }
 
-    fn is_release_on(&self, input: &Input<'_>, target: Target, server: &Server) -> Result<bool, Failure> {
-        let Some(report) = input.report(server.id) else { return Ok(false) };
+    fn is_release_on(&self, target: Target, seat: &Seat<'a>) -> Result<bool, Failure> {
+        let Some(report) = seat.report() else { return Ok(false) };
         let mut held = report.releases.iter();
-        let held = held.find(|held| held.app == self.name && held.release == target.release);
+        let held = held.find(|held| held.app == *self.name && held.release == target.release);
+        let name = &seat.server.name;
         match held.map(|held| &held.state) {
             Some(ReleaseState::Ready) => Ok(true),
-            Some(ReleaseState::Failed { message }) if self.is_asked_for(input, target, server) => {
-                Err(Failure {
-                    message: format!("{} could not be brought to {}: {message}", target.release, server.name),
-                    server: Some(server.name.to_string()),
-                    ..words::plain(String::new())
-                })
-            }
+            Some(ReleaseState::Failed { message }) if self.is_asked_for(target, seat) => Err(Failure {
+                server: Some(name.to_string()),
+                ..words::plain(format!("{} could not be brought to {name}: {message}", target.release))
+            }),
             _ => Ok(false),
         }
     }
 
     /// The report answers an assignment that names the release; a failure before that is an older try's.
-    fn is_asked_for(&self, input: &Input<'_>, target: Target, server: &Server) -> bool {
-        let (Some(report), Some(published)) =
-            (input.report(server.id), input.desired.assignments.get(&server.id))
-        else {
-            return false;
-        };
-        let named = published.releases.iter().any(|r| r.app == self.name && r.release == target.release);
-        named && report.assignment >= published.version
+    fn is_asked_for(&self, target: Target, seat: &Seat<'a>) -> bool {
+        let mut releases = seat.told.into_iter().flat_map(|told| &told.releases);
+        seat.has_obeyed() && releases.any(|r| r.app == *self.name && r.release == target.release)
     }
 
-    /// The servers that a target's processes run on, each once.
-    pub(crate) fn servers_of<'i>(&self, input: &'i Input<'_>, target: Target) -> Vec<&'i Server> {
+    /// The places where a target's processes may run, by name, each once.
+    pub(crate) fn places_of(&self, view: &View<'a>, target: Target) -> Vec<usize> {
         let Some(spec) = self.spec(target) else { return Vec::new() };
-        let mut servers: Vec<&Server> = Vec::new();
-        for process in spec.processes.values() {
-            for server in input.servers_with(&process.role) {
-                if servers.iter().all(|known| known.id != server.id) {
-                    servers.push(server);
-                }
-            }
-        }
-        servers
+        let grounds = spec.processes.values().map(|process| Ground::of(view, process, process.count));
+        let mut places: Vec<usize> = grounds.flat_map(|ground| ground.open).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 
-    fn assign_command(&mut self, context: &mut Context<'_>, target: Target) -> Result<bool, Failure> {
-        let input = context.input;
-        let servers = self.servers_of(input, target);
-        let alive = servers.iter().find(|server| input.liveness(server.id) == Liveness::Alive);
-        let Some(server) = alive.map(|server| (server.id, server.name.clone())) else { return Ok(false) };
-        let task = ReleaseTask { id: TaskId::new(input.now, &mut context.entropy), server: server.0 };
-        self.note(format!("running the release command of {} on {}", target.release, server.1));
+    fn assign_command(&mut self, context: &mut Context<'a>, target: Target) -> Result<bool, Failure> {
+        let view = &context.view;
+        let places = self.places_of(view, target);
+        let mut seats = places.iter().filter_map(|place| view.seat(*place));
+        let alive = seats.find(|seat| seat.liveness == Liveness::Alive);
+        let Some(server) = alive.map(|seat| seat.server) else { return Ok(false) };
+        let task = ReleaseTask { id: TaskId::new(context.now(), &mut context.entropy), server: server.id };
+        self.note(format!("running the release command of {} on {}", target.release, server.name));
         self.change(|deployment| deployment.phase = DeploymentPhase::Releasing { task: Some(task) });
         Ok(false)
     }
 
     /// Looks for what makes a roll fail; the first thing found decides.
-    fn watch_roll(&mut self, context: &Context<'_>) {
-        let input = context.input;
+    fn watch_roll(&mut self, context: &mut Context<'a>) {
         let Some((_, target)) = self.current() else { return };
-        if self.assigned.committed == Some(target) {
+        if self.committed == Some(target) {
             return;
         }
         let stopped =
             self.desired.wish.stopped.then(|| words::plain("the app was stopped meanwhile".to_owned()));
         let found = stopped
-            .or_else(|| self.missing_role(input, target))
-            .or_else(|| refused_table(input))
-            .or_else(|| self.failed_replica(input, target))
-            .or_else(|| self.unconfirmed(input));
+            .or_else(|| self.unplaced(context, target))
+            .or_else(|| refused_table(&context.view))
+            .or_else(|| self.failed_replica(context, target))
+            .or_else(|| unconfirmed(context));
         let Some(failure) = found else { return };
         self.fail(format!("{} failed: {}", target.release, failure.message));
         if self.desired.wish.stopped {
             self.end(context, DeploymentPhase::Failed { failure });
             return;
         }
-        match self.assigned.committed {
+        match self.committed {
             Some(old) => self.warn(format!("going back to {}", old.release)),
             None => self.warn("taking it off again: there is nothing to go back to"),
         }
-        let since = input.now;
+        let since = context.now();
         self.change(|deployment| deployment.phase = DeploymentPhase::GoingBack { failure, since });
     }
 
-    fn missing_role(&self, input: &Input<'_>, target: Target) -> Option<Failure> {
-        let goal = self.goal().filter(|goal| goal.target == target)?;
-        let lacks = |(name, spec): (&pando_model::ProcessName, &pando_model::ProcessSpec)| {
-            let nowhere = input.desired.servers.values().all(|server| !server.roles.contains(&spec.role));
-            (nowhere && self.wanted(goal, name) > 0)
-                .then(|| words::plain(format!("no server has the role `{}` that `{name}` needs", spec.role)))
-        };
-        goal.spec.processes.iter().find_map(lacks)
-    }
-
-    fn failed_replica(&mut self, input: &Input<'_>, target: Target) -> Option<Failure> {
-        let mut wakes = Vec::new();
-        let new =
-            self.assigned.instances.iter().filter(|(_, i)| i.target == target && crate::rollout::is_live(i));
-        let found = new.into_iter().find_map(|(id, instance)| {
-            self.why_given_up(input, *id, instance, &mut wakes).map(|why| (*id, instance.clone(), why))
-        });
-        self.wakes.extend(wakes);
-        let (id, instance, why) = found?;
-        Some(words::of_instance(input, id, &instance, self.process_of(&instance), &why))
-    }
-
-    fn why_given_up(
-        &self,
-        input: &Input<'_>,
-        id: InstanceId,
-        instance: &Instance,
-        wakes: &mut Vec<pando_model::Timestamp>,
-    ) -> Option<String> {
-        let status = input.status(instance.server, id);
-        if let Some(status) = status {
-            match &status.state {
-                InstanceState::Failed { reason: FailureReason::PortTaken, .. } => {}
-                InstanceState::Failed { message, .. } => {
-                    return Some(format!("could not be started: {message}"));
+    /// A process that no server can take, or that a server's trouble with the release keeps from starting. While so many servers
+    /// are silent that nothing moves, the deployment waits for them.
+    fn unplaced(&mut self, context: &mut Context<'a>, target: Target) -> Option<Failure> {
+        let goal = self.goal().filter(|goal| goal.target == target && !context.view.halted)?;
+        for (process, spec) in &goal.spec.processes {
+            let step = self.step_of(context, goal, process, spec);
+            if let Some(why) = words::unplaced(&context.view, &step, self.members.of_process(process)) {
+                return Some(words::plain(why));
+            }
+            let missing = step.unfilled();
+            let seats = missing.iter().filter_map(|slot| context.view.seat(slot.place));
+            for seat in seats {
+                if let Err(failure) = self.is_release_on(target, seat) {
+                    return Some(failure);
                 }
-                _ if status.restarts >= RESTARTS_THAT_FAIL => {
-                    return Some(format!("ended {} times", status.restarts));
-                }
-                _ => {}
             }
         }
-        let spec = self.process_of(instance)?;
-        let patience = spec.health.start_timeout;
-        let min_ready = self.spec(instance.target).map(|spec| spec.min_ready).unwrap_or_default();
-        let (deadline, what) = match (instance.phase, instance.unready_since) {
-            (Phase::Starting, _) => (instance.created_at + patience + min_ready, "was not ready within"),
-            (_, Some(since)) => (since + patience, "served, but could not be reached for"),
-            _ => return None,
-        };
-        wakes.push(deadline);
-        (input.now >= deadline).then(|| format!("{what} {patience}"))
+        None
     }
 
-    /// A live balancer that does not use a table in time is one that nobody can plan with.
-    fn unconfirmed(&mut self, input: &Input<'_>) -> Option<Failure> {
-        if input.desired.table.is_none() || input.is_settled() {
-            return None;
+    fn failed_replica(&mut self, context: &mut Context<'a>, target: Target) -> Option<Failure> {
+        let new = self.members.iter().filter(|member| member.target == target && member.is_live());
+        let mut found = None;
+        for member in new {
+            if let Some(why) = why_given_up(context, member) {
+                found = Some(words::of_instance(&context.view, member, &why));
+                break;
+            }
         }
-        let deadline = input.desired.published_at + ACKNOWLEDGE_WITHIN;
-        self.wakes.push(deadline);
-        (input.now >= deadline).then(|| words::plain(words::unconfirmed(input)))
+        found
     }
 
     /// The one under way has ended.
-    fn end(&mut self, context: &Context<'_>, phase: DeploymentPhase) {
+    fn end(&mut self, context: &Context<'a>, phase: DeploymentPhase) {
         let Some(mut deployment) = self.deployments.pop_front() else { return };
         deployment.phase = phase;
-        deployment.ended_at = Some(context.input.now);
+        deployment.ended_at = Some(context.now());
         self.ended.push(deployment);
     }
 
@@ -311,37 +256,85 @@ impl AppPlan<'_> {
     }
 }
 
-fn refused_table(input: &Input<'_>) -> Option<Failure> {
-    let published = version_of(input.desired.table.as_ref()?.version);
-    let refusal = |(server, status): (&Server, Option<&pando_model::observed::ProxyStatus>)| {
-        let refused = status?.refused.as_ref().filter(|refused| refused.version == published)?;
-        let reasons = refused.reasons.join("; ");
-        Some(words::plain(format!("the load balancer on {} refused its table: {reasons}", server.name)))
+fn wait_for_release(context: &mut Context<'_>, started: Option<Timestamp>) -> Result<bool, Failure> {
+    let deadline = started.unwrap_or(context.now()) + RELEASE_WITHIN;
+    context.wake(deadline);
+    if context.now() >= deadline {
+        return Err(words::plain(format!("the release did not reach every server within {RELEASE_WITHIN}")));
+    }
+    Ok(false)
+}
+
+/// Why a new instance makes its deployment fail. A server that is silent may yet be heard, or be lost: then its replicas are
+/// wanted elsewhere.
+fn why_given_up(context: &mut Context<'_>, member: &Member<'_>) -> Option<String> {
+    if let Some(status) = member.seen.status.filter(|_| !member.is_lost()) {
+        match &status.state {
+            InstanceState::Failed { reason: FailureReason::PortTaken, .. } => {}
+            InstanceState::Failed { message, .. } => {
+                return Some(format!("could not be started: {message}"));
+            }
+            _ if status.restarts >= RESTARTS_THAT_FAIL => {
+                return Some(format!("ended {} times", status.restarts));
+            }
+            _ => {}
+        }
+    }
+    let patience = member.kind.spec?.health.start_timeout;
+    let (deadline, what) = match (member.phase, member.unready_since) {
+        (Phase::Starting, _) if member.seen.ready_since.is_some() => return None,
+        (Phase::Starting, _) => {
+            (member.created_at + patience + member.kind.min_ready, "was not ready within")
+        }
+        (_, Some(since)) => (since + patience, "served, but could not be reached for"),
+        _ => return None,
     };
-    input.live_proxies().find_map(refusal)
+    context.wake(deadline);
+    let judged = context.now() >= deadline && member.seen.liveness == Liveness::Alive;
+    judged.then(|| format!("{what} {patience}"))
+}
+
+/// A live balancer that is heard and does not use a table in time is one that nobody can plan with. One that is silent, or has
+/// never had a table, is waited for until it is lost.
+fn unconfirmed(context: &mut Context<'_>) -> Option<Failure> {
+    let view = &context.view;
+    if view.input.desired.table.is_none() || view.balancers.settled {
+        return None;
+    }
+    let deadline = view.input.desired.published_at + ACKNOWLEDGE_WITHIN;
+    let late = words::unconfirmed(view);
+    context.wake(deadline);
+    late.filter(|_| context.now() >= deadline).map(words::plain)
+}
+
+fn refused_table(view: &View<'_>) -> Option<Failure> {
+    let published = version_of(view.input.desired.table.as_ref()?.version);
+    let refusal = |balancer: &Balancer<'_>| {
+        let refused = balancer.status?.refused.as_ref().filter(|refused| refused.version == published)?;
+        let (name, reasons) = (&balancer.server.name, refused.reasons.join("; "));
+        Some(words::plain(format!("the load balancer on {name} refused its table: {reasons}")))
+    };
+    view.balancers.live.iter().find_map(refusal)
 }
 
 /// `Ok(true)`: it ended well. It is never started a second time, so whatever else can be known of it is final.
-fn command_outcome(input: &Input<'_>, target: Target, task: ReleaseTask) -> Result<bool, Failure> {
-    let name =
-        input.desired.servers.get(&task.server).map_or("a removed server", |server| server.name.as_str());
+fn command_outcome(view: &View<'_>, target: Target, task: ReleaseTask) -> Result<bool, Failure> {
+    let seat = view.seat_of(task.server);
+    let name = seat.map_or("a removed server", |seat| seat.server.name.as_str());
     let about = |what: String| Failure {
         server: Some(name.to_owned()),
         ..words::plain(format!("the release command of {} on {name} {what}", target.release))
     };
     let unknown = || about("was started, and nobody saw its end; it is not run again by itself".to_owned());
-    let Some(report) = input.report(task.server) else {
-        return if input.liveness(task.server) == Liveness::Lost { Err(unknown()) } else { Ok(false) };
-    };
-    match report.tasks.get(&task.id) {
+    let waits = || if seat.is_none_or(Seat::is_lost) { Err(unknown()) } else { Ok(false) };
+    let state = seat.and_then(Seat::report).and_then(|report| report.tasks.get(&task.id));
+    match state {
         Some(TaskState::Ended(exit)) if exit.code == Some(0) => Ok(true),
         Some(TaskState::Ended(exit)) => {
             Err(Failure { exit: Some(exit.clone()), ..about(format!("failed: {}", words::exit(exit))) })
         }
         Some(TaskState::Failed { message }) => Err(about(format!("could not be run: {message}"))),
         Some(TaskState::Unknown) => Err(unknown()),
-        Some(TaskState::Waiting | TaskState::Running) | None => {
-            if input.liveness(task.server) == Liveness::Lost { Err(unknown()) } else { Ok(false) }
-        }
+        Some(TaskState::Waiting | TaskState::Running) | None => waits(),
     }
 }

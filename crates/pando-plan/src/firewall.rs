@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use pando_model::app::{AppSpec, ProcessSpec, ServiceSpec};
-use pando_model::desired::{Assigned, Deployment, DeploymentPhase, Settings};
+use pando_model::desired::{Deployment, DeploymentPhase, Settings, Target};
 use pando_model::firewall::{
     APP_PORTS, CONTROL_PORT, Cidr, ENTRY_PORTS, FirewallRule, FirewallRules, OpenPort, Protocol, SSH_PORT,
     Sources,
@@ -31,7 +31,10 @@ pub use changes::{Change, changes};
 #[must_use]
 pub fn rules(input: &Input<'_>) -> BTreeMap<ServerId, FirewallRules> {
     let apps = input.desired.apps.iter();
-    let apps = apps.map(|(name, app)| Users::of(name, &app.releases, &app.assigned, app.deployments.iter()));
+    let apps = apps.map(|(name, app)| {
+        let held = app.assigned.instances.values().map(|instance| (instance.target.release, instance.server));
+        Users::of(name, &app.releases, app.assigned.committed, held, app.deployments.iter())
+    });
     let cluster = Cluster::new(input, apps.collect());
     input.desired.servers.values().map(|server| (server.id, cluster.rules_of(server))).collect()
 }
@@ -77,7 +80,8 @@ impl<'a> Cluster<'a> {
     /// As the plan leaves it.
     pub(crate) fn planned(input: &'a Input<'a>, apps: &'a [AppPlan<'a>]) -> Self {
         let users = |app: &'a AppPlan<'a>| {
-            Users::of(&app.name, &app.desired.releases, &app.assigned, app.deployments.iter())
+            let held = app.members.iter().map(|member| (member.target.release, member.server));
+            Users::of(app.name, &app.desired.releases, app.committed, held, app.deployments.iter())
         };
         Self::new(input, apps.iter().map(users).collect())
     }
@@ -193,15 +197,13 @@ impl<'a> Users<'a> {
     fn of<'d>(
         name: &'a AppName,
         releases: &'a BTreeMap<ReleaseNumber, Release>,
-        assigned: &Assigned,
+        committed: Option<Target>,
+        held: impl Iterator<Item = (ReleaseNumber, ServerId)>,
         deployments: impl Iterator<Item = &'d Deployment> + Clone,
     ) -> Self {
-        let mut numbers: BTreeSet<ReleaseNumber> =
-            assigned.instances.values().map(|instance| instance.target.release).collect();
-        numbers.extend(assigned.committed.map(|target| target.release));
+        let (mut numbers, mut homes): (BTreeSet<ReleaseNumber>, BTreeSet<ServerId>) = held.unzip();
+        numbers.extend(committed.map(|target| target.release));
         numbers.extend(deployments.clone().map(|deployment| deployment.release));
-        let mut homes: BTreeSet<ServerId> =
-            assigned.instances.values().map(|instance| instance.server).collect();
         homes.extend(deployments.filter_map(|deployment| match deployment.phase {
             DeploymentPhase::Releasing { task } => Some(task?.server),
             _ => None,

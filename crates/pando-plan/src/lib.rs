@@ -11,22 +11,31 @@ pub mod action;
 pub mod admit;
 mod app;
 mod assign;
+mod balancers;
 pub mod check;
+mod context;
 mod deployment;
 mod environment;
 pub mod firewall;
+mod ids;
 pub mod input;
 mod lifecycle;
+mod members;
+mod peers;
 mod placement;
 mod ports;
 pub mod rehearse;
 pub mod report;
 mod rollout;
+mod rooms;
 mod routes;
+mod standing;
+mod step;
+mod view;
 mod words;
 
 pub use action::{Action, Note, Plan, Severity};
-pub use admit::{Refusal, admit, admit_scale};
+pub use admit::{Refusal, admit, admit_drain, admit_remove, admit_roles, admit_scale};
 pub use check::{Violation, check};
 
 pub use input::{Input, Liveness, World};
@@ -34,7 +43,8 @@ pub use rehearse::rehearse;
 pub use report::{AppReport, ProcessReport, Report};
 
 use app::AppPlan;
-use input::Context;
+use context::Context;
+use standing::Remains;
 
 /// Decides everything that follows from `input`. The same input gives the same plan.
 #[must_use]
@@ -44,20 +54,24 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let mut apps = Vec::new();
     for (name, desired) in &input.desired.apps {
         let app = AppPlan::make(&mut context, name, desired);
-        app.record_changes(desired, &mut plan);
+        app.record_changes(&mut plan);
         apps.push(app);
     }
-    ports::record_changes(&context, &mut plan);
-    assign::publish(&context, &apps, &mut plan);
-    routes::publish(&context, &apps, &mut plan);
+    let view = &context.view;
+    let remains = Remains::of(view, &apps);
+    let forgotten = standing::forgotten(view, &remains);
+    let is_kept = |server| view.place_of(server).is_some_and(|place| !forgotten.contains(&place));
+    context.ports.record_changes(is_kept, &mut plan);
+    assign::publish(view, &apps, &remains, &forgotten, &mut plan);
+    routes::publish(view, &apps, &mut plan);
     for app in apps {
-        context.wakes.extend(app.wakes.iter().copied());
         plan.notes.extend(app.notes);
         plan.report.apps.insert(app.name.clone(), app.report);
     }
+    standing::forget(view, &context.ports, &forgotten, &mut plan);
+    standing::report(view, &remains, &mut plan.report);
     // The API closes again when nobody may join any more.
-    context.wakes.extend(input.desired.settings.joining_until);
-    plan.report.servers = report::servers(&context);
-    plan.wake_at = context.wakes.iter().copied().filter(|at| *at > input.now).min();
+    input.desired.settings.joining_until.into_iter().for_each(|until| context.wake(until));
+    plan.wake_at = context.wake_at();
     plan
 }

@@ -1,110 +1,99 @@
 //! What observations alone do to instances: readiness noted, drains ended, the gone forgotten.
 
-use pando_model::desired::{Instance, Phase};
-use pando_model::id::InstanceId;
+use pando_model::desired::Phase;
 use pando_routing::EndpointState;
 
 use crate::app::AppPlan;
-use crate::input::{Context, Liveness};
-use crate::ports;
+use crate::context::Context;
+use crate::input::Liveness;
+use crate::members::Member;
+use crate::view::View;
 
-impl AppPlan<'_> {
+impl<'a> AppPlan<'a> {
     /// Forgets instances that were stopped and of which nothing is left.
-    pub(crate) fn reap(&mut self, context: &mut Context<'_>) {
-        let input = context.input;
-        let gone: Vec<InstanceId> = self
-            .assigned
-            .instances
-            .iter()
-            .filter(|(id, instance)| {
-                matches!(instance.phase, Phase::Stopping { .. }) && input.is_gone(instance.server, **id)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in gone {
-            if let Some(instance) = self.assigned.instances.remove(&id) {
-                ports::free(context, instance.server, instance.port);
-            }
-        }
+    pub(crate) fn reap(&mut self, context: &mut Context<'a>) {
+        let view = &context.view;
+        let ports = &mut context.ports;
+        self.members.remove(|member| {
+            let gone = matches!(member.phase, Phase::Stopping { .. }) && is_gone(view, member);
+            let gone = gone && ports.may_change();
+            gone.then(|| ports.free(member.server, member.port));
+            gone
+        });
     }
 
     /// Notes since when a serving instance can't be reached; silence changes nothing until the server is lost.
-    pub(crate) fn track_readiness(&mut self, context: &Context<'_>) {
-        let input = context.input;
-        let reachable: Vec<(InstanceId, Option<bool>)> = self
-            .assigned
-            .instances
-            .iter()
-            .map(|(id, instance)| (*id, self.is_reachable(context, *id, instance)))
-            .collect();
-        for (id, reachable) in reachable {
-            let Some(instance) = self.assigned.instances.get_mut(&id) else { continue };
-            match reachable {
-                Some(true) => instance.unready_since = None,
+    pub(crate) fn track_readiness(&mut self, context: &Context<'a>) {
+        let now = context.now();
+        for member in self.members.iter_mut() {
+            match is_reachable(&context.view, member) {
+                Some(true) if member.unready_since.is_some() => member.change().unready_since = None,
                 Some(false) => {
-                    instance.unready_since = instance.unready_since.or(Some(input.now));
-                    self.out.insert(id);
+                    member.out = true;
+                    if member.unready_since.is_none() {
+                        member.change().unready_since = Some(now);
+                    }
                 }
-                None => {}
+                Some(true) | None => {}
             }
         }
-    }
-
-    /// Whether a serving instance does serve. `None`: nobody can tell just now. True for those that need not.
-    fn is_reachable(&self, context: &Context<'_>, id: InstanceId, instance: &Instance) -> Option<bool> {
-        let input = context.input;
-        if !matches!(instance.phase, Phase::Serving { .. }) {
-            return Some(true);
-        }
-        match input.liveness(instance.server) {
-            Liveness::Lost => return Some(false),
-            Liveness::Unknown => return None,
-            Liveness::Alive | Liveness::Suspect => {}
-        }
-        if input.ready_since(instance.server, id).is_none() {
-            return Some(false);
-        }
-        if !self.is_routed(instance) || input.is_in_rotation(id) {
-            return Some(true);
-        }
-        let known = input.is_settled() && input.published_state(id) == Some(EndpointState::Active);
-        if known || input.lacks_every_proxy() { Some(false) } else { None }
     }
 
     /// A drain ends when every live balancer has confirmed it and waits for nothing more, or at its deadline.
-    pub(crate) fn advance_drains(&mut self, context: &Context<'_>) {
-        let input = context.input;
-        let mut wakes = Vec::new();
-        for (id, instance) in &mut self.assigned.instances {
-            let Phase::Draining { deadline, .. } = instance.phase else { continue };
-            wakes.push(deadline);
-            let over = input.now >= deadline && input.is_drained(*id);
-            if over || input.is_idle_everywhere(*id) {
-                instance.phase = Phase::Stopping { since: input.now };
+    pub(crate) fn advance_drains(&mut self, context: &mut Context<'a>) {
+        let now = context.now();
+        for member in self.members.iter_mut() {
+            let Phase::Draining { deadline, .. } = member.phase else { continue };
+            context.wake(deadline);
+            let over = now >= deadline && context.view.is_drained(member.id);
+            if over || context.view.is_idle_everywhere(member.id) {
+                member.change().phase = Phase::Stopping { since: now };
             }
         }
-        self.wakes.extend(wakes);
     }
+}
 
-    /// Takes an instance off: out of the balancers first where requests may be under way, else at once.
-    pub(crate) fn retire(&mut self, context: &Context<'_>, id: InstanceId) {
-        let now = context.input.now;
-        let Some(instance) = self.assigned.instances.get(&id) else { return };
-        let deadline = now + self.stop_timeout_of(instance);
-        let phase = match instance.phase {
-            Phase::Serving { .. } if self.may_have_requests(context, id, instance) => {
-                Phase::Draining { since: now, deadline }
-            }
-            Phase::Starting | Phase::Serving { .. } => Phase::Stopping { since: now },
-            Phase::Draining { .. } | Phase::Stopping { .. } => return,
-        };
-        if let Some(instance) = self.assigned.instances.get_mut(&id) {
-            instance.phase = phase;
-            instance.unready_since = None;
+/// The agent acts on an assignment without the instance, and nothing of it is left.
+fn is_gone(view: &View<'_>, member: &Member<'_>) -> bool {
+    let Some(seat) = view.seat(member.seen.place) else { return true };
+    member.seen.told.is_none() && member.seen.status.is_none() && seat.has_obeyed()
+}
+
+/// Whether a serving instance does serve. `None`: nobody can tell just now. True for those that need not.
+fn is_reachable(view: &View<'_>, member: &Member<'_>) -> Option<bool> {
+    if !matches!(member.phase, Phase::Serving { .. }) {
+        return Some(true);
+    }
+    match member.seen.liveness {
+        Liveness::Lost => return Some(false),
+        Liveness::Unknown => return None,
+        Liveness::Alive | Liveness::Suspect => {}
+    }
+    if member.seen.ready_since.is_none() {
+        return Some(false);
+    }
+    if !member.kind.routed || member.seen.in_rotation {
+        return Some(true);
+    }
+    let published = member.seen.endpoint.is_some_and(|endpoint| endpoint.state == EndpointState::Active);
+    let known = view.balancers.settled && published;
+    if known || view.balancers.lacks_every_one { Some(false) } else { None }
+}
+
+/// Takes an instance off: out of the balancers first where requests may be under way, else at once. What they send to a server
+/// that is lost ends with it, so nothing is given time there.
+pub(crate) fn retire(view: &View<'_>, member: &mut Member<'_>) {
+    let now = view.input.now;
+    let may_have_requests = member.kind.routed || member.seen.endpoint.is_some();
+    let phase = match member.phase {
+        Phase::Serving { .. } if may_have_requests => {
+            let deadline = if member.is_lost() { now } else { now + member.stop_timeout() };
+            Phase::Draining { since: now, deadline }
         }
-    }
-
-    fn may_have_requests(&self, context: &Context<'_>, id: InstanceId, instance: &Instance) -> bool {
-        self.is_routed(instance) || context.input.published_state(id).is_some()
-    }
+        Phase::Starting | Phase::Serving { .. } => Phase::Stopping { since: now },
+        Phase::Draining { .. } | Phase::Stopping { .. } => return,
+    };
+    let instance = member.change();
+    instance.phase = phase;
+    instance.unready_since = None;
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use pando_model::assignment::Assignment;
 use pando_model::desired::{Assigned, Phase};
-use pando_model::id::{InstanceId, Version};
+use pando_model::id::{InstanceId, ServerId, Version};
 use pando_model::name::AppName;
 use pando_model::observed::{
     AgentReport, ExitReport, InstanceState, InstanceStatus, Observed, ProxyStatus, ReleaseState,
@@ -117,7 +117,14 @@ fn carry_out(world: &mut World, action: Action, now: Timestamp) {
             world.published_at = now;
         }
         Action::Assign(assignment) => drop(world.assignments.insert(assignment.server, assignment)),
+        Action::ForgetServer(server) => forget(world, server),
     }
+}
+
+fn forget(world: &mut World, server: ServerId) {
+    world.servers.remove(&server);
+    world.assignments.remove(&server);
+    world.ports.retain(|key, _| key.server != server);
 }
 
 /// Reports of agents and load balancers that have done everything they were told.

@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pando_model::desired::{DeploymentPhase, Instance, Phase};
-use pando_model::id::{InstanceId, ServerId};
+use pando_model::desired::{DeploymentPhase, Phase};
+use pando_model::id::ServerId;
 use pando_model::name::{AppName, ProcessName};
 use pando_model::observed::{InstanceState, InstanceStatus};
 use pando_model::release::ReleaseNumber;
 use serde::{Deserialize, Serialize};
 
 use crate::app::AppPlan;
-use crate::input::{Context, Input, Liveness};
-use crate::rollout::Goal;
+use crate::input::Liveness;
+use crate::members::Member;
+use crate::placement::{self, Slot, Stand};
+use crate::step::Step;
+use crate::view::View;
 use crate::words;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +22,9 @@ pub struct Report {
     pub apps: BTreeMap<AppName, AppReport>,
     /// Servers of which there is something to say.
     pub servers: BTreeMap<ServerId, String>,
+    /// So many servers are silent that nothing moves: which, and what to do. `None`: all is as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,30 +55,25 @@ impl AppReport {
     }
 }
 
-pub(crate) fn of_app(context: &Context<'_>, app: &AppPlan<'_>) -> AppReport {
-    let mut report = AppReport {
-        release: app.assigned.committed.map(|target| target.release),
-        deployment: deployment_line(context.input, app),
-        ..AppReport::default()
-    };
-    if let Some(goal) = app.goal() {
-        for process in goal.spec.processes.keys() {
-            report.processes.insert(process.clone(), of_process(context.input, app, goal, process));
-        }
+pub(crate) fn of_app(view: &View<'_>, app: &AppPlan<'_>) -> AppReport {
+    let of_step = |step: &Step<'_>| (step.process.clone(), of_process(view, app, step));
+    AppReport {
+        release: app.committed.map(|target| target.release),
+        deployment: deployment_line(view, app),
+        processes: app.steps.iter().map(of_step).collect(),
+        settled: app.deployments.is_empty() && app.is_settled(view),
     }
-    report.settled = app.deployments.is_empty() && app.is_complete(context.input);
-    report
 }
 
-fn deployment_line(input: &Input<'_>, app: &AppPlan<'_>) -> Option<String> {
+fn deployment_line(view: &View<'_>, app: &AppPlan<'_>) -> Option<String> {
     let (deployment, target) = app.current()?;
     let release = target.release;
     Some(match &deployment.phase {
         DeploymentPhase::Queued => format!("{release} waits for its turn"),
         DeploymentPhase::Releasing { task: None } => {
-            let servers = app.servers_of(input, target);
-            let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
-            format!("{release} is being brought to {}", names.join(", "))
+            let places = app.places_of(view, target);
+            let names = words::names(places.iter().map(|place| view.name_of(*place)));
+            format!("{release} is being brought to {names}")
         }
         DeploymentPhase::Releasing { task: Some(_) } => format!("{release}: its release command runs"),
         DeploymentPhase::Rolling => format!("{release} is rolling out"),
@@ -83,24 +84,18 @@ fn deployment_line(input: &Input<'_>, app: &AppPlan<'_>) -> Option<String> {
     })
 }
 
-fn of_process(input: &Input<'_>, app: &AppPlan<'_>, goal: Goal<'_>, process: &ProcessName) -> ProcessReport {
-    let slots = app.slots(input, goal, process);
-    let members: Vec<(&InstanceId, &Instance)> =
-        app.assigned.instances.iter().filter(|(_, i)| i.replica.process == *process).collect();
-    let of_goal = members.iter().filter(|(_, i)| i.target == goal.target);
-    let ready = of_goal.filter(|(id, _)| app.is_available(input, **id)).count();
-    let wanted = app.wanted(goal, process).max(u32::try_from(slots.len()).unwrap_or(u32::MAX));
-    let names: BTreeSet<&str> = slots
-        .iter()
-        .filter_map(|slot| input.desired.servers.get(&slot.server))
-        .map(|s| s.name.as_str())
-        .collect();
-    let places = names.into_iter().collect::<Vec<_>>().join(", ");
-    let mut line = format!("{process}: {ready} of {wanted} ready");
+fn of_process(view: &View<'_>, app: &AppPlan<'_>, step: &Step<'_>) -> ProcessReport {
+    let members = app.members.of_process(step.process);
+    let of_goal = members.iter().filter(|member| member.target == step.goal.target);
+    let ready = of_goal.filter(|member| member.is_available()).count();
+    let wanted = step.wanted().max(u32::try_from(step.placement.slots.len()).unwrap_or(u32::MAX));
+    let places: BTreeSet<usize> = step.placement.slots.iter().map(|slot| slot.place).collect();
+    let mut line = format!("{}: {ready} of {wanted} ready", step.process);
     if !places.is_empty() {
-        line.push_str(&format!(" on {places}"));
+        line.push_str(" on ");
+        line.push_str(&words::names(places.into_iter().map(|place| view.name_of(place))));
     }
-    let waits = waits(input, app, goal, process, &members, slots.is_empty() && wanted > 0);
+    let waits = waits(view, step, members);
     if !waits.is_empty() {
         line.push_str("; waiting on ");
         line.push_str(&waits.join(", "));
@@ -108,60 +103,68 @@ fn of_process(input: &Input<'_>, app: &AppPlan<'_>, goal: Goal<'_>, process: &Pr
     ProcessReport { wanted, ready: u32::try_from(ready).unwrap_or(u32::MAX), line }
 }
 
-fn waits(
-    input: &Input<'_>,
-    app: &AppPlan<'_>,
-    goal: Goal<'_>,
-    process: &ProcessName,
-    members: &[(&InstanceId, &Instance)],
-    homeless: bool,
-) -> Vec<String> {
-    let mut waits = Vec::new();
-    if homeless {
-        let role = goal.spec.processes.get(process).map(|spec| spec.role.to_string()).unwrap_or_default();
-        waits.push(format!("a server with the role `{role}`"));
-    }
-    for (id, instance) in members {
-        let wait = match instance.phase {
-            Phase::Starting => start_wait(input, app, **id, instance),
-            Phase::Serving { .. } if app.is_available(input, **id) => None,
-            Phase::Serving { .. } => Some(serve_wait(input, **id, instance)),
-            Phase::Draining { .. } => Some(drain_wait(input, **id, instance)),
-            Phase::Stopping { .. } => {
-                Some(format!("{} of {} to stop", instance.replica, instance.target.release))
-            }
-        };
-        waits.extend(wait);
-    }
+fn waits(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Vec<String> {
+    let mut waits: Vec<String> = place_wait(view, step, members).into_iter().collect();
+    waits.extend(step.unfilled().iter().filter_map(|slot| slot_wait(view, step, slot)));
+    waits.extend(members.iter().filter_map(|member| match member.phase {
+        Phase::Starting => Some(start_wait(member)),
+        Phase::Serving { .. } if member.is_available() => None,
+        Phase::Serving { .. } => Some(serve_wait(view, member)),
+        Phase::Draining { .. } => Some(drain_wait(view, member)),
+        Phase::Stopping { .. } if member.is_lost() => None,
+        Phase::Stopping { .. } => Some(format!("{} of {} to stop", member.replica, member.target.release)),
+    }));
     waits
 }
 
-fn start_wait(input: &Input<'_>, app: &AppPlan<'_>, id: InstanceId, instance: &Instance) -> Option<String> {
-    if let Some(since) = input.ready_since(instance.server, id) {
-        let min_ready = app.spec(instance.target).map(|spec| spec.min_ready).unwrap_or_default();
-        return Some(format!("{} to have been ready for {min_ready} (since {since})", instance.replica));
+/// A process without a server, or with fewer than it needs.
+fn place_wait(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Option<String> {
+    if !step.exists && step.wanted() > 0 {
+        return Some(format!("a server with {}", words::asked_for(step.spec)));
     }
-    Some(health_wait(input, id, instance))
+    words::unplaced(view, step, members).filter(|_| !view.halted)
 }
 
-fn serve_wait(input: &Input<'_>, id: InstanceId, instance: &Instance) -> String {
-    if input.ready_since(instance.server, id).is_none() {
-        return health_wait(input, id, instance);
-    }
-    match input.published_state(id) {
-        Some(_) if input.is_settled() => format!("a load balancer to reach {}", instance.replica),
-        _ => format!("the load balancers to take {} in", instance.replica),
+/// Something wanted that nobody has started yet, and can't be just now.
+fn slot_wait(view: &View<'_>, step: &Step<'_>, slot: &Slot) -> Option<String> {
+    let (replica, name) = (placement::replica(step.process, slot.ordinal), view.name_of(slot.place));
+    match slot.stand {
+        Stand::Awaited => Some(format!("{name} for {replica}: it is lost")),
+        Stand::Open if !step.has_release(view, slot.place) => {
+            Some(format!("{} to be brought to {name} for {replica}", step.goal.target.release))
+        }
+        Stand::Open | Stand::Refuge => None,
     }
 }
 
-fn health_wait(input: &Input<'_>, id: InstanceId, instance: &Instance) -> String {
-    let replica = &instance.replica;
-    match input.liveness(instance.server) {
+fn start_wait(member: &Member<'_>) -> String {
+    match member.seen.ready_since {
+        Some(since) => {
+            let min_ready = member.kind.min_ready;
+            format!("{} to have been ready for {min_ready} (since {since})", member.replica)
+        }
+        None => health_wait(member),
+    }
+}
+
+fn serve_wait(view: &View<'_>, member: &Member<'_>) -> String {
+    if member.seen.ready_since.is_none() {
+        return health_wait(member);
+    }
+    match member.seen.endpoint {
+        Some(_) if view.balancers.settled => format!("a load balancer to reach {}", member.replica),
+        _ => format!("the load balancers to take {} in", member.replica),
+    }
+}
+
+fn health_wait(member: &Member<'_>) -> String {
+    let replica = &member.replica;
+    match member.seen.liveness {
         Liveness::Lost => return format!("{replica}: its server is lost"),
         Liveness::Unknown => return format!("{replica}: its server has not been heard yet"),
         Liveness::Alive | Liveness::Suspect => {}
     }
-    let Some(status) = input.status(instance.server, id) else { return format!("{replica} to start") };
+    let Some(status) = member.seen.status else { return format!("{replica} to start") };
     match &status.state {
         InstanceState::Waiting => format!("{replica}: its release is being brought"),
         InstanceState::BackingOff { next_start_in } => {
@@ -180,28 +183,10 @@ fn last_exit(status: &InstanceStatus) -> String {
     status.last_exit.as_ref().map_or_else(|| "it ended".to_owned(), words::exit)
 }
 
-fn drain_wait(input: &Input<'_>, id: InstanceId, instance: &Instance) -> String {
-    let name = format!("{} of {}", instance.replica, instance.target.release);
-    if !input.is_drained(id) {
+fn drain_wait(view: &View<'_>, member: &Member<'_>) -> String {
+    let name = format!("{} of {}", member.replica, member.target.release);
+    if !view.is_drained(member.id) {
         return format!("the load balancers to let {name} go");
     }
-    let open: u64 = input
-        .live_proxies()
-        .filter_map(|(_, status)| status.and_then(|status| status.in_flight.get(&id)))
-        .sum();
-    format!("{open} open on {name}")
-}
-
-pub(crate) fn servers(context: &Context<'_>) -> BTreeMap<ServerId, String> {
-    let input = context.input;
-    let words = |server: &pando_model::Server| {
-        let what = match input.liveness(server.id) {
-            Liveness::Alive => return None,
-            Liveness::Suspect => "is silent; its replicas are judged by the load balancers alone",
-            Liveness::Unknown => "has not been heard since the control plane started",
-            Liveness::Lost => "is lost: its replicas are out of the load balancers",
-        };
-        Some((server.id, format!("{} {what}", server.name)))
-    };
-    input.desired.servers.values().filter_map(words).collect()
+    format!("{} open on {name}", view.open_requests(member.id))
 }

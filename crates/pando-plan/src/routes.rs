@@ -1,11 +1,10 @@
 //! The routing table, derived from what was decided for every app.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use pando_model::app::{Algorithm as Wanted, AppSpec, DomainSpec};
-use pando_model::desired::{DeploymentPhase, Instance, Phase};
-use pando_model::id::InstanceId;
+use pando_model::app::{Algorithm as Asked, AppSpec, DomainSpec};
+use pando_model::desired::{DeploymentPhase, Phase};
 use pando_model::name::{AppName, ProcessName};
 use pando_routing::{
     Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Rule, Table, TableVersion,
@@ -13,46 +12,91 @@ use pando_routing::{
 
 use crate::action::{Action, Plan};
 use crate::app::AppPlan;
-use crate::input::{Context, Input, Liveness};
+use crate::input::Liveness;
+use crate::members::Member;
+use crate::view::View;
 
-pub(crate) fn publish(context: &Context<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
-    let desired = context.input.desired;
-    let mut table = Table { schema: 1, ..Table::default() };
-    for app in apps {
-        add_pools(context.input, app, &mut table.pools);
-        add_rules(context.input, app, &mut table);
-    }
+pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
+    let desired = view.input.desired;
     let before = desired.table.as_ref();
-    if before.is_some_and(|before| before.same_content(&table) && before.version.epoch == desired.epoch) {
+    let pools = pools(apps);
+    let rules = rules(view, apps, &pools);
+    let same = before.is_some_and(|before| {
+        before.version.epoch == desired.epoch && before.rules == rules && are_pools(view, &pools, before)
+    });
+    if same {
         return;
     }
     let revision = before.map_or(0, |before| before.version.revision) + 1;
-    table.version = TableVersion { epoch: desired.epoch, revision };
-    plan.actions.push(Action::Publish(table));
+    let version = TableVersion { epoch: desired.epoch, revision };
+    let pools = pools.into_iter().map(|(id, wanted)| (id, wanted.pool(view))).collect();
+    plan.actions.push(Action::Publish(Table { schema: 1, version, rules, pools, locality: None }));
+}
+
+/// A pool to be: what it is made from.
+struct Wanted<'p> {
+    algorithm: Algorithm,
+    members: &'p [Member<'p>],
+}
+
+impl Wanted<'_> {
+    fn settings(&self) -> Pool {
+        Pool { algorithm: self.algorithm, ..Pool::default() }
+    }
+
+    fn pool(&self, view: &View<'_>) -> Pool {
+        let mut members: Vec<&Member<'_>> = self.members.iter().collect();
+        members.sort_by_key(|member| (member.replica.ordinal, member.id));
+        let endpoints = members.into_iter().filter_map(|member| endpoint(view, member)).collect();
+        Pool { endpoints, ..self.settings() }
+    }
+
+    /// The published pool is just so. Of an endpoint nothing changes but its state.
+    fn is(&self, view: &View<'_>, published: &Pool) -> bool {
+        let Pool { algorithm, endpoints, probe, timeouts } = published;
+        let settings = self.settings();
+        let mut wanted = 0;
+        for member in self.members {
+            let Some(state) = state(view, member) else { continue };
+            let address = address(view, member);
+            let same = |held: &Endpoint| held.state == state && Some(held.address) == address;
+            if !member.seen.endpoint.is_some_and(same) {
+                return false;
+            }
+            wanted += 1;
+        }
+        (*algorithm, probe, timeouts) == (settings.algorithm, &settings.probe, &settings.timeouts)
+            && endpoints.len() == wanted
+    }
+}
+
+fn are_pools(view: &View<'_>, pools: &BTreeMap<PoolId, Wanted<'_>>, before: &Table) -> bool {
+    let same = |((id, wanted), (held, pool)): ((&PoolId, &Wanted<'_>), (&PoolId, &Pool))| {
+        id == held && wanted.is(view, pool)
+    };
+    pools.len() == before.pools.len() && pools.iter().zip(&before.pools).all(same)
 }
 
 /// The name of a process's pool.
-#[must_use]
-pub(crate) fn pool_id(app: &AppName, process: &ProcessName) -> PoolId {
+fn pool_id(app: &AppName, process: &ProcessName) -> PoolId {
     PoolId(format!("{app}/{process}"))
 }
 
-fn add_pools(input: &Input<'_>, app: &AppPlan<'_>, pools: &mut BTreeMap<PoolId, Pool>) {
-    for spec in specs(app) {
-        for process in spec.routed() {
-            let pool = pools.entry(pool_id(&app.name, process)).or_default();
-            pool.algorithm = match spec.balancing {
-                Wanted::RoundRobin => Algorithm::RoundRobin,
-                Wanted::LeastConnections => Algorithm::LeastConnections,
-            };
+fn pools<'p>(apps: &'p [AppPlan<'p>]) -> BTreeMap<PoolId, Wanted<'p>> {
+    let mut pools = BTreeMap::new();
+    for app in apps {
+        for spec in specs(app) {
+            for process in spec.routed() {
+                let algorithm = match spec.balancing {
+                    Asked::RoundRobin => Algorithm::RoundRobin,
+                    Asked::LeastConnections => Algorithm::LeastConnections,
+                };
+                let wanted = Wanted { algorithm, members: app.members.of_process(process) };
+                pools.insert(pool_id(app.name, process), wanted);
+            }
         }
     }
-    let mut instances: Vec<(&InstanceId, &Instance)> = app.assigned.instances.iter().collect();
-    instances.sort_by(|a, b| (&a.1.replica, a.0).cmp(&(&b.1.replica, b.0)));
-    for (id, instance) in instances {
-        let Some(pool) = pools.get_mut(&pool_id(&app.name, &instance.replica.process)) else { continue };
-        pool.endpoints.extend(endpoint(input, *id, instance));
-    }
+    pools
 }
 
 /// The release under way and the committed one, which has the last word on a pool's settings.
@@ -61,38 +105,63 @@ fn specs<'a>(app: &AppPlan<'a>) -> Vec<&'a AppSpec> {
         matches!(deployment.phase, DeploymentPhase::Rolling | DeploymentPhase::GoingBack { .. })
     });
     let next = under_way.and_then(|(_, target)| app.spec(target));
-    let committed = app.assigned.committed.and_then(|target| app.spec(target));
+    let committed = app.committed.and_then(|target| app.spec(target));
     next.into_iter().chain(committed).collect()
 }
 
-fn endpoint(input: &Input<'_>, id: InstanceId, instance: &Instance) -> Option<Endpoint> {
-    let state = match instance.phase {
-        Phase::Serving { .. } if may_serve(input, id, instance) => EndpointState::Active,
-        Phase::Draining { deadline, .. } => EndpointState::Draining { deadline_millis: deadline.as_millis() },
-        _ => return None,
-    };
-    let server = input.desired.servers.get(&instance.server)?;
+fn endpoint(view: &View<'_>, member: &Member<'_>) -> Option<Endpoint> {
     Some(Endpoint {
-        id: EndpointId(id.as_uuid()),
-        address: SocketAddr::new(server.private_address, instance.port),
-        name: instance.replica.to_string(),
-        locality: Some(server.name.to_string()),
-        state,
+        id: EndpointId(member.id.as_uuid()),
+        address: address(view, member)?,
+        name: member.replica.to_string(),
+        locality: Some(view.name_of(member.seen.place).to_owned()),
+        state: state(view, member)?,
     })
 }
 
-/// The agent says that it is ready. Where nobody has spoken yet, what was published stays.
-fn may_serve(input: &Input<'_>, id: InstanceId, instance: &Instance) -> bool {
-    match input.liveness(instance.server) {
-        Liveness::Lost => false,
-        Liveness::Unknown => input.published_state(id) == Some(EndpointState::Active),
-        Liveness::Alive | Liveness::Suspect => input.ready_since(instance.server, id).is_some(),
+fn address(view: &View<'_>, member: &Member<'_>) -> Option<SocketAddr> {
+    let seat = view.seat(member.seen.place)?;
+    Some(SocketAddr::new(seat.server.private_address, member.port))
+}
+
+/// What is to be published of an instance. One that left the table when its server was lost does not come back to drain.
+fn state(view: &View<'_>, member: &Member<'_>) -> Option<EndpointState> {
+    match member.phase {
+        Phase::Serving { .. } if may_serve(view, member) => Some(EndpointState::Active),
+        Phase::Draining { deadline, .. } => {
+            let drains = member.seen.endpoint.is_some() && !member.is_lost();
+            drains.then(|| EndpointState::Draining { deadline_millis: deadline.as_millis() })
+        }
+        _ => None,
     }
 }
 
-fn add_rules(input: &Input<'_>, app: &AppPlan<'_>, table: &mut Table) {
-    let Some(spec) = app.routing_spec() else { return };
-    let hosts = hosts(input, spec);
+/// The agent says that it is ready. Where nobody has spoken yet, what was published stays; also where most are silent, since the
+/// load balancers see for themselves what serves, and the silence may be on this side.
+fn may_serve(view: &View<'_>, member: &Member<'_>) -> bool {
+    let was = member.seen.endpoint.is_some_and(|endpoint| endpoint.state == EndpointState::Active);
+    match member.seen.liveness {
+        Liveness::Lost => view.halted && was,
+        Liveness::Unknown => was,
+        Liveness::Alive | Liveness::Suspect => member.seen.ready_since.is_some(),
+    }
+}
+
+fn rules(view: &View<'_>, apps: &[AppPlan<'_>], pools: &BTreeMap<PoolId, Wanted<'_>>) -> Vec<Rule> {
+    let (mut rules, mut taken) = (Vec::new(), BTreeSet::new());
+    for rule in apps.iter().flat_map(|app| rules_of(view, app)) {
+        // Two apps that want one place: the first by name has it; admission told the second.
+        let place = (rule.host.clone(), rule.path.trim_end_matches('/').to_owned());
+        if pools.contains_key(&rule.pool) && taken.insert(place) {
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+fn rules_of(view: &View<'_>, app: &AppPlan<'_>) -> Vec<Rule> {
+    let Some(spec) = app.routing_spec() else { return Vec::new() };
+    let hosts = hosts(view, spec);
     let web = ProcessName::web();
     let mut rules = Vec::new();
     if spec.processes.contains_key(&web) {
@@ -104,19 +173,11 @@ fn add_rules(input: &Input<'_>, app: &AppPlan<'_>, table: &mut Table) {
         let strip = route.strip_prefix;
         rules.extend(of_route.into_iter().map(|host| rule(app, host, &route.path, &route.process, strip)));
     }
-    for rule in rules {
-        let same = |other: &Rule| {
-            other.host == rule.host && other.path.trim_end_matches('/') == rule.path.trim_end_matches('/')
-        };
-        // Two apps that want one place: the first by name has it; admission told the second.
-        if !table.rules.iter().any(same) && table.pools.contains_key(&rule.pool) {
-            table.rules.push(rule);
-        }
-    }
+    rules
 }
 
-fn hosts(input: &Input<'_>, spec: &AppSpec) -> Vec<Host> {
-    if spec.domains.is_empty() && input.desired.settings.open_host {
+fn hosts(view: &View<'_>, spec: &AppSpec) -> Vec<Host> {
+    if spec.domains.is_empty() && view.input.desired.settings.open_host {
         return vec![Host::Any];
     }
     let names = |domain: &DomainSpec| {
@@ -127,5 +188,5 @@ fn hosts(input: &Input<'_>, spec: &AppSpec) -> Vec<Host> {
 }
 
 fn rule(app: &AppPlan<'_>, host: Host, path: &str, process: &ProcessName, strip_prefix: bool) -> Rule {
-    Rule { host, path: path.to_owned(), pool: pool_id(&app.name, process), strip_prefix }
+    Rule { host, path: path.to_owned(), pool: pool_id(app.name, process), strip_prefix }
 }

@@ -1,37 +1,37 @@
 //! Failures and remarks in words.
 
-use pando_model::app::ProcessSpec;
-use pando_model::desired::{Failure, Instance};
-use pando_model::id::InstanceId;
+use pando_model::app::{ProcessSpec, ReplicaCount};
+use pando_model::desired::Failure;
 use pando_model::observed::ExitReport;
-use pando_model::resources::Bytes;
+use pando_model::resources::{Bytes, Cores, Resources};
 
-use crate::input::{ACKNOWLEDGE_WITHIN, Input, version_of};
+use crate::balancers::Balancer;
+use crate::input::{ACKNOWLEDGE_WITHIN, version_of};
+use crate::members::Member;
+use crate::placement::{self, Ground, Stand};
+use crate::step::Step;
+use crate::view::View;
+
+/// A line that names more servers than this is not read to its end.
+const MOST_NAMES: usize = 8;
 
 pub(crate) fn plain(message: String) -> Failure {
     Failure { message, replica: None, server: None, check: None, exit: None }
 }
 
 /// What a person needs to mend it: which replica, where, what its check said, how it ended.
-pub(crate) fn of_instance(
-    input: &Input<'_>,
-    id: InstanceId,
-    instance: &Instance,
-    spec: Option<&ProcessSpec>,
-    why: &str,
-) -> Failure {
-    let server = input.desired.servers.get(&instance.server).map(|server| server.name.to_string());
-    let status = input.status(instance.server, id);
-    let check = status.and_then(|status| status.check.clone());
-    let last_exit = status.and_then(|status| status.last_exit.clone());
+pub(crate) fn of_instance(view: &View<'_>, member: &Member<'_>, why: &str) -> Failure {
+    let server = view.seat(member.seen.place).map(|seat| seat.server.name.to_string());
+    let check = member.seen.status.and_then(|status| status.check.clone());
+    let last_exit = member.seen.status.and_then(|status| status.last_exit.clone());
     let place = server.as_deref().map(|name| format!(" on {name}")).unwrap_or_default();
-    let mut message = format!("{}{place} {why}", instance.replica);
+    let mut message = format!("{}{place} {why}", member.replica);
     match (&check, &last_exit) {
-        (_, Some(last)) => message.push_str(&format!(": {}{}", exit(last), limit(last, spec))),
+        (_, Some(last)) => message.push_str(&format!(": {}{}", exit(last), limit(last, member.kind.spec))),
         (Some(answer), None) => message.push_str(&format!(": {answer}")),
         (None, None) => {}
     }
-    Failure { message, replica: Some(instance.replica.clone()), server, check, exit: last_exit }
+    Failure { message, replica: Some(member.replica.clone()), server, check, exit: last_exit }
 }
 
 fn limit(exit: &ExitReport, spec: Option<&ProcessSpec>) -> String {
@@ -49,18 +49,71 @@ pub(crate) fn exit(exit: &ExitReport) -> String {
     }
 }
 
-/// Which live balancer has not done what.
-pub(crate) fn unconfirmed(input: &Input<'_>) -> String {
-    let wanted = input.desired.table.as_ref().map(|table| version_of(table.version));
-    let silent = |status: Option<&pando_model::observed::ProxyStatus>| {
-        status.is_none_or(|status| !status.alive || status.acknowledged < wanted)
+/// Which live balancer that is heard has not done what. `None`: each has, or has never had a table.
+pub(crate) fn unconfirmed(view: &View<'_>) -> Option<String> {
+    let wanted = view.input.desired.table.as_ref().map(|table| version_of(table.version));
+    let is_late = |balancer: &&Balancer<'_>| {
+        let status = balancer.status.filter(|_| balancer.heard);
+        status.is_some_and(|status| status.acknowledged.is_some() && status.acknowledged < wanted)
     };
-    let names: Vec<&str> = input
-        .live_proxies()
-        .filter(|(_, status)| silent(*status))
-        .map(|(server, _)| server.name.as_str())
-        .collect();
-    format!("the load balancer on {} did not confirm its table within {ACKNOWLEDGE_WITHIN}", names.join(", "))
+    let late: Vec<&str> =
+        view.balancers.live.iter().filter(is_late).map(|balancer| balancer.server.name.as_str()).collect();
+    let names = late.join(", ");
+    let words = format!("the load balancer on {names} did not confirm its table within {ACKNOWLEDGE_WITHIN}");
+    (!late.is_empty()).then_some(words)
+}
+
+/// Why a process that is wanted has no place, or none where it could be started. `None`: it has.
+pub(crate) fn unplaced(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Option<String> {
+    let (process, role) = (step.process, &step.spec.role);
+    if !step.exists && step.wanted() > 0 {
+        return Some(format!("no server has {} that `{process}` needs", asked_for(step.spec)));
+    }
+    let stuck = step.unfilled().into_iter().find(|slot| slot.stand == Stand::Refuge);
+    let ordinal = step.placement.homeless.first().copied().or_else(|| stuck.map(|slot| slot.ordinal))?;
+    let open = Ground::of(view, step.spec, ReplicaCount::Total(1)).open;
+    let replica = placement::replica(process, ordinal);
+    if open.is_empty() {
+        return Some(format!("every server with the role `{role}` that could take {replica} is lost"));
+    }
+    let here = members.iter().any(|member| member.replica.ordinal == ordinal && !member.is_lost());
+    let still = if here { "; it stays where it is" } else { "" };
+    Some(format!(
+        "no server with the role `{role}` has room for {replica} ({}){still}",
+        amount(step.spec.resources)
+    ))
+}
+
+/// ``the role `web` `` with what narrows it down.
+pub(crate) fn asked_for(spec: &ProcessSpec) -> String {
+    let mut text = format!("the role `{}`", spec.role);
+    if !spec.labels.is_empty() {
+        let labels: Vec<String> =
+            spec.labels.iter().map(|(name, value)| format!("`{name}: {value}`")).collect();
+        text.push_str(&format!(" and the labels {}", labels.join(", ")));
+    }
+    if !spec.servers.is_empty() {
+        let names: Vec<&str> = spec.servers.iter().map(AsRef::as_ref).collect();
+        text.push_str(&format!(", of those named ({}),", names.join(", ")));
+    }
+    text
+}
+
+/// `512 MB of memory and 0.5 cores`
+pub(crate) fn amount(resources: Resources) -> String {
+    let memory = resources.memory_bytes.map(|bytes| format!("{} of memory", Bytes(bytes)));
+    let cores = resources.cpu_millis.map(|cpu| format!("{} cores", Cores(u64::from(cpu))));
+    let amounts: Vec<String> = memory.into_iter().chain(cores).collect();
+    amounts.join(" and ")
+}
+
+/// `s1, s2, s3 and 4 more`
+pub(crate) fn names<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let all: Vec<&str> = names.into_iter().collect();
+    match all.split_at_checked(MOST_NAMES) {
+        Some((first, rest)) if rest.len() > 1 => format!("{} and {} more", first.join(", "), rest.len()),
+        _ => all.join(", "),
+    }
 }
 
 /// `1 replica`, `3 replicas`.

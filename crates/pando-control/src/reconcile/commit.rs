@@ -1,8 +1,8 @@
 //! A plan as one transaction, and as a change of the world that it was made for.
 
 use pando_api::v1::events::EventLevel;
-use pando_model::desired::Deployment;
-use pando_model::id::{DeploymentId, Entropy};
+use pando_model::desired::{Deployment, PortKey};
+use pando_model::id::{DeploymentId, Entropy, ServerId};
 use pando_model::name::AppName;
 use pando_model::time::Timestamp;
 use pando_plan::{Action, Note, Plan, Severity};
@@ -27,7 +27,10 @@ pub fn transaction(
 ) -> Result<Txn, StoreError> {
     let mut txn = Txn::new().unchanged(Key::Epoch, loaded.modified(&Key::Epoch));
     for action in &plan.actions {
-        txn = add(txn, loaded, action, now)?;
+        txn = match action {
+            Action::ForgetServer(server) => forget(txn, loaded, *server),
+            _ => add(txn, loaded, action, now)?,
+        };
     }
     for (app, deployment) in old_deployments(loaded) {
         txn = txn.delete(Key::AppDeployment(app, deployment));
@@ -44,8 +47,29 @@ fn add(txn: Txn, loaded: &State, action: &Action, now: Timestamp) -> Result<Txn,
         Action::RecordPort { lease: Some(lease), .. } => txn.put(key, lease),
         Action::Publish(table) => txn.put(key, &PublishedTable { table: table.clone(), published_at: now }),
         Action::Assign(assignment) => txn.put(key, assignment),
-        Action::RecordPort { lease: None, .. } | Action::ForgetRelease { .. } => Ok(txn.delete(key)),
+        Action::RecordPort { lease: None, .. } | Action::ForgetRelease { .. } | Action::ForgetServer(_) => {
+            Ok(txn.delete(key))
+        }
     }
+}
+
+/// Everything that is kept of a server, if nobody has changed their mind about it meanwhile.
+fn forget(txn: Txn, loaded: &State, server: ServerId) -> Txn {
+    let guarded = Key::ServerSpec(server);
+    let txn = txn.unchanged(&guarded, loaded.modified(&guarded));
+    keys_of(loaded, server).into_iter().fold(txn, Txn::delete)
+}
+
+fn keys_of(loaded: &State, server: ServerId) -> Vec<Key> {
+    let first = PortKey { server, port: 0 };
+    let ports = loaded.world.ports.range(first..).take_while(|(key, _)| key.server == server);
+    let own = [
+        Key::ServerSpec(server),
+        Key::ServerAssignment(server),
+        Key::ServerObserved(server),
+        Key::AgentAlive(server),
+    ];
+    own.into_iter().chain(ports.map(|(key, _)| Key::Port(*key))).collect()
 }
 
 fn key_of(action: &Action) -> Key {
@@ -56,6 +80,7 @@ fn key_of(action: &Action) -> Key {
         Action::ForgetRelease { app, release } => Key::AppRelease(app.clone(), *release),
         Action::Publish(_) => Key::Table,
         Action::Assign(assignment) => Key::ServerAssignment(assignment.server),
+        Action::ForgetServer(server) => Key::ServerSpec(*server),
     }
 }
 
@@ -67,7 +92,13 @@ pub fn apply(loaded: &mut State, plan: &Plan, revision: Revision, now: Timestamp
         loaded.ended.entry(app).or_default().retain(|held| held.id != deployment);
     }
     for action in &plan.actions {
-        let deletes = matches!(action, Action::RecordPort { lease: None, .. } | Action::ForgetRelease { .. });
+        if let Action::ForgetServer(server) = action {
+            keys_of(loaded, *server).iter().for_each(|key| loaded.written(key, None));
+        }
+        let deletes = matches!(
+            action,
+            Action::RecordPort { lease: None, .. } | Action::ForgetRelease { .. } | Action::ForgetServer(_)
+        );
         loaded.written(&key_of(action), (!deletes).then_some(revision));
         apply_one(loaded, action, now);
     }
@@ -104,6 +135,11 @@ fn apply_one(loaded: &mut State, action: &Action, now: Timestamp) {
         Action::Assign(assignment) => {
             world.assignments.insert(assignment.server, assignment.clone());
         }
+        Action::ForgetServer(server) => {
+            world.servers.remove(server);
+            world.assignments.remove(server);
+            world.ports.retain(|key, _| key.server != *server);
+        }
     }
 }
 
@@ -124,5 +160,5 @@ pub fn draft(note: &Note) -> Draft {
         Severity::Error => EventLevel::Error,
     };
     let deployment = note.deployment;
-    Draft { level, app: Some(note.app.clone()), deployment, text: note.text.clone() }
+    Draft { level, app: note.app.clone(), deployment, text: note.text.clone() }
 }

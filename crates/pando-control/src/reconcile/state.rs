@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use pando_api::v1::events::EventLevel;
-use pando_model::id::Entropy;
+use pando_model::id::{Entropy, ServerId};
 use pando_model::name::{AppName, ProcessName};
 use pando_model::observed::{AgentReport, Observed, ServerObserved};
 use pando_model::time::{Millis, Timestamp};
-use pando_plan::{Input, Plan, Report, check, plan};
+use pando_plan::{Action, Input, Plan, Report, check, plan};
 
 use super::commit;
 use crate::events::Draft;
@@ -143,6 +143,9 @@ fn committed(state: &mut State, outcome: Outcome, now: Timestamp, effects: &mut 
     match (outcome, plan, state.loaded.as_mut()) {
         (Outcome::Committed(revision), Some(plan), Some(loaded)) => {
             commit::apply(loaded, &plan, revision, now);
+            // What a server said before it was forgotten is nothing to go by, should one with its id ever join again.
+            let forgotten = |id: &ServerId| plan.actions.contains(&Action::ForgetServer(*id));
+            state.observed.servers.retain(|id, _| !forgotten(id));
             effects.push(Effect::Publish);
         }
         _ => state.stale = true,

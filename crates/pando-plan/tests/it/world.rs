@@ -222,6 +222,11 @@ impl World {
                 self.desired.assignments.insert(assignment.server, assignment.clone());
                 self.send(Message::Target(assignment.server, Some(assignment.clone()), None));
             }
+            Action::ForgetServer(server) => {
+                self.desired.servers.remove(server);
+                self.desired.assignments.remove(server);
+                self.desired.ports.retain(|key, _| key.server != *server);
+            }
         }
     }
 

@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use pando_model::app::{
     Algorithm, AppSpec, HealthCheck, HealthKind, ProcessSpec, ReplicaCount, RunSource, Strategy,
 };
-use pando_model::desired::{Deployment, DeploymentKind, DeploymentPhase};
+use pando_model::assignment::Assignment;
+use pando_model::desired::{Deployment, DeploymentKind, DeploymentPhase, PortKey, PortLease};
 use pando_model::id::{DeploymentId, ServerId};
 use pando_model::name::{AppName, ProcessName, RoleName, ServerName};
 use pando_model::observed::{InstanceState, InstanceStatus, ProxyStatus, ReleaseState, ReleaseStatus};
@@ -268,6 +269,30 @@ async fn old_and_repeated_reports_change_nothing() {
         boot,
         "a new run of the agent counts anew"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_was_removed_and_is_lost_is_forgotten_with_all_that_is_kept_of_it() {
+    let mut bench = Bench::new().await;
+    let id = ServerId::from_uuid(Uuid::from_u128(2));
+    let name = ServerName::new("gone").unwrap();
+    let gone = Server { id, name, standing: pando_model::Standing::Leaving, ..server() };
+    let lease = PortLease { app: app_name(), instance: None, changed_at: Timestamp::from_millis(0) };
+    let other = PortKey { server: server_id(), port: 20_000 };
+    let txn = Txn::new().put(Key::ServerSpec(id), &gone).unwrap();
+    let txn = txn.put(Key::ServerAssignment(id), &Assignment::empty(id)).unwrap();
+    let txn = txn.put(Key::Port(PortKey { server: id, port: 20_000 }), &lease).unwrap();
+    bench.store.txn(txn.put(Key::Port(other), &lease).unwrap()).await.unwrap();
+    bench.event(Event::Tick).await;
+    let known = |bench: &Bench| bench.state.loaded.as_ref().unwrap().world.servers.contains_key(&id);
+    assert!(known(&bench), "nothing is lost so soon after the control plane began");
+    bench.now += 31_000;
+    bench.event(Event::Tick).await;
+    assert!(!known(&bench));
+    let kept = Loaded::load(bench.store.as_ref()).await.unwrap();
+    assert_eq!(kept.world, bench.state.loaded.clone().unwrap().world);
+    assert_eq!(kept.world.ports.keys().collect::<Vec<_>>(), [&other]);
+    assert!(!kept.world.assignments.contains_key(&id) && kept.modified(&Key::ServerSpec(id)).is_none());
 }
 
 #[test]
