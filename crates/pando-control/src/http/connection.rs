@@ -1,12 +1,14 @@
 //! One connection: its handshake, and its requests with what is known of the caller.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -20,6 +22,7 @@ use rustix::net::sockopt;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::server::Limits;
 
@@ -76,12 +79,21 @@ impl Serving {
         certified: Option<Certified>,
     ) -> Result<(), Early> {
         let app = TowerToHyperService::new(self.app);
+        let last = Instant::now() + self.limits.connection_life;
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
             if let Some(certified) = certified {
                 request.extensions_mut().insert(certified);
             }
-            app.call(request)
+            let answer = app.call(request);
+            async move {
+                let mut answer = answer.await?;
+                // Said in an answer, so that nobody sends into a connection that is being closed.
+                if Instant::now() > last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -92,13 +104,13 @@ impl Serving {
             .with_upgrades();
         tokio::pin!(serving);
         tokio::select! {
-            // The other arms only borrow the connection, which is then served to its end below.
-            ended = serving.as_mut() => return Ok(ended?),
-            () = tokio::time::sleep(self.limits.connection_life) => {}
-            () = self.tasks.shutdown().wait() => {}
+            // The second arm only borrows the connection, which is then served to its end.
+            ended = serving.as_mut() => Ok(ended?),
+            () = self.tasks.shutdown().wait() => {
+                serving.as_mut().graceful_shutdown();
+                Ok(serving.await?)
+            }
         }
-        serving.as_mut().graceful_shutdown();
-        Ok(serving.await?)
     }
 }
 

@@ -132,7 +132,11 @@ async fn relay(caller: Caller, agent: ExecStream) -> Result<(), FrameError> {
         // The caller is gone without a word: the agent is told by the end of the connection.
         sent.and(to_agent.close().await)
     };
-    let outward = from_agent.forward(&mut to_caller);
+    let outward = async {
+        let ended = from_agent.forward(&mut to_caller).await;
+        // An agent that died may have said its last word before: what has come is handed on, whatever came after it.
+        to_caller.close().await.and(ended)
+    };
     tokio::select! {
         // Whichever ends first ends both; the halves of the connections are dropped with this call.
         ended = outward => ended,

@@ -140,6 +140,11 @@ impl Cluster {
         (Self::start(Arc::new(store), directory, |_| {}, Limits::default(), tls).await, clock)
     }
 
+    pub(crate) async fn secured_within(limits: Limits) -> Self {
+        let (store, directory) = (memory::open().unwrap(), tempfile::tempdir().unwrap());
+        Self::start(Arc::new(store), directory, |_| {}, limits, Some(Clock::system())).await
+    }
+
     pub(crate) async fn within(limits: Limits) -> Self {
         let store = memory::open().unwrap();
         Self::start(Arc::new(store), tempfile::tempdir().unwrap(), |_| {}, limits, None).await

@@ -1,15 +1,21 @@
 //! The API by TLS: people by token, servers by certificate, and what an expired or a foreign one is good for.
 
+use std::time::Duration;
+
 use pando_api::auth::Scope;
 use pando_api::client::Client;
 use pando_api::v1::agents::{CertificateRequest, RelayedReport, ReportBody, TargetQuery};
-use pando_api::v1::logs::AppLogQuery;
 use pando_api::{ClientError, ErrorCode};
+use pando_control::http::Limits;
 use pando_control::store::{Key, Txn};
 use pando_control::trust::Trust;
 use pando_model::id::ServerId;
 use pando_rt::clock::Clock;
-use pando_trust::PendingIdentity;
+use pando_trust::tls::pinned_config;
+use pando_trust::{PendingIdentity, Subject};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::cluster::{Cluster, PATIENCE, id, report};
 
@@ -119,7 +125,6 @@ async fn relayed_reports_are_taken_as_their_authors_own() {
     let (server, cut_off) = (cluster.server, ServerId::from_uuid(id(2)));
     cluster.add_server("two", cut_off, ([127, 0, 0, 1], 10).into()).await;
     let stranger = ServerId::from_uuid(id(3));
-    let agent = cluster.member(cluster.identity(server));
     let expired = RelayedReport::sign(body(cut_off), &cluster.identity(cut_off)).unwrap();
     clock.advance(10 * DAY);
     let sign = |of, by| RelayedReport::sign(body(of), &cluster.identity(by)).unwrap();
@@ -127,8 +132,6 @@ async fn relayed_reports_are_taken_as_their_authors_own() {
     let mut damaged = good.clone();
     damaged.body = damaged.body.replace("\"sequence\":1", "\"sequence\":9");
     let relayed = vec![damaged, sign(cut_off, server), sign(stranger, stranger), expired, good];
-    // The carrier's certificate has expired as well by now: it is renewed first.
-    drop(agent);
     let agent = cluster.member(cluster.identity(server));
     agent.report(server, &ReportBody { relayed, ..body(server) }).await.unwrap();
     for author in [cut_off, server] {
@@ -152,58 +155,56 @@ async fn a_restart_is_the_same_cluster() {
     admin.status().await.unwrap();
 }
 
-mod agents {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use axum::Router;
-    use axum::routing::get;
-    use hyper_util::rt::TokioIo;
-    use hyper_util::service::TowerToHyperService;
-    use pando_trust::tls::{Callers, accept, server_config};
-    use pando_trust::{LiveIdentity, Subject};
-
-    use super::*;
-    use crate::cluster::{app, spec};
-
-    /// An agent's API as another crate serves it: mutual TLS, the control plane alone.
-    async fn serve(identity: pando_trust::Identity) -> std::net::SocketAddr {
-        let control = Callers::Known(Arc::new(|peer| peer.subject == Subject::Control));
-        let config = server_config(&LiveIdentity::new(identity), control, &Clock::system()).unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let line = serde_json::json!({
-            "time": "2026-01-01T00:00:00Z", "source": "web-1", "stream": "stdout", "text": "by certificate"
-        });
-        let app = Router::new().route("/v1/logs", get(move || async move { format!("{line}\n") }));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let Ok(stream) = accept(stream, &config, Duration::from_secs(10)).await else { continue };
-                let service = TowerToHyperService::new(app.clone());
-                let http = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(http.serve_connection(TokioIo::new(stream), service));
+/// A certificate that was renewed is seen soon, since connections don't last.
+#[tokio::test]
+async fn a_connection_ends_with_an_answer_after_its_life() {
+    let connection_life = Duration::from_millis(50);
+    let cluster = Cluster::within(Limits { connection_life, ..Limits::default() }).await;
+    let mut stream = TcpStream::connect(cluster.address).await.unwrap();
+    let until_closed = async {
+        loop {
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"ok\n") {
+                answer.push(stream.read_u8().await.unwrap());
             }
-        });
-        address
+            if String::from_utf8(answer).unwrap().contains("connection: close") {
+                return stream.read_u8().await.unwrap_err();
+            }
+        }
+    };
+    let end = tokio::time::timeout(PATIENCE, until_closed).await.unwrap();
+    assert_eq!(end.kind(), std::io::ErrorKind::UnexpectedEof);
+    // Callers do not notice.
+    let until = std::time::Instant::now() + 6 * connection_life;
+    while std::time::Instant::now() < until {
+        cluster.client.health().await.unwrap();
     }
+}
 
-    async fn lines(cluster: &Cluster) -> Vec<String> {
-        use futures_util::TryStreamExt;
-        let lines = cluster.client.logs(&app("hits"), &AppLogQuery::default()).await.unwrap();
-        lines.map_ok(|line| line.text).try_collect().await.unwrap()
+#[tokio::test]
+async fn a_connection_is_kept_while_it_is_young() {
+    let (cluster, _) = Cluster::secured().await;
+    let config = pinned_config(cluster.shared.trust.fingerprint(), &Clock::system()).unwrap();
+    let stream = TcpStream::connect(cluster.address).await.unwrap();
+    let mut stream =
+        TlsConnector::from(config).connect(Subject::Control.server_name(), stream).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(!String::from_utf8(answer).unwrap().contains("close"));
     }
+}
 
-    #[tokio::test]
-    async fn agents_are_reached_as_the_control_plane_and_by_their_ids() {
-        let (cluster, _) = Cluster::secured().await;
-        cluster.deploy(spec("hits")).await;
-        let address = serve(cluster.identity(cluster.server)).await;
-        cluster.add_server("main", cluster.server, address).await;
-        assert_eq!(lines(&cluster).await, ["by certificate"]);
-        // Another server answers at the address.
-        let address = serve(cluster.identity(ServerId::from_uuid(id(2)))).await;
-        cluster.add_server("main", cluster.server, address).await;
-        let said = lines(&cluster).await;
-        assert!(said.len() == 1 && said[0].starts_with("the logs of main can't be read"), "{said:?}");
-    }
+#[tokio::test]
+async fn who_does_not_shake_hands_is_left() {
+    let head_within = Duration::from_millis(50);
+    let cluster = Cluster::secured_within(Limits { head_within, ..Limits::default() }).await;
+    let mut stream = TcpStream::connect(cluster.address).await.unwrap();
+    let mut said = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said)).await.unwrap().unwrap();
+    assert!(said.is_empty(), "{said:?}");
 }

@@ -21,6 +21,10 @@ use pando_model::name::{AppName, ReplicaName};
 use pando_model::observed::{AgentReport, Observed, ReleaseState, ReleaseStatus, ServerObserved};
 use pando_model::release::ReleaseNumber;
 use pando_model::time::Timestamp;
+use pando_rt::clock::Clock;
+use pando_trust::tls::{Callers, accept, server_config};
+use pando_trust::{Identity, LiveIdentity, Subject};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio_util::codec::Framed;
 
@@ -34,28 +38,38 @@ struct Agent {
     lines: Arc<Vec<LogLine>>,
     live: Arc<Mutex<Option<mpsc::Receiver<LogLine>>>>,
     asked: Arc<Mutex<Vec<LogQuery>>>,
+    /// By mutual TLS, to the control plane alone. `None`: plain, to whoever has the token.
+    identity: Option<Identity>,
 }
 
 impl Agent {
     async fn serve(self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let by_token = self.identity.is_none();
+        let control = Callers::Known(Arc::new(|peer| peer.subject == Subject::Control));
+        let tls = self.identity.clone().map(LiveIdentity::new);
+        let tls = tls.map(|identity| server_config(&identity, control, &Clock::system()).unwrap());
         let routes = axum::Router::new()
             .route("/v1/logs", get(move |headers, query| self.logs(headers, query)))
-            .route("/v1/exec", post(exec));
+            .route("/v1/exec", post(move |request| exec(by_token, request)));
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let service = hyper_util::service::TowerToHyperService::new(routes.clone());
-                let http = hyper::server::conn::http1::Builder::new();
-                tokio::spawn(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
+                match &tls {
+                    None => drop(tokio::spawn(requests(stream, routes.clone()))),
+                    Some(config) => {
+                        let accepted = accept(stream, config, PATIENCE).await;
+                        drop(accepted.map(|stream| tokio::spawn(requests(stream, routes.clone()))));
+                    }
+                }
             }
         });
         address
     }
 
     async fn logs(self, headers: HeaderMap, Query(query): Query<LogQuery>) -> Response {
-        if !is_control(&headers) {
+        if self.identity.is_none() && !is_control(&headers) {
             return StatusCode::UNAUTHORIZED.into_response();
         }
         let history = futures_util::stream::iter((*self.lines).clone());
@@ -70,14 +84,21 @@ impl Agent {
     }
 }
 
+async fn requests(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, routes: axum::Router) {
+    let service = hyper_util::service::TowerToHyperService::new(routes);
+    let http = hyper::server::conn::http1::Builder::new();
+    // Whoever leaves early is looked at from its own side.
+    let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+}
+
 fn is_control(headers: &HeaderMap) -> bool {
     let bearer = headers.get("authorization").and_then(Bearer::from_header);
     bearer.is_some_and(|bearer| bearer.reveal() == TOKEN)
 }
 
 /// Says what it was told to run, echoes its input in capitals, and ends with 7.
-async fn exec(mut request: Request) -> Response {
-    if !is_control(request.headers()) {
+async fn exec(by_token: bool, mut request: Request) -> Response {
+    if by_token && !is_control(request.headers()) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let upgrade = hyper::upgrade::on(&mut request);
@@ -322,4 +343,29 @@ async fn the_end_of_the_control_plane_ends_streams() {
     assert!(tokio::time::timeout(PATIENCE, lines.next()).await.unwrap().is_none());
     // The end of the connection, as an end or as an error.
     assert!(!matches!(tokio::time::timeout(PATIENCE, frames.next()).await.unwrap(), Some(Ok(_))));
+}
+
+#[tokio::test]
+async fn by_certificate_agents_are_reached_for_who_they_are() {
+    let (cluster, _) = Cluster::secured().await;
+    cluster.deploy(spec("hits")).await;
+    let certified = |server| Agent {
+        lines: Arc::new(vec![line(1, "web-1")]),
+        identity: Some(cluster.identity(server)),
+        ..Agent::default()
+    };
+    cluster.add_server("main", cluster.server, certified(cluster.server).serve().await).await;
+    assert_eq!(texts(&cluster, &AppLogQuery::default()).await, ["web-1 at 1"]);
+    let wanted = start(app("hits"), Some("web-1"));
+    let (told, frames, end) = run(&cluster, &wanted).await;
+    assert_eq!((told, frames), (Some(wanted.clone()), vec![frame(Channel::Stdout, "HELLO")]));
+    assert_eq!(end, ExecEnd { code: 7, error: None });
+
+    // Another server of the cluster answers at the address.
+    let other = certified(ServerId::from_uuid(id(2))).serve().await;
+    cluster.add_server("main", cluster.server, other).await;
+    let said = texts(&cluster, &AppLogQuery::default()).await;
+    assert!(said.len() == 1 && said[0].contains("is not the cluster that you know"), "{said:?}");
+    let (told, _, end) = run(&cluster, &wanted).await;
+    assert!(told.is_none() && end.code == 126, "{end:?}");
 }
