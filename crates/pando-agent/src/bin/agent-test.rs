@@ -1,9 +1,12 @@
 //! For this crate's tests: the leader and the shim as an executable of their own, an agent that can be killed, and a small
-//! web server to be a replica.
+//! web server to be a replica; and both ends of connections, to see who reaches whom.
+
+#[path = "agent-test/knock.rs"]
+mod knock;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,8 +27,12 @@ fn main() -> ExitCode {
         ["leader", ..] => Err(pando_agent::leader::become_leader(std::env::args_os().skip(2)).into()),
         ["shim", "run", "--dir", dir] => return shim::run_shim(Path::new(dir)),
         ["agent", server, state_dir, control, users] => {
-            agent(server, Path::new(state_dir), control, users == "users")
+            let order = Order { users: users == "users", ..Order::new(server, state_dir, control) };
+            agent(order)
         }
+        ["filter", server, state_dir, control, address] => filter(server, state_dir, control, address),
+        ["listen", ref ports @ ..] => knock::listen(ports),
+        ["knock", ref places @ ..] => knock::knock(places),
         ["web"] => web(),
         _ => Err("unknown words".into()),
     };
@@ -38,8 +45,44 @@ fn main() -> ExitCode {
     }
 }
 
+/// What an agent is told.
+struct Order<'a> {
+    server: &'a str,
+    state_dir: &'a Path,
+    control: &'a str,
+    users: bool,
+    address: IpAddr,
+    listen: SocketAddr,
+    firewall: bool,
+}
+
+impl<'a> Order<'a> {
+    fn new(server: &'a str, state_dir: &'a str, control: &'a str) -> Self {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self {
+            server,
+            state_dir: Path::new(state_dir),
+            control,
+            users: false,
+            address,
+            listen: SocketAddr::new(address, 0),
+            firewall: false,
+        }
+    }
+}
+
+/// An agent that is reached at an address of its own, whose packet filter it keeps. It speaks with the control plane through a
+/// relay: in clear that is done with this machine alone.
+fn filter(server: &str, state_dir: &str, control: &str, address: &str) -> Result<(), Failure> {
+    let address = address.parse()?;
+    let control = format!("http://{}", knock::relay(control.parse()?)?);
+    let listen = SocketAddr::new(address, 7421);
+    agent(Order { address, listen, firewall: true, ..Order::new(server, state_dir, &control) })
+}
+
 /// An agent over real processes, until SIGTERM.
-fn agent(server: &str, state_dir: &Path, control: &str, users: bool) -> Result<(), Failure> {
+fn agent(order: Order<'_>) -> Result<(), Failure> {
+    let Order { server, state_dir, control, users, address, listen, firewall } = order;
     let program = std::env::current_exe()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
     runtime.block_on(async {
@@ -51,7 +94,7 @@ fn agent(server: &str, state_dir: &Path, control: &str, users: bool) -> Result<(
             name: "main".parse()?,
             state_dir: state_dir.to_owned(),
             control_url: control.to_owned(),
-            listener: tokio::net::TcpListener::bind("127.0.0.1:0").await?,
+            listener: tokio::net::TcpListener::bind(listen).await?,
             trust: Trust::Tokens {
                 control: Bearer::new("pando_for-control")?,
                 own: Bearer::new("pando_for-the-agent")?,
@@ -59,8 +102,8 @@ fn agent(server: &str, state_dir: &Path, control: &str, users: bool) -> Result<(
             proxy_socket: None,
             entry_keeper: None,
             users,
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            firewall: false,
+            address,
+            firewall,
             leader: Leader { program, args: vec!["leader".into()] },
             default_env: BTreeMap::new(),
         };

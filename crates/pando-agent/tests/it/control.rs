@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ struct Shared {
     handouts: Mutex<Handouts>,
     address: Mutex<SocketAddr>,
     server: Mutex<Option<JoinHandle<()>>>,
+    /// How many more questions for its health are answered; the others wait for ever.
+    healthy_for: AtomicU64,
 }
 
 #[derive(Default)]
@@ -72,6 +75,20 @@ impl Default for Handouts {
 
 impl Control {
     pub(crate) async fn start() -> Self {
+        let control = Self::new();
+        control.come_back().await;
+        control
+    }
+
+    /// On a listener of whichever network.
+    pub(crate) fn start_on(listener: std::net::TcpListener) -> Self {
+        let control = Self::new();
+        listener.set_nonblocking(true).unwrap();
+        control.serve(TcpListener::from_std(listener).unwrap());
+        control
+    }
+
+    fn new() -> Self {
         let shared = Shared {
             target: watch::Sender::default(),
             reports: watch::Sender::new(Vec::new()),
@@ -79,18 +96,21 @@ impl Control {
             handouts: Mutex::default(),
             address: Mutex::new("127.0.0.1:0".parse().unwrap()),
             server: Mutex::default(),
+            healthy_for: AtomicU64::new(u64::MAX),
         };
-        let control = Self { shared: Arc::new(shared) };
-        control.come_back().await;
-        control
+        Self { shared: Arc::new(shared) }
     }
 
     /// Listens where it listened before.
     pub(crate) async fn come_back(&self) {
         let address = *self.shared.address.lock().unwrap();
-        let listener = TcpListener::bind(address).await.unwrap();
+        self.serve(TcpListener::bind(address).await.unwrap());
+    }
+
+    fn serve(&self, listener: TcpListener) {
         *self.shared.address.lock().unwrap() = listener.local_addr().unwrap();
         let router = Router::new()
+            .route("/healthz", get(health))
             .route("/v1/agents/{server}/target", get(target))
             .route("/v1/agents/{server}/reports", post(report))
             .route("/v1/artifacts/{digest}", get(artifact))
@@ -108,6 +128,15 @@ impl Control {
         }
         // The polls under way end.
         self.shared.target.send_modify(|_| {});
+    }
+
+    /// Answers so many more questions for its health, and no other on a new connection.
+    pub(crate) fn stay_healthy_for(&self, answers: u64) {
+        self.shared.healthy_for.store(answers, Ordering::SeqCst);
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        *self.shared.address.lock().unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -170,6 +199,14 @@ impl Control {
             Err(_) => panic!("{what}: {:#?}", self.reports().last()),
         }
     }
+}
+
+async fn health(State(control): State<Control>) -> StatusCode {
+    let left = &control.shared.healthy_for;
+    if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+        std::future::pending::<()>().await;
+    }
+    StatusCode::NO_CONTENT
 }
 
 fn is_allowed(headers: &HeaderMap) -> bool {

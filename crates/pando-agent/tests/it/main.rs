@@ -8,6 +8,7 @@ mod checks;
 mod control;
 mod deploy;
 mod entry;
+mod firewall;
 mod links;
 mod machine;
 mod proxy;
