@@ -96,12 +96,13 @@ impl<'a> Cluster<'a> {
                 proxy.is_some_and(|proxy| proxy.alive) && input.liveness(server.id) != Liveness::Lost;
             server.is_entry_point(settings) || ending
         };
+        let known = Known::of(input);
         Self {
             settings,
             joining: settings.joining_until.is_some_and(|until| input.now < until),
-            all: Arc::new(servers().flat_map(every_address).collect()),
-            balancing: Arc::new(servers().filter(balances).map(private_address).collect()),
-            services: services(&apps, || desired.servers.values()),
+            all: known.share(servers().flat_map(every_address).collect()),
+            balancing: known.share(servers().filter(balances).map(private_address).collect()),
+            services: services(&apps, &known, || desired.servers.values()),
             apps,
         }
     }
@@ -229,15 +230,36 @@ impl<'a> Users<'a> {
     }
 }
 
+/// The sets in the published assignments. One that is the same again is the same in memory, so that to find a thousand
+/// assignments unchanged doesn't take a million comparisons.
+struct Known<'a>(Vec<&'a Arc<BTreeSet<Cidr>>>);
+
+impl<'a> Known<'a> {
+    fn of(input: &'a Input<'_>) -> Self {
+        let rules = input.desired.assignments.values().flat_map(|assignment| &assignment.firewall);
+        let sets = rules.flat_map(|rules| &rules.rules).filter_map(|rule| match &rule.from {
+            Sources::Of(ranges) => Some((Arc::as_ptr(ranges), ranges)),
+            Sources::Anywhere => None,
+        });
+        Self(sets.collect::<BTreeMap<_, _>>().into_values().collect())
+    }
+
+    fn share(&self, set: BTreeSet<Cidr>) -> Arc<BTreeSet<Cidr>> {
+        let same = self.0.iter().find(|known| known.len() == set.len() && *known.as_ref() == set);
+        same.map_or_else(|| Arc::new(set), |known| Arc::clone(known))
+    }
+}
+
 /// Each service of each app once, as the newest release has it last.
 fn services<'a, S: Iterator<Item = &'a Server>>(
     apps: &[Users<'a>],
+    known: &Known<'_>,
     servers: impl Fn() -> S,
 ) -> Vec<Service<'a>> {
     let mut found = Vec::new();
     for app in apps.iter().filter(|app| app.specs.iter().any(|spec| !spec.services.is_empty())) {
         let users = servers().filter(|server| app.may_run_on(server)).map(private_address);
-        let users: Arc<BTreeSet<Cidr>> = Arc::new(users.collect());
+        let users = known.share(users.collect());
         for (name, spec) in app.specs.iter().flat_map(|spec| &spec.services) {
             let users = Arc::clone(&users);
             found.push(Service { app: app.name, name, spec, users });

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use pando_model::app::{HealthCheck, HealthKind, ReplicaCount, RunSource, Strategy};
+use pando_model::assignment::Assignment;
 use pando_model::desired::{AppDesired, Desired, Instance, Phase, Target};
 use pando_model::firewall::Ports;
 use pando_model::id::{DeploymentId, Entropy, InstanceId, Version};
@@ -375,4 +376,25 @@ fn judge(world: &World, from: &Server, to: &Server, place: &str) {
     assert_eq!(lets(80) && lets(443), to.is_entry_point(&world.settings), "{place}");
     assert_eq!(lets(7420), has_role(to, "control"), "{place}");
     assert!(lets(7421) && lets(22) && !lets(3306), "{place}");
+}
+/// To see that nothing changed must not cost more with every server.
+#[test]
+fn sets_that_stay_the_same_are_the_same_in_memory() {
+    let mut world = world(&[server(1, &["web", "control"]), server(2, &["web"]), server(3, &["lb", "web"])]);
+    let sets = |world: &World| -> Vec<*const BTreeSet<Cidr>> {
+        let rules = (1..=3).flat_map(|n| of(world, n).rules);
+        rules
+            .into_iter()
+            .filter_map(|rule| match rule.from {
+                Sources::Of(ranges) if ranges.len() == 3 => Some(Arc::as_ptr(&ranges)),
+                _ => None,
+            })
+            .collect()
+    };
+    for n in 1..=3 {
+        let assignment = Assignment { firewall: Some(of(&world, n)), ..Assignment::empty(id(n)) };
+        world.assignments.insert(id(n), assignment);
+    }
+    let first = sets(&world);
+    assert!(first.len() >= 6 && sets(&world) == first, "{first:?}");
 }
