@@ -96,13 +96,13 @@ impl<'a> Cluster<'a> {
                 proxy.is_some_and(|proxy| proxy.alive) && input.liveness(server.id) != Liveness::Lost;
             server.is_entry_point(settings) || ending
         };
-        let known = Known::of(input);
+        let mut known = Known::of(input);
         Self {
             settings,
             joining: settings.joining_until.is_some_and(|until| input.now < until),
             all: known.share(servers().flat_map(every_address).collect()),
             balancing: known.share(servers().filter(balances).map(private_address).collect()),
-            services: services(&apps, &known, || desired.servers.values()),
+            services: services(&apps, &mut known, || desired.servers.values()),
             apps,
         }
     }
@@ -232,28 +232,32 @@ impl<'a> Users<'a> {
 
 /// The sets in the published assignments. One that is the same again is the same in memory, so that to find a thousand
 /// assignments unchanged doesn't take a million comparisons.
-struct Known<'a>(Vec<&'a Arc<BTreeSet<Cidr>>>);
+struct Known(Vec<Arc<BTreeSet<Cidr>>>);
 
-impl<'a> Known<'a> {
-    fn of(input: &'a Input<'_>) -> Self {
+impl Known {
+    fn of(input: &Input<'_>) -> Self {
         let rules = input.desired.assignments.values().flat_map(|assignment| &assignment.firewall);
         let sets = rules.flat_map(|rules| &rules.rules).filter_map(|rule| match &rule.from {
             Sources::Of(ranges) => Some((Arc::as_ptr(ranges), ranges)),
             Sources::Anywhere => None,
         });
-        Self(sets.collect::<BTreeMap<_, _>>().into_values().collect())
+        Self(sets.collect::<BTreeMap<_, _>>().into_values().cloned().collect())
     }
 
-    fn share(&self, set: BTreeSet<Cidr>) -> Arc<BTreeSet<Cidr>> {
-        let same = self.0.iter().find(|known| known.len() == set.len() && *known.as_ref() == set);
-        same.map_or_else(|| Arc::new(set), |known| Arc::clone(known))
+    fn share(&mut self, set: BTreeSet<Cidr>) -> Arc<BTreeSet<Cidr>> {
+        if let Some(same) = self.0.iter().find(|known| known.len() == set.len() && *known.as_ref() == set) {
+            return Arc::clone(same);
+        }
+        let set = Arc::new(set);
+        self.0.push(Arc::clone(&set));
+        set
     }
 }
 
 /// Each service of each app once, as the newest release has it last.
 fn services<'a, S: Iterator<Item = &'a Server>>(
     apps: &[Users<'a>],
-    known: &Known<'_>,
+    known: &mut Known,
     servers: impl Fn() -> S,
 ) -> Vec<Service<'a>> {
     let mut found = Vec::new();
