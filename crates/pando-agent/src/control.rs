@@ -1,10 +1,13 @@
 //! Speaks with the control plane: asks for the newest target, posts reports.
 //!
 //! Both go on trying for as long as it takes, days if need be; the server runs
-//! on meanwhile.
+//! on meanwhile, and goes the way round through others: see [`detour`].
 
 pub(crate) mod contact;
-mod line;
+pub(crate) mod detour;
+pub(crate) mod neighbours;
+pub(crate) mod published;
+pub(crate) mod relays;
 pub(crate) mod report;
 pub(crate) mod target;
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use pando_model::assignment::{AssignedInstance, Assignment};
 use pando_model::id::{InstanceId, ServerId, TaskId};
 use pando_model::time::Timestamp;
+use pando_trust::{Kind, SignedBytes, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 /// The shape of the file. A newer one is refused rather than misread.
@@ -126,6 +127,55 @@ pub fn save(directory: &Path, ledger: &Ledger) -> Result<(), LedgerError> {
     let failed = |source| LedgerError::Write { path: path.clone(), source };
     let bytes = serde_json::to_vec(ledger).map_err(|error| failed(error.into()))?;
     pando_rt::fs::write_atomically(&path, &bytes, 0o600).map_err(failed)
+}
+
+/// Keeps the newest assignment as it was signed, beside the ledger. Blocking.
+///
+/// # Errors
+/// What the disk answers.
+pub fn keep_signed(directory: &Path, assignment: &SignedBytes) -> Result<(), LedgerError> {
+    let path = signed_file(directory);
+    let failed = |source| LedgerError::Write { path: path.clone(), source };
+    let bytes = serde_json::to_vec(assignment).map_err(|error| failed(error.into()))?;
+    pando_rt::fs::write_atomically(&path, &bytes, 0o600).map_err(failed)
+}
+
+/// Sets a ledger aside that another cluster signed, or that is of the server that this one was before it joined anew: nothing of
+/// it may be run here, nor stand in the way of what is assigned now. One that nobody signed stays. Whether it was. Blocking.
+///
+/// # Errors
+/// What the disk answers; nothing is lost then.
+pub fn set_aside_if_foreign(
+    directory: &Path,
+    server: ServerId,
+    key: &VerifyingKey,
+) -> Result<bool, LedgerError> {
+    let signed = signed_file(directory);
+    let read = pando_rt::fs::read_if_there(&signed);
+    let read = read.map_err(|source| LedgerError::Read { path: signed.clone(), source })?;
+    let Some(bytes) = read.and_then(|bytes| serde_json::from_slice::<SignedBytes>(&bytes).ok()) else {
+        return Ok(false);
+    };
+    let ours = bytes.verify::<Assignment>(key, Kind::Assignment);
+    if ours.is_ok_and(|assignment| assignment.server == server) {
+        return Ok(false);
+    }
+    // The ledger first: while its signed form lies there, a start after a crash in between comes here again.
+    for path in [file(directory), signed] {
+        let mut aside = path.clone().into_os_string();
+        aside.push(".foreign");
+        match std::fs::rename(&path, &aside) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(LedgerError::Write { path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(true)
+}
+
+fn signed_file(directory: &Path) -> PathBuf {
+    directory.join("assignment.json")
 }
 
 fn file(directory: &Path) -> PathBuf {

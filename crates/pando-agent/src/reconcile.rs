@@ -18,7 +18,7 @@ mod site;
 mod stray;
 mod task;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -58,6 +58,13 @@ pub enum Event {
     Assignment(Assignment),
     /// Somebody who knows what is newest answered; what was newer came before this, as an event of its own.
     TargetHeard,
+    /// The control plane can't be asked, and another server answered. These endpoints left the table since we heard last: if they
+    /// are instances of ours, they were most likely moved.
+    PeersHeard {
+        gone: BTreeSet<InstanceId>,
+    },
+    /// What was sent in the control plane's name can't be believed, and why. `None`: what came last can.
+    Mistrusted(Option<String>),
     LedgerSaved,
     LedgerFailed(String),
     RunStarted(Held),
@@ -171,6 +178,11 @@ pub struct State {
     /// What was last said of it.
     entry: Option<Option<Entry>>,
     entry_error: Option<String>,
+    mistrust: Option<String>,
+    /// Not started as long as the control plane can't be asked.
+    gone: BTreeSet<InstanceId>,
+    /// The control plane was heard: that is over once its word is in force.
+    doubt_ends: bool,
     /// Until then the first report waits.
     hold: Option<Timestamp>,
     told: Option<Facts>,
@@ -199,6 +211,9 @@ impl State {
             proxy: None,
             entry: None,
             entry_error: None,
+            mistrust: None,
+            gone: BTreeSet::new(),
+            doubt_ends: false,
             hold: None,
             told: None,
             wake: None,
@@ -241,6 +256,8 @@ fn apply(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Effe
         Event::Adopted { held, releases } => adopt::adopt(state, held, releases, now, effects),
         Event::Assignment(assignment) => accept(state, assignment),
         Event::TargetHeard => boot::heard(state),
+        Event::PeersHeard { gone } => boot::peers_heard(state, gone),
+        Event::Mistrusted(why) => state.mistrust = why,
         Event::LedgerSaved => come_into_force(state, effects),
         Event::LedgerFailed(why) => save_failed(state, why, now),
         Event::RunStarted(held) => started(state, &held, now, effects),

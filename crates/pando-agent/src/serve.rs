@@ -1,7 +1,8 @@
 //! The agent's own API: what the control plane asks of one server.
 //!
 //! Log lines (`GET /v1/logs`), commands beside replicas and in releases (`POST
-//! /v1/exec`), packed releases for other servers (`GET /v1/artifacts/DIGEST`), and a
+//! /v1/exec`), packed releases for other servers (`GET /v1/artifacts/DIGEST`), what
+//! servers tell each other while the control plane is away (`/v1/peer/…`), and a
 //! sign of life (`GET /healthz`). Who of the people may do what is decided by the
 //! control plane before it asks; here it is known by its certificate, or by a token,
 //! see [`Admission`]. Which replicas there are is asked of [`Places`].
@@ -14,17 +15,21 @@ mod gate;
 mod logs;
 mod reply;
 mod server;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pando_api::ErrorBody;
+use pando_api::v1::agents::RelayedReport;
+use pando_model::id::{ServerId, Version};
 use pando_model::name::{AppName, ReplicaName};
 use pando_model::release::ReleaseNumber;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::logs::LogStore;
-use pando_trust::TrustError;
+use pando_trust::{SignedBytes, TrustError};
 use tokio::net::TcpListener;
 
 use crate::leader::Leader;
@@ -37,6 +42,7 @@ pub struct ServeState {
     pub admission: Admission,
     pub logs: LogStore,
     pub places: Arc<dyn Places>,
+    pub neighbours: Arc<dyn Neighbours>,
     /// How a command gets a session of its own.
     pub leader: Leader,
     /// Where a command's environment lacks `PATH`, `HOME`, `USER`, `LANG` or `TZ`.
@@ -64,6 +70,18 @@ pub trait Places: Send + Sync {
 
     /// The directory of a release that is unpacked here.
     fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<PathBuf>;
+}
+
+/// What this server does for others that can't reach the control plane. Called between requests; must not block.
+pub trait Neighbours: Send + Sync {
+    /// As it was signed, when it is newer than `have`.
+    fn newest_table(&self, have: Version) -> Option<SignedBytes>;
+
+    /// Takes a report that `server` handed in, to be handed on.
+    ///
+    /// # Errors
+    /// What the server is told.
+    fn relay(&self, server: ServerId, report: RelayedReport) -> Result<(), ErrorBody>;
 }
 
 /// Where and as whom a replica runs.

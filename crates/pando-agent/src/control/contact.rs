@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pando_api::ClientError;
 use pando_model::time::Millis;
 use tokio::sync::{Notify, watch};
 
-use super::line::{self, Effect, Event, Line};
+use crate::line::{self, Effect, Event, Line};
 use crate::moment::Moments;
 
 /// Clones share everything.
@@ -36,6 +37,16 @@ impl Contact {
     /// It answered, whatever it said.
     pub(crate) fn answered(&self) {
         self.take(Event::Answered);
+    }
+
+    /// A call ended without what it was made for. Who says no is there; others count as called in vain.
+    pub(crate) fn failed(&self, error: &ClientError) {
+        match error {
+            ClientError::Refused(_) | ClientError::Protocol { .. } | ClientError::NotMember { .. } => {
+                self.answered()
+            }
+            _ => self.called(),
+        }
     }
 
     pub(crate) fn is_cut(&self) -> bool {

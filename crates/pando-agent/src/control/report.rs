@@ -1,10 +1,11 @@
 //! Posts what is true: at once when it changes, every 2 s anyway.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pando_api::client::Client;
-use pando_api::v1::agents::ReportBody;
+use pando_api::client::{Client, ClientError};
+use pando_api::v1::agents::{RelayedReport, ReportBody};
 use pando_model::firewall::FirewallStatus;
 use pando_model::id::ServerId;
 use pando_model::observed::AgentReport;
@@ -16,6 +17,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::TRY_AGAIN;
+use super::contact::Contact;
+use super::relays::Relays;
 use crate::firewall;
 use crate::moment::Moments;
 use crate::reconcile::{Facts, Heading};
@@ -26,27 +29,55 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Changes that come closer than this make one report.
 const COALESCE: Duration = Duration::from_millis(20);
 
-pub(crate) struct Reporter {
-    pub(crate) client: Client,
+/// A report that got no answer for so long is made anew: its connection may be dead.
+const WITHIN: Duration = Duration::from_secs(4);
+
+/// What is true, in the form of reports. Whoever makes one draws the next number. Clones draw from the same.
+#[derive(Clone)]
+pub(crate) struct Reports {
     pub(crate) server: ServerId,
     pub(crate) capacity: Capacity,
     pub(crate) moments: Moments,
+    pub(crate) boot: Uuid,
+    pub(crate) sequence: Arc<AtomicU64>,
     pub(crate) facts: watch::Receiver<Option<Arc<Facts>>>,
     pub(crate) traffic: watch::Receiver<Option<ProxyStats>>,
     pub(crate) firewall: watch::Receiver<firewall::Told>,
 }
 
+impl Reports {
+    /// `None` before the first facts are known.
+    pub(crate) fn make(&self) -> Option<ReportBody> {
+        let facts = self.facts.borrow().clone()?;
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let heading = Heading { boot: self.boot, sequence, capacity: self.capacity, now: self.moments.now() };
+        let report = AgentReport { firewall: self.firewall(&facts), ..facts.at(&heading) };
+        Some(ReportBody { report, traffic: self.traffic.borrow().clone(), relayed: Vec::new() })
+    }
+
+    /// A newer assignment may be in force before its rules are.
+    fn firewall(&self, facts: &Facts) -> Option<FirewallStatus> {
+        let (version, status) = self.firewall.borrow().clone()?;
+        Some(FirewallStatus { in_force: status.in_force && version >= facts.assignment, ..status })
+    }
+}
+
+pub(crate) struct Reporter {
+    pub(crate) client: Client,
+    pub(crate) contact: Contact,
+    pub(crate) reports: Reports,
+    pub(crate) relays: Relays,
+}
+
 impl Reporter {
     /// Runs until it is dropped, or there is nothing more to tell.
     pub(crate) async fn run(mut self) {
-        let boot = Uuid::now_v7();
-        let (mut sequence, mut failures) = (0, 0);
+        let mut relayed = self.relays.came();
+        let mut failures = 0;
         let mut next = Instant::now();
-        while let Some(facts) = self.due(next).await {
+        while let Some(body) = self.due(next, &mut relayed).await {
             let posted = Instant::now();
-            sequence += 1;
-            let body = self.body(&facts, boot, sequence);
-            let wait = match self.client.report(self.server, &body).await {
+            let wait = match self.post(body).await {
                 Ok(()) => {
                     failures = 0;
                     COALESCE
@@ -54,7 +85,7 @@ impl Reporter {
                 Err(error) => {
                     tracing::debug!("{}", error_chain(&error));
                     // It has not heard of this change yet.
-                    self.facts.mark_changed();
+                    self.reports.facts.mark_changed();
                     failures = u32::saturating_add(failures, 1);
                     TRY_AGAIN.nth(failures - 1)
                 }
@@ -64,33 +95,41 @@ impl Reporter {
     }
 
     /// Waits for a change (not before `earliest`), or for the time of the next heartbeat.
-    async fn due(&mut self, earliest: Instant) -> Option<Arc<Facts>> {
+    async fn due(&mut self, earliest: Instant, relayed: &mut watch::Receiver<u64>) -> Option<ReportBody> {
         loop {
             let heartbeat = earliest + HEARTBEAT;
             tokio::select! {
-                // Cancel-safe: a change not yet seen stays so.
-                changed = self.facts.changed() => changed.ok()?,
+                // Cancel-safe, as the others: a change not yet seen stays so.
+                changed = self.reports.facts.changed() => changed.ok()?,
                 // Its writer lives as long as the agent, or was never there; then the heartbeat is all there is.
-                Ok(()) = self.firewall.changed() => {}
+                Ok(()) = self.reports.firewall.changed() => {}
+                Ok(()) = relayed.changed() => {}
                 () = tokio::time::sleep_until(heartbeat) => {}
             }
             tokio::time::sleep_until(earliest).await;
-            // Nothing is told before the first facts are known.
-            if let Some(facts) = self.facts.borrow_and_update().clone() {
-                return Some(facts);
+            relayed.mark_unchanged();
+            self.reports.facts.mark_unchanged();
+            if let Some(body) = self.reports.make() {
+                return Some(body);
             }
         }
     }
 
-    fn body(&self, facts: &Facts, boot: Uuid, sequence: u64) -> ReportBody {
-        let heading = Heading { boot, sequence, capacity: self.capacity, now: self.moments.now() };
-        let report = AgentReport { firewall: self.firewall(facts), ..facts.at(&heading) };
-        ReportBody { report, traffic: self.traffic.borrow().clone(), relayed: Vec::new() }
-    }
-
-    /// A newer assignment may be in force before its rules are.
-    fn firewall(&self, facts: &Facts) -> Option<FirewallStatus> {
-        let (version, status) = self.firewall.borrow().clone()?;
-        Some(FirewallStatus { in_force: status.in_force && version >= facts.assignment, ..status })
+    async fn post(&self, body: ReportBody) -> Result<(), ClientError> {
+        let relayed: Vec<RelayedReport> = self.relays.waiting();
+        let body = ReportBody { relayed: relayed.clone(), ..body };
+        self.contact.called();
+        let posting = self.client.report(self.reports.server, &body);
+        let posted = tokio::time::timeout(WITHIN, posting).await.unwrap_or_else(|_| {
+            Err(ClientError::TimedOut { url: self.client.url().to_owned(), after: WITHIN })
+        });
+        match &posted {
+            Ok(()) => {
+                self.relays.done(&relayed);
+                self.contact.answered();
+            }
+            Err(error) => self.contact.failed(error),
+        }
+        posted
     }
 }

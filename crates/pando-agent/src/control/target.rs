@@ -1,20 +1,23 @@
 //! The long poll for what this server is to run and what its proxy is to route.
 
-use std::sync::Arc;
+use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use pando_api::client::Client;
+use pando_api::client::{Client, ClientError};
 use pando_api::v1::agents::{AgentTarget, TargetQuery};
 use pando_model::assignment::Assignment;
 use pando_model::id::{ServerId, Version};
 use pando_routing::Table;
 use pando_rt::error_chain::error_chain;
-use pando_trust::{Kind, SignedBytes, TrustError, VerifyingKey};
-use serde::de::DeserializeOwned;
-use tokio::sync::{mpsc, watch};
+use pando_trust::{Kind, Signed, TrustError};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::TRY_AGAIN;
+use super::contact::Contact;
+use super::published::Published;
+use crate::ledger;
 use crate::reconcile::Event;
 
 /// Below the 30 s that control allows, and below what middle boxes cut.
@@ -26,98 +29,139 @@ const EMPTY_PACE: Duration = Duration::from_millis(100);
 pub(crate) struct Poller {
     pub(crate) client: Client,
     pub(crate) server: ServerId,
-    /// What the control plane publishes must be signed by it. `None`: it comes from this machine, and is not looked at.
-    pub(crate) signing_key: Option<VerifyingKey>,
+    pub(crate) contact: Contact,
+    pub(crate) published: Published,
+    /// Of the ledger: the newest assignment is kept there as it was signed.
+    pub(crate) directory: PathBuf,
     /// The newest assignment seen.
     pub(crate) assignment: Version,
-    pub(crate) tables: watch::Sender<Option<Arc<Table>>>,
     pub(crate) events: mpsc::Sender<Event>,
 }
+
+/// What became of an answer.
+enum Taken {
+    Newer,
+    Nothing,
+    /// Nobody wants it any more.
+    Over,
+}
+
+/// The control plane's own word.
+type Believed = (Option<Signed<Table>>, Option<Signed<Assignment>>);
 
 impl Poller {
     /// Runs until it is dropped, or nobody takes what it brings.
     pub(crate) async fn run(mut self) {
-        let mut failures = 0;
+        let mut returns = self.contact.returns();
+        // The first answer comes at once: whoever starts waits for a word. So does the first after a silence.
+        let (mut failures, mut wait) = (0, Duration::ZERO);
         loop {
             let began = Instant::now();
-            match self.client.target(self.server, &self.query()).await {
-                Ok(target) => match self.take(target).await {
-                    Ok(Some(newer)) => {
-                        failures = 0;
-                        if !newer {
-                            tokio::time::sleep_until(began + EMPTY_PACE).await;
-                        }
+            returns.mark_unchanged();
+            let query = self.query(wait);
+            let answer = tokio::select! {
+                answer = self.client.target(self.server, &query) => answer,
+                // A poll from before the silence may hang on a connection that is long dead.
+                _ = returns.changed() => {
+                    wait = Duration::ZERO;
+                    continue;
+                }
+            };
+            match self.judge(answer).await {
+                Ok(Taken::Over) => return,
+                Ok(taken) => {
+                    if matches!(taken, Taken::Nothing) && !wait.is_zero() {
+                        tokio::time::sleep_until(began + EMPTY_PACE).await;
                     }
-                    Ok(None) => return,
-                    Err(error) => self.wait(&error, &mut failures).await,
-                },
-                Err(error) => self.wait(&error, &mut failures).await,
+                    (failures, wait) = (0, WAIT);
+                }
+                Err(error) => {
+                    complain(error.as_ref(), failures);
+                    tokio::time::sleep(TRY_AGAIN.nth(failures)).await;
+                    failures = failures.saturating_add(1);
+                }
             }
         }
     }
 
-    async fn wait(&self, error: &(dyn std::error::Error + Send + Sync + 'static), failures: &mut u32) {
-        complain(error, *failures);
-        tokio::time::sleep(TRY_AGAIN.nth(*failures)).await;
-        *failures = failures.saturating_add(1);
-    }
-
-    fn query(&self) -> TargetQuery {
-        let table = self.tables.borrow().as_ref().map(|table| table.version).unwrap_or_default();
+    fn query(&self, wait: Duration) -> TargetQuery {
+        let table = self.published.version();
         TargetQuery {
             assignment_epoch: self.assignment.epoch,
             assignment_revision: self.assignment.revision,
             table_epoch: table.epoch,
             table_revision: table.revision,
-            wait_millis: u64::try_from(WAIT.as_millis()).unwrap_or(u64::MAX),
+            wait_millis: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
-    /// Whether anything was newer; `None`: nobody wants it any more.
-    ///
+    async fn judge(
+        &mut self,
+        answer: Result<AgentTarget, ClientError>,
+    ) -> Result<Taken, Box<dyn Error + Send + Sync>> {
+        match answer {
+            Ok(target) => {
+                self.contact.answered();
+                Ok(self.take(target).await?)
+            }
+            Err(error) => {
+                self.contact.failed(&error);
+                Err(error.into())
+            }
+        }
+    }
+
     /// # Errors
-    /// When it is not the control plane's; nothing of it was taken then.
-    async fn take(&mut self, target: AgentTarget) -> Result<Option<bool>, TrustError> {
-        let table: Option<Table> = self.read(target.table, Kind::Table)?;
-        let assignment: Option<Assignment> = self.read(target.assignment, Kind::Assignment)?;
-        Ok(self.pass_on(table, assignment).await)
-    }
-
-    fn read<T: DeserializeOwned>(
-        &self,
-        signed: Option<SignedBytes>,
-        kind: Kind,
-    ) -> Result<Option<T>, TrustError> {
-        let read = |signed: SignedBytes| match &self.signing_key {
-            Some(key) => signed.verify(key, kind),
-            None => signed.read_unverified(),
-        };
-        signed.map(read).transpose()
-    }
-
-    async fn pass_on(&mut self, table: Option<Table>, assignment: Option<Assignment>) -> Option<bool> {
-        let mut newer = false;
-        if let Some(table) = table {
-            newer |= self.tables.send_if_modified(|have| {
-                let newer = have.as_ref().is_none_or(|have| have.version < table.version);
-                if newer {
-                    *have = Some(Arc::new(table));
-                }
-                newer
-            });
+    /// When it is not the control plane's; nothing of it was taken then, and the next report says so.
+    async fn take(&mut self, target: AgentTarget) -> Result<Taken, TrustError> {
+        match self.read(target) {
+            Ok((table, assignment)) => Ok(self.pass_on(table, assignment).await.unwrap_or(Taken::Over)),
+            Err(error) => {
+                let why = format!("what the control plane sent is not believed: {}", error_chain(&error));
+                let told = self.events.send(Event::Mistrusted(Some(why))).await;
+                told.map_or(Ok(Taken::Over), |()| Err(error))
+            }
         }
-        if let Some(assignment) = assignment.filter(|one| one.version > self.assignment) {
+    }
+
+    fn read(&self, target: AgentTarget) -> Result<Believed, TrustError> {
+        let table = target.table.map(|bytes| self.published.read(bytes, Kind::Table)).transpose()?;
+        let assignment = target.assignment.map(|bytes| self.published.read(bytes, Kind::Assignment));
+        Ok((table, assignment.transpose()?))
+    }
+
+    async fn pass_on(
+        &mut self,
+        table: Option<Signed<Table>>,
+        assignment: Option<Signed<Assignment>>,
+    ) -> Option<Taken> {
+        let mut newer = table.is_some_and(|table| self.published.offer(table));
+        if let Some(assignment) = assignment.filter(|one| one.value.version > self.assignment) {
             newer = true;
-            self.assignment = assignment.version;
-            self.events.send(Event::Assignment(assignment)).await.ok()?;
+            self.assignment = assignment.value.version;
+            self.keep(&assignment).await;
+            self.events.send(Event::Assignment(assignment.value)).await.ok()?;
         }
+        self.events.send(Event::Mistrusted(None)).await.ok()?;
         self.events.send(Event::TargetHeard).await.ok()?;
-        Some(newer)
+        Some(if newer { Taken::Newer } else { Taken::Nothing })
+    }
+
+    /// Whose cluster the ledger is of is told by it at the next start. Without it, the ledger is still good.
+    async fn keep(&self, assignment: &Signed<Assignment>) {
+        if self.published.key.is_none() {
+            return;
+        }
+        let (directory, bytes) = (self.directory.clone(), assignment.bytes.clone());
+        let kept = tokio::task::spawn_blocking(move || ledger::keep_signed(&directory, &bytes)).await;
+        if let Ok(Err(error)) = kept {
+            tracing::warn!("{}", error_chain(&error));
+        }
     }
 }
 
 /// That control is away is said once, not every second; that it refuses us, each time it has something new to say.
-fn complain(error: &(dyn std::error::Error + 'static), failures: u32) {
+fn complain(error: &(dyn Error + Send + Sync + 'static), failures: u32) {
     if failures == 0 {
         tracing::warn!("{}; this server goes on as it is", error_chain(error));
     } else {

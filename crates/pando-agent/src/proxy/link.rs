@@ -1,7 +1,7 @@
 //! One task that speaks with the proxy: at most one push and one poll under way, each new table at once.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,13 @@ use futures_util::stream::FuturesUnordered;
 use pando_routing::{ProxyStats, Table, TableVersion};
 use pando_rt::backoff::Backoff;
 use pando_rt::shutdown::Shutdown;
+use pando_trust::{Signed, VerifyingKey};
 use tokio::sync::{mpsc, watch};
 
 use super::call::{self, CallError};
 use super::kept;
 use super::view::{Pushed, View};
+use crate::control::published::HeldTable;
 use crate::reconcile::Event;
 
 /// How long a poll waits for a change. Counters don't wake it, so this is also how old they may be.
@@ -37,7 +39,7 @@ pub(crate) struct LinkSetup {
     pub(crate) orders: watch::Receiver<LinkOrder>,
     pub(crate) directory: PathBuf,
     /// Newer tables, from the control plane.
-    pub(crate) tables: watch::Receiver<Option<Arc<Table>>>,
+    pub(crate) tables: watch::Receiver<HeldTable>,
     pub(crate) traffic: watch::Sender<Option<ProxyStats>>,
     pub(crate) events: mpsc::Sender<Event>,
 }
@@ -67,8 +69,8 @@ enum Done {
 
 impl Link {
     /// The newest table on disk. Blocking.
-    pub(crate) fn kept(directory: &std::path::Path) -> Option<Table> {
-        kept::load(directory)
+    pub(crate) fn kept(directory: &Path, key: Option<&VerifyingKey>) -> Option<Signed<Table>> {
+        kept::load(directory, key)
     }
 
     pub(crate) fn new(setup: LinkSetup) -> Self {
@@ -79,7 +81,7 @@ impl Link {
     /// Runs until the end begins, or until nobody sends tables any more.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         if let Some(table) = self.setup.tables.borrow_and_update().clone() {
-            self.view.offer(table);
+            self.view.offer(Arc::new(table.value.clone()));
         }
         self.follow_orders();
         loop {
@@ -127,11 +129,11 @@ impl Link {
     /// Pushed at once, kept at the same time: should this program end in between, control sends the table again.
     fn take(&mut self) {
         let Some(table) = self.setup.tables.borrow_and_update().clone() else { return };
-        self.view.offer(Arc::clone(&table));
+        self.view.offer(Arc::new(table.value.clone()));
         self.failures.pushes = 0;
         let directory = self.setup.directory.clone();
         self.work.push(Box::pin(async move {
-            let saved = tokio::task::spawn_blocking(move || kept::save(&directory, &table)).await;
+            let saved = tokio::task::spawn_blocking(move || kept::save(&directory, &table.bytes)).await;
             if let Ok(Err(error)) = saved {
                 tracing::warn!("can't keep the newest table: {error}");
             }

@@ -5,6 +5,9 @@
 //! newest target was heard and is in force, or nobody answered in time: then the
 //! ledger holds. What runs already goes on meanwhile.
 
+use std::collections::BTreeSet;
+
+use pando_model::id::InstanceId;
 use pando_model::time::{Millis, Timestamp};
 
 use super::{Effect, State};
@@ -25,6 +28,16 @@ pub(super) fn begin(state: &mut State, now: Timestamp) {
 
 /// Somebody told what is newest; that may still be on its way to the disk.
 pub(super) fn heard(state: &mut State) {
+    state.doubt_ends = true;
+    if let Some(asking) = &mut state.asking {
+        asking.heard = true;
+    }
+}
+
+/// The same, but what is to run here nobody but the control plane knows.
+pub(super) fn peers_heard(state: &mut State, gone: BTreeSet<InstanceId>) {
+    let ours = &state.ledger.assignment.instances;
+    state.gone.extend(gone.into_iter().filter(|id| ours.contains_key(id)));
     if let Some(asking) = &mut state.asking {
         asking.heard = true;
     }
@@ -33,6 +46,10 @@ pub(super) fn heard(state: &mut State) {
 /// Ends the wait when it is over, and from then on says how the server takes requests from outside.
 pub(super) fn settle(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
     let in_force = state.wanted.assignment.version == state.ledger.assignment.version;
+    if state.doubt_ends && in_force {
+        state.gone.clear();
+        state.doubt_ends = false;
+    }
     if state.asking.is_some_and(|asking| now >= asking.until || (asking.heard && in_force)) {
         state.asking = None;
     }

@@ -106,7 +106,11 @@ pub(super) fn of(state: &State) -> Facts {
         tasks: state.tasks.iter().map(|(id, task)| (*id, task.state())).collect(),
         releases: release::statuses(state),
         proxy: state.has_proxy.then(|| state.proxy.clone().unwrap_or_default()),
-        warnings: [&state.save_error, &state.entry_error].into_iter().flatten().cloned().collect(),
+        warnings: [&state.save_error, &state.entry_error, &state.mistrust]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect(),
     }
 }
 

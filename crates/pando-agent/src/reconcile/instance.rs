@@ -135,7 +135,7 @@ fn is_stopping(state: &State, id: InstanceId) -> bool {
 fn start_if_due(state: &mut State, id: InstanceId, now: Timestamp, effects: &mut Vec<Effect>) {
     let Some(instance) = state.instances.get(&id) else { return };
     let due = match &instance.run {
-        _ if state.asking.is_some() => false,
+        _ if state.asking.is_some() || state.gone.contains(&id) => false,
         Run::None => true,
         Run::Ended { next_at } | Run::Refused { next_at, .. } => now >= *next_at,
         Run::Starting | Run::Running { .. } | Run::Stopping { .. } => false,

@@ -37,6 +37,14 @@ impl Caller {
     pub(super) fn of(peer: PeerIdentity) -> Self {
         Self::Certified(peer.subject)
     }
+
+    /// The server that is known by its certificate.
+    pub(super) fn server(self) -> Option<ServerId> {
+        match self {
+            Self::Unknown => None,
+            Self::Certified(subject) => subject.server(),
+        }
+    }
 }
 
 /// Below these paths is what servers share.

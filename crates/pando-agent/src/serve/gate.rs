@@ -14,10 +14,13 @@ use pando_api::ErrorCode;
 use super::door::Caller;
 use super::reply::Refused;
 use super::server::Served;
-use super::{artifacts, exec, logs};
+use super::{artifacts, exec, logs, shared};
 
 /// Open to everybody who may connect: it tells nothing.
 const HEALTH: &str = "/healthz";
+
+/// The one that takes a body, which it bounds itself.
+const REPORTS: &str = "/v1/peer/reports";
 
 /// All routes behind the gate; nothing else is reachable.
 pub(super) fn router(served: &Arc<Served>) -> Router {
@@ -25,6 +28,8 @@ pub(super) fn router(served: &Arc<Served>) -> Router {
         .route(HEALTH, get(|| async { "ok\n" }))
         .route("/v1/logs", get(logs::show))
         .route("/v1/artifacts/{digest}", get(artifacts::fetch).head(artifacts::probe))
+        .route("/v1/peer/table", get(shared::table))
+        .route(REPORTS, post(shared::relay))
         .route("/v1/exec", post(exec::open))
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)
@@ -42,15 +47,16 @@ async fn other_method(method: Method, uri: Uri) -> Refused {
 
 /// Runs before every handler. Who may not come in learns not even which paths there are.
 async fn pass(Held(served): Held<Arc<Served>>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let caller = parts.extensions.get::<Caller>().copied().unwrap_or(Caller::Unknown);
     if parts.uri.path() != HEALTH
         && let Err(refusal) = served.state.admission.admit(caller, &parts)
     {
         return Refused::from(refusal).into_response();
     }
-    if !body.is_end_stream() {
-        return Refused::new(ErrorCode::TooLarge, "no request here has a body").into_response();
+    if !body.is_end_stream() && parts.uri.path() != REPORTS {
+        return Refused::new(ErrorCode::TooLarge, "this takes no body").into_response();
     }
+    parts.extensions.insert(caller);
     next.run(Request::from_parts(parts, body)).await
 }

@@ -1,17 +1,18 @@
-//! The control plane's side of an agent's own API.
+//! The callers' side of an agent's own API: the control plane's, and other agents'.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pando_model::id::ServerId;
-use pando_trust::Subject;
+use http::{Method, StatusCode};
+use pando_model::id::{ServerId, Version};
+use pando_trust::{SignedBytes, Subject};
 use rustls::ClientConfig;
 
 use super::exec::{self, ExecStream};
 use super::transport::{Call, Transport, query};
 use super::{ClientError, LogLines};
 use crate::auth::Bearer;
-use crate::v1::agents::{ExecStart, LogQuery};
+use crate::v1::agents::{ExecStart, LogQuery, PeerTableQuery, RelayedReport};
 
 /// Speaks to one agent. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -42,6 +43,28 @@ impl AgentClient {
     pub async fn logs(&self, wanted: &LogQuery) -> Result<LogLines, ClientError> {
         let answer = self.transport.send(Call::get(&format!("/v1/logs{}", query(wanted)?))).await?;
         Ok(LogLines::new(answer))
+    }
+
+    /// The newest table that this server has, as it was signed, when it is newer than `have`.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn newest_table(&self, have: Version) -> Result<Option<SignedBytes>, ClientError> {
+        let have = PeerTableQuery { epoch: have.epoch, revision: have.revision };
+        let answer = self.transport.send(Call::get(&format!("/v1/peer/table{}", query(&have)?))).await?;
+        if answer.response.status() == StatusCode::NO_CONTENT {
+            return answer.nothing().await.map(|()| None);
+        }
+        answer.json().await.map(Some)
+    }
+
+    /// Gives this server the caller's report, to hand it on to the control plane.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; a refusal as unavailable when it can't reach the control plane either.
+    pub async fn relay_report(&self, report: &RelayedReport) -> Result<(), ClientError> {
+        let call = Call::new(Method::POST, "/v1/peer/reports").json(report)?;
+        self.transport.send(call).await?.nothing().await
     }
 
     /// Starts a command on this server.

@@ -110,6 +110,15 @@ fn unreadable(why: impl std::fmt::Display) -> TrustError {
     TrustError::Unreadable { what: "a relayed report", why: why.to_string() }
 }
 
+/// `GET /v1/peer/table?…` of an agent, for other agents that can't reach the control plane. Answers the newest table as it was
+/// signed (a [`SignedBytes`]), or 204 when that is not newer. `POST /v1/peer/reports` takes a [`RelayedReport`] of the caller's,
+/// and answers 503 when the control plane can't be reached from there either.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerTableQuery {
+    pub epoch: u64,
+    pub revision: u64,
+}
+
 /// `POST /v1/agents/SERVER/certificate`: a new certificate, for the same server and a new key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CertificateRequest {

@@ -83,7 +83,7 @@ async fn with_the_token_what_is_wrong_is_said() {
         ("GET /v1/logs?app=A+B", "", 400, "the query is wrong"),
         ("GET /v1/logs?app=shop&process=web&replica=job-1", "", 400, "job-1 is no replica of `web`"),
         ("POST /v1/exec", "", 400, "this needs `Connection: upgrade`"),
-        ("POST /v1/exec", "content-length: 3\r\n", 413, "no request here has a body"),
+        ("POST /v1/exec", "content-length: 3\r\n", 413, "this takes no body"),
     ] {
         let answer = ask(&served, &request(line, &format!("{token}{headers}"))).await;
         assert!(

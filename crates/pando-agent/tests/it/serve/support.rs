@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use pando_agent::leader::Leader;
-use pando_agent::serve::{Admission, Place, Places, ServeState, serve};
+use pando_agent::serve::{Admission, Neighbours, Place, Places, ServeState, serve};
 use pando_api::client::ExecStream;
 use pando_api::stream::{Channel, ExecEnd, Frame};
-use pando_api::v1::agents::ExecStart;
-use pando_api::{AgentClient, Bearer};
+use pando_api::v1::agents::{ExecStart, RelayedReport};
+use pando_api::{AgentClient, Bearer, ErrorBody, ErrorCode};
+use pando_model::id::{ServerId, Version};
 use pando_model::name::{AppName, ReplicaName};
 use pando_model::release::ReleaseNumber;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::logs::{LogSettings, LogStore};
+use pando_trust::SignedBytes;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -51,6 +53,19 @@ impl Places for OneReplica {
     }
 }
 
+/// Nobody else is cut off.
+struct Nobody;
+
+impl Neighbours for Nobody {
+    fn newest_table(&self, _: Version) -> Option<SignedBytes> {
+        None
+    }
+
+    fn relay(&self, server: ServerId, _: RelayedReport) -> Result<(), ErrorBody> {
+        Err(ErrorBody::new(ErrorCode::Unavailable, format!("{server} can't be helped")))
+    }
+}
+
 impl Served {
     pub(super) async fn start() -> Self {
         Self::with(None, None).await
@@ -76,6 +91,7 @@ impl Served {
         let state = ServeState {
             admission,
             logs: logs.clone(),
+            neighbours: Arc::new(Nobody),
             places: Arc::new(OneReplica { root: root.path().to_owned(), place }),
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
             default_env: map(&[("TZ", "UTC"), ("LANG", "C.UTF-8")]),

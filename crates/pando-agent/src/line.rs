@@ -7,13 +7,13 @@
 use pando_model::time::{Millis, Timestamp};
 
 /// From the first unanswered call to being cut off.
-pub(crate) const SILENCE: Millis = Millis::from_secs(2);
+pub const SILENCE: Millis = Millis::from_secs(2);
 
 /// How often others are asked then.
-pub(crate) const EVERY: Millis = Millis::from_secs(1);
+pub const EVERY: Millis = Millis::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     /// The control plane is being called.
     Called,
     /// It answered, whatever it said.
@@ -23,7 +23,7 @@ pub(crate) enum Event {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// Ask some other servers for what is newest.
     AskOthers,
     /// The control plane answers again: what hangs on old connections is to be asked anew.
@@ -32,25 +32,29 @@ pub(crate) enum Effect {
 
 /// What is known of the line to the control plane.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Line {
+pub struct Line {
     unanswered_since: Option<Timestamp>,
     /// When others were asked last, while it is cut off.
     asked_at: Option<Timestamp>,
 }
 
 impl Line {
-    pub(crate) fn is_cut(&self) -> bool {
+    /// The silence has lasted: others are asked.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
         self.asked_at.is_some()
     }
 
     /// When the next [`Event::Tick`] is due. `None`: after the next event of another kind at the earliest.
-    pub(crate) fn wakes_at(&self) -> Option<Timestamp> {
+    #[must_use]
+    pub fn wakes_at(&self) -> Option<Timestamp> {
         let cut = self.unanswered_since? + SILENCE;
         Some(self.asked_at.map_or(cut, |asked| asked + EVERY))
     }
 }
 
-pub(crate) fn step(line: &mut Line, event: Event, now: Timestamp) -> Option<Effect> {
+/// Takes one event in and answers with what to do.
+pub fn step(line: &mut Line, event: Event, now: Timestamp) -> Option<Effect> {
     match event {
         Event::Called => {
             line.unanswered_since.get_or_insert(now);
