@@ -31,6 +31,8 @@ pub struct View {
     boot: Option<Uuid>,
     sequence: u64,
     refused: Option<TableVersion>,
+    /// The newest table that it took when it was sent. What it says of itself, counts included, follows with the next poll.
+    taken: Option<Version>,
     status: ProxyStatus,
 }
 
@@ -71,9 +73,9 @@ impl View {
     pub fn to_push(&self) -> Option<Table> {
         let table = self.table.as_ref()?;
         let version = Version::new(table.version.epoch, table.version.revision);
-        let behind = self.status.acknowledged.is_none_or(|has| has < version);
-        let elsewhere =
-            self.status.acknowledged == Some(version) && self.told.as_ref() != Some(&self.locality);
+        let has = self.status.acknowledged.max(self.taken);
+        let behind = has.is_none_or(|has| has < version);
+        let elsewhere = has == Some(version) && self.told.as_ref() != Some(&self.locality);
         let wanted = (behind || elsewhere) && self.refused != Some(table.version);
         wanted.then(|| Table { locality: self.locality.clone(), ..Table::clone(table) })
     }
@@ -84,13 +86,9 @@ impl View {
             Pushed::Taken(acknowledged) => {
                 self.status.alive = true;
                 self.told = Some(locality);
-                // A poll that was answered meanwhile may know of a newer one.
-                let newer = self.status.acknowledged.is_none_or(|has| has <= of(acknowledged.version));
-                if newer {
-                    self.status.acknowledged = Some(of(acknowledged.version));
-                    self.status.not_in_rotation =
-                        acknowledged.not_in_rotation.into_iter().map(instance).collect();
-                }
+                // The requests under way that were last told are older than this table. Acknowledged with them, an endpoint that
+                // it drains could pass for idle; the poll that the new table wakes tells both at once.
+                self.taken = self.taken.max(Some(of(acknowledged.version)));
                 self.status.refused = None;
             }
             Pushed::Refused(reasons) => {
@@ -110,18 +108,14 @@ impl View {
     /// Takes in what the proxy told of itself.
     pub fn polled(&mut self, stats: &ProxyStats) {
         let restarted = self.boot != Some(stats.boot);
-        let version = stats.version.map(of);
-        // It was on its way when the proxy took a newer table.
-        if !restarted && version < self.status.acknowledged {
-            return;
-        }
         if restarted {
             self.boot = Some(stats.boot);
             self.refused = None;
+            self.taken = None;
         }
         self.sequence = stats.sequence;
         self.status.alive = true;
-        self.status.acknowledged = version;
+        self.status.acknowledged = stats.version.map(of);
         self.status.not_in_rotation = stats.not_in_rotation.iter().copied().map(instance).collect();
         self.status.in_flight = stats.in_flight.iter().map(|(id, count)| (instance(*id), *count)).collect();
     }
@@ -178,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_pushed_until_it_is_acknowledged() {
+    fn a_table_is_pushed_until_it_is_taken() {
         let mut view = View::default();
         assert_eq!(pushes(&view), None);
         view.offer(table(2));
@@ -186,20 +180,34 @@ mod tests {
         view.pushed(version(2), None, Pushed::Away);
         assert_eq!(pushes(&view), Some(2));
         view.pushed(version(2), None, taken(2));
-        assert_eq!((pushes(&view), view.status.acknowledged), (None, Some(Version::new(1, 2))));
-        assert!(view.status.not_in_rotation.contains(&InstanceId::from_uuid(Uuid::from_u128(5))));
+        assert_eq!((pushes(&view), view.status.alive), (None, true));
     }
 
     #[test]
-    fn an_answer_that_was_on_its_way_changes_nothing() {
+    fn a_table_is_acknowledged_with_the_requests_under_way_since() {
+        let mut view = View::default();
+        view.polled(&stats(1, 1, Some(1)));
+        view.offer(table(2));
+        view.pushed(version(2), None, taken(2));
+        assert_eq!(view.status.acknowledged, Some(Version::new(1, 1)), "the counts are older than the table");
+        let (out, busy) = (EndpointId(Uuid::from_u128(5)), EndpointId(Uuid::from_u128(6)));
+        let (not_in_rotation, in_flight) = (BTreeSet::from([out]), BTreeMap::from([(busy, 1)]));
+        view.polled(&ProxyStats { not_in_rotation, in_flight, ..stats(1, 2, Some(2)) });
+        assert_eq!(view.status.acknowledged, Some(Version::new(1, 2)));
+        assert!(view.status.not_in_rotation.contains(&instance(out)));
+        assert!(view.status.in_flight.contains_key(&instance(busy)));
+    }
+
+    #[test]
+    fn an_answer_that_was_on_its_way_sends_nothing_again() {
         let mut view = View::default();
         view.polled(&stats(1, 1, Some(1)));
         view.offer(table(2));
         view.pushed(version(2), None, taken(2));
         view.polled(&stats(1, 2, Some(1)));
-        assert_eq!((pushes(&view), view.sequence()), (None, 1));
+        assert_eq!((pushes(&view), view.status.acknowledged), (None, Some(Version::new(1, 1))));
         view.polled(&stats(1, 3, Some(2)));
-        assert!(view.status.not_in_rotation.is_empty());
+        assert_eq!((pushes(&view), view.status.acknowledged), (None, Some(Version::new(1, 2))));
     }
 
     #[test]
