@@ -86,10 +86,15 @@ impl Serving {
                 request.extensions_mut().insert(certified);
             }
             let answer = app.call(request);
+            let clock = self.clock.clone();
             async move {
                 let mut answer = answer.await?;
+                // One that has expired may have been renewed by this very request: the next connection shows it.
+                let now = Timestamp::from_millis(clock.now_millis());
+                let expired = certified.is_some_and(|Certified(peer)| peer.at(now).expired);
                 // Said in an answer, so that nobody sends into a connection that is being closed.
-                if Instant::now() > last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                let ends = Instant::now() > last || expired;
+                if ends && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(answer)

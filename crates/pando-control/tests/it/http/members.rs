@@ -11,8 +11,8 @@ use pando_control::store::{Key, Txn};
 use pando_control::trust::Trust;
 use pando_model::id::ServerId;
 use pando_rt::clock::Clock;
-use pando_trust::tls::pinned_config;
-use pando_trust::{PendingIdentity, Subject};
+use pando_trust::tls::{client_config, pinned_config};
+use pando_trust::{LiveIdentity, PendingIdentity, Subject};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -79,7 +79,9 @@ async fn the_control_planes_own_certificate_opens_nothing() {
 async fn an_expired_certificate_is_good_for_its_renewal_alone() {
     let (cluster, clock) = Cluster::secured().await;
     let server = cluster.server;
-    let agent = cluster.member(cluster.identity(server));
+    let live = LiveIdentity::new(cluster.identity(server));
+    let config = client_config(&live, Subject::Control, &Clock::system()).unwrap();
+    let agent = Client::with_tls(&cluster.address.to_string(), None, config);
     agent.report(server, &body(server)).await.unwrap();
     clock.advance(17 * DAY);
     // On the living connection already.
@@ -92,7 +94,8 @@ async fn an_expired_certificate_is_good_for_its_renewal_alone() {
     let issued = agent.renew_certificate(server, &request).await.unwrap();
     assert_eq!(issued.authority, *cluster.shared.trust.anchor());
     let renewed = pending.certified(&issued.certificate, issued.authority, cluster.now()).unwrap();
-    cluster.member(renewed).report(server, &body(server)).await.unwrap();
+    assert!(live.swap(renewed));
+    agent.report(server, &body(server)).await.unwrap();
 
     // A removed server gets none, expired or not.
     remove(&cluster, server).await;
