@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::DevArgs;
 use crate::commands::{deploy, status};
@@ -54,7 +55,12 @@ async fn follow(
             context.printer().talk(
                 "Ctrl-C ends it; in another terminal: pando deploy, pando logs -f, pando scale web=5\n",
             );
-            status::watch(context, Some(app), &app.client).await.map(|()| code)
+            let mut terminal_gone = signal(SignalKind::hangup())?;
+            tokio::select! {
+                watched = status::watch(context, Some(app), &app.client) => watched.map(|()| code),
+                // Cancel-safe; whoever closes the terminal wants the same as with Ctrl-C.
+                _ = terminal_gone.recv() => Ok(code),
+            }
         }
         other => other,
     };

@@ -1,5 +1,6 @@
 //! `pando scale`: other counts, and waiting until they are there.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use pando_api::v1::apps::ScaleRequest;
@@ -7,8 +8,13 @@ use pando_api::v1::apps::ScaleRequest;
 use crate::cli::ScaleArgs;
 use crate::commands::stop::{Goal, settle};
 use crate::context::Context;
+use crate::exit::Trouble;
 
 pub(crate) async fn run(args: &ScaleArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let mut named = BTreeSet::new();
+    if let Some(twice) = args.counts.iter().find(|scaling| !named.insert(&scaling.process)) {
+        return Err(Trouble::wrong(format!("`{}` is given two counts", twice.process)).into());
+    }
     let app = context.app(&args.app)?;
     let processes = args.counts.iter().map(|scaling| (scaling.process.clone(), scaling.count)).collect();
     let wish = app.client.scale(&app.name, &ScaleRequest { processes }).await?;

@@ -7,6 +7,7 @@ use pando_api::client::{Client, ClientError};
 use pando_api::v1::apps::{AppState, AppStatus, ReplicaState, ReplicaStatus};
 use pando_api::v1::status::{ClusterStatus, ServerStatus};
 use pando_model::desired::{Deployment, DeploymentPhase};
+use pando_rt::shutdown::termination;
 use tokio::time::MissedTickBehavior;
 
 use crate::cli::StatusArgs;
@@ -39,18 +40,20 @@ async fn show(printer: Printer, app: Option<&App>, client: &Client) -> anyhow::R
     match (app, printer.is_json()) {
         (Some(app), true) => printer.json(&client.app(&app.name).await?),
         (None, true) => printer.json(&client.status().await?),
-        (app, false) => printer.lines(&picture(app, client, printer.paint()).await?),
+        (app, false) => printer.lines(&Seen::look(app, client).await?.lines(printer.paint(), true)),
     }
 }
 
-/// Anew every second, until Ctrl-C. Piped, or as JSON: one after the other.
+/// Anew every second, until the program is told to end. Piped: whenever something else than ages and open requests has
+/// changed. As JSON: one after the other.
 pub(crate) async fn watch(context: &Context, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
-    let mut screen =
-        Screen { printer: context.printer(), progress: Progress::new(context.printer()), last: Vec::new() };
+    let printer = context.printer();
+    let progress = Progress::new(printer);
+    let mut screen = Screen { printer, progress, last: Vec::new(), told: Vec::new() };
     let watched = tokio::select! {
         // A question that is left unanswered changes nothing.
         watched = screen.follow(app, client) => watched,
-        told = tokio::signal::ctrl_c() => told.map_err(Into::into),
+        told = termination() => told.map_err(Into::into),
     };
     screen.progress.leave(&screen.last);
     watched
@@ -62,6 +65,8 @@ struct Screen {
     progress: Progress,
     /// The picture that is drawn; it stays when the watching ends.
     last: Vec<String>,
+    /// What was printed last where nothing is drawn, without what moves by itself.
+    told: Vec<String>,
 }
 
 impl Screen {
@@ -83,11 +88,20 @@ impl Screen {
     }
 
     async fn look(&mut self, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
-        if !self.draws() {
+        if self.printer.is_json() {
             return show(self.printer, app, client).await;
         }
-        self.last = picture(app, client, self.printer.talk_paint()).await?;
-        self.progress.show(&self.last);
+        let seen = Seen::look(app, client).await?;
+        if self.draws() {
+            self.last = seen.lines(self.printer.talk_paint(), true);
+            self.progress.show(&self.last);
+            return Ok(());
+        }
+        let still = seen.lines(self.printer.paint(), false);
+        if still != self.told {
+            self.printer.lines(&seen.lines(self.printer.paint(), true))?;
+            self.told = still;
+        }
         Ok(())
     }
 
@@ -100,20 +114,37 @@ impl Screen {
         if self.draws() {
             self.last = vec![line.to_owned()];
             self.progress.show(&self.last);
-        } else {
+        } else if self.told != [line] {
             self.printer.warn(line);
+            self.told = vec![line.to_owned()];
         }
     }
 }
 
-async fn picture(app: Option<&App>, client: &Client, paint: Paint) -> anyhow::Result<Vec<String>> {
-    let Some(app) = app else { return Ok(of_cluster(&client.status().await?, paint)) };
-    let (status, cluster) = tokio::join!(client.app(&app.name), client.status());
-    // A token for one app may not see the cluster; the app is what was asked for.
-    Ok(of_app(&status?, cluster.ok().as_ref(), paint))
+/// What is shown, as it was at one moment.
+enum Seen {
+    /// A token for one app may not see the cluster; the app is what was asked for.
+    App(Box<AppStatus>, Option<ClusterStatus>),
+    Cluster(ClusterStatus),
 }
 
-fn of_app(status: &AppStatus, cluster: Option<&ClusterStatus>, paint: Paint) -> Vec<String> {
+impl Seen {
+    async fn look(app: Option<&App>, client: &Client) -> anyhow::Result<Self> {
+        let Some(app) = app else { return Ok(Self::Cluster(client.status().await?)) };
+        let (status, cluster) = tokio::join!(client.app(&app.name), client.status());
+        Ok(Self::App(Box::new(status?), cluster.ok()))
+    }
+
+    /// `moving`: with ages and open requests, which change from one look to the next.
+    fn lines(&self, paint: Paint, moving: bool) -> Vec<String> {
+        match self {
+            Self::App(status, cluster) => of_app(status, cluster.as_ref(), paint, moving),
+            Self::Cluster(status) => of_cluster(status, paint),
+        }
+    }
+}
+
+fn of_app(status: &AppStatus, cluster: Option<&ClusterStatus>, paint: Paint, moving: bool) -> Vec<String> {
     let mut lines = vec![head(status, paint)];
     lines.extend(cluster.map(|cluster| servers(cluster, paint)));
     lines.extend(status.deployment.as_ref().and_then(|deployment| under_way(status, deployment)));
@@ -125,12 +156,15 @@ fn of_app(status: &AppStatus, cluster: Option<&ClusterStatus>, paint: Paint) -> 
         let release = status.last.as_ref().map(|last| last.release.to_string()).unwrap_or_default();
         lines.push(paint.with(
             Style::Bad,
-            &format!("the last deployment ({release}) failed: {}", harmless(&failure.message)),
+            &format!(
+                "the last deployment ({release}) failed: {}",
+                harmless(failure.message.lines().next().unwrap_or_default())
+            ),
         ));
     }
     if !status.replicas.is_empty() {
         lines.push(String::new());
-        lines.extend(replicas(&status.replicas, paint));
+        lines.extend(replicas(&status.replicas, paint, moving));
     }
     if !status.waiting_on.is_empty() {
         lines.push(String::new());
@@ -208,7 +242,7 @@ fn state_word(state: AppState) -> (&'static str, Style) {
     }
 }
 
-fn replicas(replicas: &[ReplicaStatus], paint: Paint) -> Vec<String> {
+fn replicas(replicas: &[ReplicaStatus], paint: Paint, moving: bool) -> Vec<String> {
     let mut table = Table::new(&[
         "REPLICA", "SERVER", "RELEASE", "STATE", "SINCE", "RESTARTS", "PORT", "OPEN", "PROBLEM",
     ]);
@@ -220,10 +254,10 @@ fn replicas(replicas: &[ReplicaStatus], paint: Paint) -> Vec<String> {
             (&replica.server_name).into(),
             replica.release.into(),
             Cell::styled(word, style),
-            age(replica.since, now()).into(),
+            if moving { age(replica.since, now()) } else { String::new() }.into(),
             some(u64::from(replica.restarts)).into(),
             replica.port.into(),
-            some(replica.in_flight).into(),
+            some(if moving { replica.in_flight } else { 0 }).into(),
             harmless(replica.problem.as_deref().unwrap_or_default()).into(),
         ]);
     }

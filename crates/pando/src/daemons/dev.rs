@@ -6,6 +6,7 @@
 mod members;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ use pando_runtime::keeper::Keeper;
 use super::found::{EVERYTHING, Founding, found, settled};
 use super::layout::{ContextFile, Layout, make_dir};
 use super::me::Me;
+use super::parts;
 use super::start::{end_kept, keep};
 
 /// The folder beside `pando.yaml`.
@@ -44,7 +46,7 @@ pub(crate) async fn up(project: &Path, port: u16, servers: u8) -> anyhow::Result
         .with_context(|| format!("can't write in `{}`", state.display()))?;
     let layout = Layout::make(&state)?;
     let main = main_server(&layout, port, servers).await?;
-    keep(&layout, std::env::vars().collect()).await?;
+    keep(&layout, parts::own_env()).await?;
     let context = wait_until_up(&layout).await?;
     let client = Client::new(&context.url, Some(Bearer::new(&context.token)?))?;
     members::up(&layout, &main, &client, servers).await?;
@@ -93,13 +95,17 @@ async fn check_port(layout: &Layout, entry: SocketAddr) -> anyhow::Result<()> {
     if own.is_some_and(|own| own.addresses().contains(&entry)) || entry.port() == 0 {
         return Ok(());
     }
-    if let Err(error) = TcpListener::bind(entry) {
-        bail!(
-            "port {} is in use by another program ({error}); choose another: `pando dev --port 8081`",
-            entry.port()
-        );
+    let port = entry.port();
+    match TcpListener::bind(entry) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            bail!("port {port} is in use by another program; choose another: `pando dev --port 8081`")
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            bail!("only root may listen on port {port}; choose another: `pando dev --port 8080`")
+        }
+        Err(error) => Err(error).with_context(|| format!("can't listen on port {port}")),
     }
-    Ok(())
 }
 
 async fn wait_until_up(layout: &Layout) -> anyhow::Result<ContextFile> {

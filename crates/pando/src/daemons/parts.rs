@@ -34,8 +34,13 @@ pub(crate) fn process_settings(layout: &Layout, dev: bool) -> anyhow::Result<Pro
 
 /// In development a replica finds what the developer's shell finds.
 fn default_env(dev: bool) -> BTreeMap<String, String> {
-    let own = ["PATH", "HOME", "USER", "LANG", "TZ"].into_iter().filter(|_| dev);
-    own.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+    if dev { own_env() } else { BTreeMap::new() }
+}
+
+/// What a program needs to find its way, of this one's own environment. The rest stays behind: it may hold secrets.
+pub(super) fn own_env() -> BTreeMap<String, String> {
+    let names = ["PATH", "HOME", "USER", "LANG", "TZ"].into_iter();
+    names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
 }
 
 pub(crate) fn keeper_program() -> anyhow::Result<KeeperProgram> {

@@ -39,7 +39,9 @@ pub(crate) async fn start(layout: &Layout) -> anyhow::Result<Held> {
 
 /// Under a keeper, with this environment.
 pub(crate) async fn keep(layout: &Layout, env: BTreeMap<String, String>) -> anyhow::Result<()> {
-    let root = layout.root().to_string_lossy().into_owned();
+    let root = layout.root().to_str();
+    let root =
+        root.with_context(|| format!("the path `{}` is not UTF-8", layout.root().display()))?.to_owned();
     let spec = KeepSpec {
         name: "daemon".to_owned(),
         program: own_program()?,

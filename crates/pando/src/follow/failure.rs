@@ -20,8 +20,10 @@ pub(super) fn trouble(
     now: Option<&AppStatus>,
 ) -> Trouble {
     let release = view.deployment.release;
-    let message = format!("{app} {release} is not live: {}", harmless(&failure.message));
+    let (what, output) = failure.message.split_once('\n').unwrap_or((&failure.message, ""));
+    let message = format!("{app} {release} is not live: {}", harmless(what));
     let mut details = facts(failure, &message);
+    details.extend(quoted(output.lines()));
     details.push(state(story, now));
     let source = failure.replica.as_ref().map(|replica| format!(" --replica {replica}")).unwrap_or_default();
     Trouble::new(FAILED, "deployment_failed", message)
@@ -54,11 +56,14 @@ fn facts(failure: &Failure, message: &str) -> Vec<String> {
     ];
     let mut lines: Vec<String> = known.into_iter().flatten().collect();
     let output = failure.exit.as_ref().map(|exit| exit.last_lines.as_slice()).unwrap_or_default();
-    if !output.is_empty() {
-        lines.push("its last output:".to_owned());
-        lines.extend(output.iter().map(|line| format!("  | {}", harmless(line))));
-    }
+    lines.extend(quoted(output.iter().map(String::as_str)));
     lines
+}
+
+fn quoted<'a>(output: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let lines: Vec<String> = output.map(|line| format!("  | {}", harmless(line))).collect();
+    let head = (!lines.is_empty()).then(|| "its last output:".to_owned());
+    head.into_iter().chain(lines).collect()
 }
 
 fn ending(exit: &ExitReport) -> String {
@@ -134,6 +139,18 @@ mod tests {
             &failure,
             Some(&status(Some(1), "degraded"))
         ));
+    }
+
+    #[test]
+    fn what_a_failed_prepare_wrote_stands_below_in_lines_of_its_own() {
+        let failure = serde_json::json!({
+            "message": "v2 could not be brought to main: `prepare` of v2 ended with exit code 4\nfetching\n\u{1b}[31mno such gem",
+            "server": "main",
+        });
+        let text = rendered(&[], &failure, Some(&status(Some(1), "running")));
+        let said = "error: hits v2 is not live: v2 could not be brought to main: `prepare` of v2 ended with exit code 4\n  \
+             its last output:\n    | fetching\n    | \u{fffd}[31mno such gem\n";
+        assert!(text.starts_with(said), "{text}");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) async fn up(main: &Layout, me: &Me, client: &Client, servers: u8) -> 
     }
     for layout in all(main)? {
         follow(&layout, me).await?;
-        keep(&layout, std::env::vars().collect()).await?;
+        keep(&layout, parts::own_env()).await?;
     }
     Ok(())
 }

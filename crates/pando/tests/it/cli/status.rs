@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::json;
 
@@ -85,12 +86,24 @@ fn a_failed_last_deployment_and_no_rights_on_the_cluster_do_not_hide_the_app() {
 }
 
 #[test]
-fn watching_shows_it_again_and_ctrl_c_is_no_failure() {
-    let fake = busy();
+fn watching_through_a_pipe_tells_what_changes_and_ctrl_c_is_no_failure() {
+    let looks = AtomicU64::new(0);
+    let fake = Fake::new(move |asked| {
+        if asked.path != "/v1/apps/hits" {
+            return Answer::refused(403, "forbidden", "this token is for one app");
+        }
+        let look = looks.fetch_add(1, Ordering::SeqCst);
+        let mut web = replica(1, 42, "serving");
+        // What moves by itself is not worth a line.
+        web["in_flight"] = json!(look);
+        Answer::ok(app(Some(42), if look < 2 { "degraded" } else { "running" }, &[web]))
+    });
     let place = Place::with(&fake);
     let mut child = place.command(&["status", "--watch"]).stdout(Stdio::piped()).spawn().unwrap();
-    let heads = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert_eq!(heads.filter(|line| line.starts_with("hits v42 deploying")).take(2).count(), 2);
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut heads = lines.filter(|line| line.starts_with("hits v42"));
+    assert!(heads.next().unwrap().starts_with("hits v42 degraded"));
+    assert!(heads.next().unwrap().starts_with("hits v42 running"));
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));

@@ -21,6 +21,7 @@ fn wrong_words_are_refused_with_the_nearest_right_ones() {
     check_refused(&["logs", "--since", "yesterday"], "such as `10m`");
     check_refused(&["scale", "web"], "PROCESS=COUNT");
     check_refused(&["scale", "web=5000"], "0 to 1000");
+    check_refused(&["scale", "web=2", "web=3"], "`web` is given two counts");
     check_refused(&["rollback", "latest"], "such as `v42`");
     check_refused(&["token", "rm", "../apps/hits"], "16 hexadecimal digits");
     check_refused(&["token", "create"], "--scope");
