@@ -24,6 +24,9 @@ const WHILE_CONNECTED: Duration = Duration::from_secs(60);
 /// For one fresh connection to the control plane.
 const REACH_WITHIN: Duration = Duration::from_secs(3);
 
+const FOREIGN: &str = "there is a table `inet pando` that this agent knows nothing of, and it filters; \
+    if nobody else needs it, `nft delete table inet pando` removes it";
+
 pub(super) struct Keeper<C> {
     guard: Guard,
     reaches_control: C,
@@ -224,8 +227,12 @@ fn to_put_back(
 
 fn next(rules: &FirewallRules, kept: &Kept, listed: Option<&str>) -> Next {
     if !rules.enforced {
-        let clean = listed.is_none() && *kept == Kept::default();
-        return if clean { Next::Nothing } else { Next::Remove };
+        return match (*kept == Kept::default(), listed) {
+            (false, _) => Next::Remove,
+            (true, None) => Next::Nothing,
+            // Another agent's, with another state directory, or from before ours was lost.
+            (true, Some(_)) => Next::Stay(vec![FOREIGN.to_owned()]),
+        };
     }
     if kept.proved.as_ref().is_some_and(|proved| proved.rules == *rules) {
         return Next::Nothing;

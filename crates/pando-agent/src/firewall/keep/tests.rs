@@ -54,7 +54,7 @@ fn new_rules_prove_themselves_unless_they_were_refused() {
 fn without_rules_the_table_goes_and_what_was_kept_too() {
     let off = FirewallRules::default();
     assert_eq!(next(&off, &Kept::default(), None), Next::Nothing);
-    assert_eq!(next(&off, &Kept::default(), Some("listing")), Next::Remove);
+    assert_eq!(next(&off, &Kept::default(), Some("listing")), Next::Stay(vec![FOREIGN.to_owned()]));
     assert_eq!(next(&off, &proved(rules(false)), None), Next::Remove);
 }
 
