@@ -68,6 +68,24 @@ impl Bed {
         })
     }
 
+    /// As [`Bed::wait_spread`], whatever else is left of replicas on servers that nobody hears from.
+    pub(crate) fn wait_serving(&self, process: &str, wanted: &[(&str, usize)], seconds: u64) {
+        let wanted: BTreeMap<String, usize> =
+            wanted.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        self.wait_for(&["status"], &format!("{process} on {wanted:?}"), seconds, |status| {
+            let held = Self::serving(status, process);
+            wanted.iter().all(|(name, count)| held.get(name) == Some(count))
+        });
+    }
+
+    /// An entry point has so many endpoints in rotation.
+    pub(crate) fn wait_in_rotation(&self, server: &str, endpoints: u64) {
+        self.wait_for(&["lb", "status"], &format!("{endpoints} in rotation on {server}"), 30, |told| {
+            let all = told["entry_points"].as_array().cloned().unwrap_or_default();
+            all.iter().any(|entry| entry["name"] == server && entry["in_rotation"] == endpoints)
+        });
+    }
+
     /// Load through a server's own entry point.
     pub(crate) fn load(&self, server: &str, clients: usize) -> Load {
         Load::start_for(HOST, &format!("{}:80", self.server(server).address()), clients)

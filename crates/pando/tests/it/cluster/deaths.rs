@@ -19,7 +19,7 @@ fn cluster_an_app_server_dies_and_returns() {
     let mut bed = three();
     let loads = [bed.load("main", 2), bed.load("app-3", 2)];
     bed.server_mut("app-2").power_off();
-    bed.wait_spread("web", &[("main", 3), ("app-3", 3)], 90);
+    bed.wait_serving("web", &[("main", 3), ("app-3", 3)], 90);
     bed.server_mut("app-2").power_on();
     bed.server("app-2").start();
     bed.wait_alive("app-2");

@@ -21,6 +21,7 @@ fn cluster_from_one_server_to_a_worker_and_a_balancer() {
     bed.wait_spread("web", &[("main", 4)], 60);
 
     bed.join("lb-1", &["lb"]);
+    bed.wait_in_rotation("lb-1", 4);
     let balanced = bed.load("lb-1", 2);
     bed.ok(&["deploy"]);
     println!("through the first server: {} requests, 0 failed", direct.stop_flawless());
