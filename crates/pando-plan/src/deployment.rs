@@ -1,5 +1,6 @@
 //! A deployment's way: bring the release, run its command once, roll, commit; or go back.
 
+use pando_model::app::ReplicaCount;
 use pando_model::desired::{
     Deployment, DeploymentKind, DeploymentPhase, Failure, Phase, ReleaseTask, Target,
 };
@@ -12,7 +13,8 @@ use crate::balancers::Balancer;
 use crate::context::Context;
 use crate::input::{ACKNOWLEDGE_WITHIN, Liveness, version_of};
 use crate::members::Member;
-use crate::placement::Ground;
+use crate::placement::{self, Ground};
+use crate::unplaced::Unplaced;
 use crate::view::{Seat, View};
 use crate::words;
 
@@ -67,7 +69,7 @@ impl<'a> AppPlan<'a> {
     }
 
     fn complete(&mut self, context: &Context<'a>, target: Target) {
-        let replaced = self.members.iter().filter(|member| member.target == target).count();
+        let replaced = self.members.iter().filter(|m| m.target == target && m.is_live()).count();
         let replaced = u32::try_from(replaced).unwrap_or(u32::MAX);
         self.note(format!("{} is live: {}", target.release, words::count(replaced, "replica")));
         self.end(context, DeploymentPhase::Done { replaced });
@@ -130,6 +132,14 @@ impl<'a> AppPlan<'a> {
         };
         if release.artifact.is_none() {
             return Err(words::plain("running images is not part of this version".to_owned()));
+        }
+        for (process, spec) in &release.spec.processes {
+            let count = placement::wanted_count(spec, self.desired.wish.scale.get(process).copied());
+            let none = matches!(count, ReplicaCount::Total(0) | ReplicaCount::PerServer(0));
+            if !none && !Ground::of(view, spec, count).exists {
+                let asked_for = words::asked_for(spec);
+                return Err(words::plain(format!("no server has {asked_for} that `{process}` needs")));
+            }
         }
         let places = self.places_of(view, target);
         let mut everywhere = !places.is_empty();
@@ -215,8 +225,8 @@ impl<'a> AppPlan<'a> {
         let goal = self.goal().filter(|goal| goal.target == target && !context.view.halted)?;
         for (process, spec) in &goal.spec.processes {
             let step = self.step_of(context, goal, process, spec);
-            if let Some(why) = words::unplaced(&context.view, &step, self.members.of_process(process)) {
-                return Some(words::plain(why));
+            if let Some(why) = Unplaced::of(&context.view, &step) {
+                return Some(words::plain(why.failure(&step)));
             }
             let missing = step.unfilled();
             let seats = missing.iter().filter_map(|slot| context.view.seat(slot.place));

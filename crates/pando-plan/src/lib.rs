@@ -31,6 +31,7 @@ mod rooms;
 mod routes;
 mod standing;
 mod step;
+mod unplaced;
 mod view;
 mod words;
 

@@ -21,7 +21,7 @@ use pando_model::time::Timestamp;
 
 use crate::input::Liveness;
 use crate::rooms::Rooms;
-use crate::view::{Seat, View};
+use crate::view::View;
 
 /// A wanted replica and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl<'v, 'a> Ground<'v, 'a> {
     pub(crate) fn of(view: &'v View<'a>, spec: &'v ProcessSpec, count: ReplicaCount) -> Self {
         let (mut open, mut exists) = (Vec::new(), false);
         for place in view.with_role(&spec.role) {
-            let Some(seat) = view.seat(*place).filter(|seat| is_meant(seat, spec)) else { continue };
+            let Some(seat) = view.seat(*place).filter(|seat| is_meant(seat.server, spec)) else { continue };
             exists = true;
             if !seat.is_lost() {
                 open.push(*place);
@@ -108,11 +108,12 @@ impl<'v, 'a> Ground<'v, 'a> {
     /// How a replica stands at a place where it lives. `None`: it is to leave.
     fn stand(&self, place: usize) -> Option<Stand> {
         let seat = self.view.seat(place)?;
-        let belongs = self.spec.singleton || matches!(self.count, ReplicaCount::PerServer(_));
-        match (is_meant(seat, self.spec), seat.is_lost()) {
+        let each = matches!(self.count, ReplicaCount::PerServer(_));
+        match (is_meant(seat.server, self.spec), seat.is_lost()) {
             (true, false) => Some(Stand::Open),
             _ if self.view.halted => Some(Stand::Refuge),
-            (true, true) if belongs => Some(Stand::Awaited),
+            (true, true) if each => Some(Stand::Awaited),
+            (_, true) if self.spec.singleton => Some(Stand::Awaited),
             _ => None,
         }
     }
@@ -206,8 +207,8 @@ impl<'v, 'a> Ground<'v, 'a> {
 }
 
 /// People want the process here, whether the server is heard or not.
-fn is_meant(seat: &Seat<'_>, spec: &ProcessSpec) -> bool {
-    seat.server.standing == Standing::Active && accepts(seat.server, spec)
+pub(crate) fn is_meant(server: &Server, spec: &ProcessSpec) -> bool {
+    server.standing == Standing::Active && accepts(server, spec)
 }
 
 fn count(counts: &mut [u32], slots: &[Slot]) {

@@ -14,6 +14,7 @@ use crate::input::Liveness;
 use crate::members::Member;
 use crate::placement::{self, Slot, Stand};
 use crate::step::Step;
+use crate::unplaced::Unplaced;
 use crate::view::View;
 use crate::words;
 
@@ -73,7 +74,10 @@ fn deployment_line(view: &View<'_>, app: &AppPlan<'_>) -> Option<String> {
         DeploymentPhase::Releasing { task: None } => {
             let places = app.places_of(view, target);
             let names = words::names(places.iter().map(|place| view.name_of(*place)));
-            format!("{release} is being brought to {names}")
+            match places.is_empty() {
+                true => format!("{release} waits for its servers, which are lost"),
+                false => format!("{release} is being brought to {names}"),
+            }
         }
         DeploymentPhase::Releasing { task: Some(_) } => format!("{release}: its release command runs"),
         DeploymentPhase::Rolling => format!("{release} is rolling out"),
@@ -104,7 +108,8 @@ fn of_process(view: &View<'_>, app: &AppPlan<'_>, step: &Step<'_>) -> ProcessRep
 }
 
 fn waits(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Vec<String> {
-    let mut waits: Vec<String> = place_wait(view, step, members).into_iter().collect();
+    let unplaced = Unplaced::of(view, step).filter(|_| !view.halted);
+    let mut waits: Vec<String> = unplaced.iter().map(|unplaced| unplaced.wait(step)).collect();
     waits.extend(step.unfilled().iter().filter_map(|slot| slot_wait(view, step, slot)));
     waits.extend(members.iter().filter_map(|member| match member.phase {
         Phase::Starting => Some(start_wait(member)),
@@ -115,14 +120,6 @@ fn waits(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Vec<String
         Phase::Stopping { .. } => Some(format!("{} of {} to stop", member.replica, member.target.release)),
     }));
     waits
-}
-
-/// A process without a server, or with fewer than it needs.
-fn place_wait(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Option<String> {
-    if !step.exists && step.wanted() > 0 {
-        return Some(format!("a server with {}", words::asked_for(step.spec)));
-    }
-    words::unplaced(view, step, members).filter(|_| !view.halted)
 }
 
 /// Something wanted that nobody has started yet, and can't be just now.

@@ -11,7 +11,7 @@
 //! old one stays until the new one of its name can be reached. One whose server
 //! is lost has nothing to wait for: it is given up and started elsewhere at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use pando_model::app::Strategy;
 use pando_model::desired::{Instance, Phase};
@@ -230,12 +230,10 @@ fn left_at(member: &Member<'_>) -> Option<pando_model::Timestamp> {
     }
 }
 
-/// How many instances of a process can be reached just now, and under which names.
+/// How many instances of a process can be reached just now.
 struct Tally {
     available: usize,
-    /// How many of each ordinal.
-    reached: BTreeMap<u32, usize>,
-    /// The ordinals whose wanted instance is one of them.
+    /// The ordinals of those that are wanted.
     replaced: BTreeSet<u32>,
     /// As many live as may.
     full: bool,
@@ -245,10 +243,9 @@ impl Tally {
     fn of(members: &[Member<'_>], step: &Step<'_>) -> Self {
         let live = members.iter().filter(|member| member.is_live()).count();
         let full = live >= step.placement.slots.len() + step.surge;
-        let mut tally = Self { available: 0, reached: BTreeMap::new(), replaced: BTreeSet::new(), full };
+        let mut tally = Self { available: 0, replaced: BTreeSet::new(), full };
         for member in members.iter().filter(|member| member.is_available()) {
             tally.available += 1;
-            *tally.reached.entry(member.replica.ordinal).or_default() += 1;
             if step.wants(member) {
                 tally.replaced.insert(member.replica.ordinal);
             }
@@ -265,21 +262,9 @@ impl Tally {
         self.available - usize::from(member.is_available())
     }
 
-    /// Another instance of its name can be reached.
-    fn has_twin(&self, member: &Member<'_>) -> bool {
-        let of_name = self.reached.get(&member.replica.ordinal).copied().unwrap_or(0);
-        of_name > usize::from(member.is_available())
-    }
-
     fn leave(&mut self, member: &Member<'_>) {
         self.full = false;
-        if !member.is_available() {
-            return;
-        }
-        self.available -= 1;
-        if let Some(count) = self.reached.get_mut(&member.replica.ordinal) {
-            *count = count.saturating_sub(1);
-        }
+        self.available -= usize::from(member.is_available());
     }
 }
 
@@ -291,7 +276,7 @@ fn may_retire(view: &View<'_>, step: &Step<'_>, tally: &Tally, member: &Member<'
         return slots.all(|slot| step.can_start(view, slot));
     }
     // What moves is exchanged one for one, whatever else is amiss.
-    (moves && tally.has_twin(member))
+    (moves && tally.is_replaced(member.replica.ordinal))
         || tally.without(member) >= step.needed()
         || is_useless(view, step, tally, member)
 }

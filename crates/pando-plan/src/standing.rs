@@ -81,17 +81,21 @@ pub(crate) fn forget(view: &View<'_>, ports: &Ports<'_>, places: &[usize], plan:
 
 pub(crate) fn report(view: &View<'_>, remains: &Remains, report: &mut Report) {
     let lines = view.seats.iter().enumerate();
-    let lines = lines.filter_map(|(place, seat)| Some((seat.server.id, line(seat, remains.at(place))?)));
+    let lines = lines.filter_map(|(place, seat)| {
+        let line = line(seat, remains.at(place), view.halted)?;
+        Some((seat.server.id, line))
+    });
     report.servers = lines.collect::<BTreeMap<ServerId, String>>();
     report.halted = view.halted.then(|| halted(view));
 }
 
-fn line(seat: &Seat<'_>, left: u32) -> Option<String> {
+fn line(seat: &Seat<'_>, left: u32, halted: bool) -> Option<String> {
     let name = &seat.server.name;
     let silent = match seat.liveness {
         Liveness::Alive => None,
         Liveness::Suspect => Some("is silent; its replicas are judged by the load balancers alone"),
         Liveness::Unknown => Some("has not been heard yet"),
+        Liveness::Lost if halted => Some("is lost"),
         Liveness::Lost => Some("is lost: its replicas are out of the load balancers"),
     };
     let left = || words::count(left, "replica");

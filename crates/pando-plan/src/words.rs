@@ -1,6 +1,6 @@
 //! Failures and remarks in words.
 
-use pando_model::app::{ProcessSpec, ReplicaCount};
+use pando_model::app::ProcessSpec;
 use pando_model::desired::Failure;
 use pando_model::observed::ExitReport;
 use pando_model::resources::{Bytes, Cores, Resources};
@@ -8,8 +8,6 @@ use pando_model::resources::{Bytes, Cores, Resources};
 use crate::balancers::Balancer;
 use crate::input::{ACKNOWLEDGE_WITHIN, version_of};
 use crate::members::Member;
-use crate::placement::{self, Ground, Stand};
-use crate::step::Step;
 use crate::view::View;
 
 /// A line that names more servers than this is not read to its end.
@@ -63,27 +61,6 @@ pub(crate) fn unconfirmed(view: &View<'_>) -> Option<String> {
     (!late.is_empty()).then_some(words)
 }
 
-/// Why a process that is wanted has no place, or none where it could be started. `None`: it has.
-pub(crate) fn unplaced(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Option<String> {
-    let (process, role) = (step.process, &step.spec.role);
-    if !step.exists && step.wanted() > 0 {
-        return Some(format!("no server has {} that `{process}` needs", asked_for(step.spec)));
-    }
-    let stuck = step.unfilled().into_iter().find(|slot| slot.stand == Stand::Refuge);
-    let ordinal = step.placement.homeless.first().copied().or_else(|| stuck.map(|slot| slot.ordinal))?;
-    let open = Ground::of(view, step.spec, ReplicaCount::Total(1)).open;
-    let replica = placement::replica(process, ordinal);
-    if open.is_empty() {
-        return Some(format!("every server with the role `{role}` that could take {replica} is lost"));
-    }
-    let here = members.iter().any(|member| member.replica.ordinal == ordinal && !member.is_lost());
-    let still = if here { "; it stays where it is" } else { "" };
-    Some(format!(
-        "no server with the role `{role}` has room for {replica} ({}){still}",
-        amount(step.spec.resources)
-    ))
-}
-
 /// ``the role `web` `` with what narrows it down.
 pub(crate) fn asked_for(spec: &ProcessSpec) -> String {
     let mut text = format!("the role `{}`", spec.role);
@@ -93,8 +70,8 @@ pub(crate) fn asked_for(spec: &ProcessSpec) -> String {
         text.push_str(&format!(" and the labels {}", labels.join(", ")));
     }
     if !spec.servers.is_empty() {
-        let names: Vec<&str> = spec.servers.iter().map(AsRef::as_ref).collect();
-        text.push_str(&format!(", of those named ({}),", names.join(", ")));
+        let names: Vec<String> = spec.servers.iter().map(|name| format!("`{name}`")).collect();
+        text.push_str(&format!(" and one of the names {}", names.join(", ")));
     }
     text
 }

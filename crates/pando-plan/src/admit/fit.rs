@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pando_model::app::{Amount, AppSpec, ProcessSpec, ReplicaCount, Strategy};
 use pando_model::desired::{AppDesired, Phase};
 use pando_model::name::{AppName, ProcessName};
+use pando_model::release::Release;
 use pando_model::resources::{Bytes, Cores, Resources};
 use pando_model::server::Server;
 
@@ -25,15 +26,27 @@ pub(super) struct Wanted<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    /// As it runs, or soon will; `None`: not at all.
+    /// As it will soon run; `None`: not at all.
     pub(super) fn of(name: &'a AppName, app: &'a AppDesired) -> Option<Self> {
+        Self::all_of(name, app).pop()
+    }
+
+    /// As it runs, and as each deployment that has not ended would have it: any of them may be what stays.
+    pub(super) fn all_of(name: &'a AppName, app: &'a AppDesired) -> Vec<Self> {
         if app.wish.stopped {
-            return None;
+            return Vec::new();
         }
         let committed = app.assigned.committed.map(|target| target.release);
-        let latest = app.deployments.back().map(|deployment| deployment.release).or(committed)?;
-        let spec = &app.releases.get(&latest)?.spec;
-        Some(Self { name, app: Some(app), spec, scale: &app.wish.scale, extra: 0 })
+        let deployed = app.deployments.iter().map(|deployment| deployment.release);
+        let releases = committed.into_iter().chain(deployed).filter_map(|number| app.releases.get(&number));
+        let wanted = |release: &'a Release| Self {
+            name,
+            app: Some(app),
+            spec: &release.spec,
+            scale: &app.wish.scale,
+            extra: 0,
+        };
+        releases.map(wanted).collect()
     }
 
     /// Each of its processes, with how many of it there are to be; those of which there is to be none are left out.

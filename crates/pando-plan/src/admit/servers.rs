@@ -14,7 +14,7 @@ use pando_model::server::{Server, Standing};
 use super::Refusal;
 use super::fit::{self, Wanted};
 use crate::input::{Input, World};
-use crate::placement::Ground;
+use crate::placement::{self, Ground};
 use crate::view::View;
 use crate::words;
 
@@ -51,6 +51,7 @@ struct Change<'v> {
     before: View<'v>,
     after: View<'v>,
     server: &'v Server,
+    changed: &'v Server,
     /// What it keeps of its roles.
     keeps: BTreeSet<&'v RoleName>,
 }
@@ -67,7 +68,7 @@ fn changed(input: &Input<'_>, server: ServerId, change: impl Fn(&mut Server)) ->
         Standing::Active | Standing::Draining => known.roles.intersection(&changed.roles).collect(),
     };
     let after = View::new(&Input { desired: &world, ..*input });
-    let change = Change { before: View::new(input), after, server: known, keeps };
+    let change = Change { before: View::new(input), after, server: known, changed, keeps };
     change.check_control()?;
     change.check_apps()?;
     change.check_entry()?;
@@ -89,7 +90,7 @@ impl Change<'_> {
 
     fn check_apps(&self) -> Result<(), Refusal> {
         let apps = &self.after.input.desired.apps;
-        for wanted in apps.iter().filter_map(|(name, app)| Wanted::of(name, app)) {
+        for wanted in apps.iter().flat_map(|(name, app)| Wanted::all_of(name, app)) {
             self.check_processes(&wanted)?;
             for (service, spec) in &wanted.spec.services {
                 self.check_service(wanted.spec, service, spec)?;
@@ -98,12 +99,12 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// A process that has a server now must have one afterwards that is heard and takes it.
+    /// A process that this server is meant for must have another that takes it, and is heard.
     fn check_processes(&self, wanted: &Wanted<'_>) -> Result<(), Refusal> {
         for (process, spec, count) in wanted.processes() {
-            let had = !Ground::of(&self.before, spec, count).open.is_empty();
+            let loses = placement::is_meant(self.server, spec) && !placement::is_meant(self.changed, spec);
             let has = Ground::of(&self.after, spec, count);
-            if !had || !has.open.is_empty() {
+            if !loses || !has.open.is_empty() {
                 continue;
             }
             let (app, role, name) = (wanted.name, &spec.role, &self.server.name);
@@ -134,9 +135,10 @@ impl Change<'_> {
     /// Requests from outside must arrive somewhere.
     fn check_entry(&self) -> Result<(), Refusal> {
         let takes = |view: &View<'_>| {
-            let stays = |server: &Server| server.standing != Standing::Leaving;
-            let mut servers = view.seats.iter().map(|seat| seat.server);
-            servers.any(|server| server.is_entry_point(&view.input.desired.settings) && stays(server))
+            let settings = &view.input.desired.settings;
+            let mut staying =
+                view.seats.iter().filter(|seat| !seat.is_lost() && seat.server.standing != Standing::Leaving);
+            staying.any(|seat| seat.server.is_entry_point(settings))
         };
         if !takes(&self.before) || takes(&self.after) {
             return Ok(());

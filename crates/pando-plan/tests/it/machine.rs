@@ -1,6 +1,6 @@
 //! A server of the world: its agent, its load balancer and its replicas, as they would behave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pando_model::Version;
 use pando_model::assignment::Assignment;
@@ -29,11 +29,14 @@ pub(crate) enum Behaviour {
     PortTaken(u32),
     /// Can't be unpacked.
     NoSpace,
+    /// Its check says 503 for ever on one server, and passes on the others.
+    BrokenOn(ServerId),
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Replica {
     pub(crate) port: u16,
+    pub(crate) server: ServerId,
     pub(crate) release: ReleaseNumber,
     pub(crate) started_at: u64,
     pub(crate) down_until: Option<u64>,
@@ -57,15 +60,33 @@ pub(crate) struct Machine {
     /// The agent is away until then; replicas and balancer go on.
     pub(crate) agent_down_until: u64,
     pub(crate) proxy_down_until: u64,
+    /// It has no power.
+    pub(crate) off: bool,
+    /// Its agent and the control plane don't hear each other; everything else works.
+    pub(crate) cut: bool,
+    /// A server that starts asks first: it starts nothing until it has heard something, or until then.
+    pub(crate) asks_until: u64,
+    /// Something was wrong with it at this time, or will be until then.
+    pub(crate) trouble: u64,
 }
+
+/// A task whose end nobody saw.
+const VANISHED: u64 = u64::MAX;
 
 /// Replicas (down, stopping, restarts), tasks and endpoints with requests.
 pub(crate) type Visible = (Vec<(InstanceId, bool, bool, u32)>, usize, Vec<InstanceId>);
 
 impl Replica {
-    pub(crate) fn new(port: u16, release: ReleaseNumber, now: u64, port_taken: bool) -> Self {
+    pub(crate) fn new(
+        server: ServerId,
+        port: u16,
+        release: ReleaseNumber,
+        now: u64,
+        port_taken: bool,
+    ) -> Self {
         Self {
             port,
+            server,
             release,
             started_at: now,
             down_until: None,
@@ -88,6 +109,7 @@ impl Replica {
         let after = match behaviours.get(&self.release) {
             Some(Behaviour::Good(after)) => *after,
             Some(Behaviour::CrashAfter(_) | Behaviour::PortTaken(_)) => 100,
+            Some(Behaviour::BrokenOn(server)) if *server != self.server => 100,
             _ => return false,
         };
         self.down_until.is_none() && !self.port_taken && now >= self.started_at + after
@@ -107,7 +129,11 @@ impl Replica {
         } else {
             InstanceState::Starting
         };
-        let never = behaviours.get(&self.release) == Some(&Behaviour::NeverReady);
+        let never = match behaviours.get(&self.release) {
+            Some(Behaviour::NeverReady) => true,
+            Some(Behaviour::BrokenOn(server)) => *server == self.server,
+            _ => false,
+        };
         InstanceStatus {
             ready_for: ready.then(|| Millis(now - self.started_at)),
             state,
@@ -136,7 +162,35 @@ impl Machine {
             boot: 0,
             agent_down_until: 0,
             proxy_down_until: 0,
+            off: false,
+            cut: false,
+            asks_until: 0,
+            trouble: 0,
         }
+    }
+
+    /// The agent runs, and is heard.
+    pub(crate) fn is_heard(&self, now: u64) -> bool {
+        !self.off && !self.cut && self.agent_down_until <= now
+    }
+
+    /// Its load balancer takes requests.
+    pub(crate) fn balances(&self, now: u64) -> bool {
+        !self.off && self.assignment.entry.is_some() && self.proxy_down_until <= now
+    }
+
+    /// Everything that ran is gone; what is on disk stays.
+    pub(crate) fn lose_power(&mut self, now: u64) {
+        (self.off, self.trouble) = (true, now);
+        self.replicas.clear();
+        self.in_flight.clear();
+        self.tasks.values_mut().for_each(|started| *started = VANISHED);
+    }
+
+    pub(crate) fn start_again(&mut self, now: u64) {
+        (self.off, self.trouble) = (false, now);
+        (self.boot, self.sequence) = (self.boot + 1, 0);
+        self.asks_until = now + 5000;
     }
 
     /// What a report would show, but for times.
@@ -152,9 +206,11 @@ impl Machine {
         now: u64,
         behaviours: &BTreeMap<ReleaseNumber, Behaviour>,
         command_exit: Option<i32>,
+        ready: &BTreeSet<InstanceId>,
     ) -> AgentReport {
         let task = |(id, started): (&TaskId, &u64)| {
             let state = match command_exit {
+                _ if *started == VANISHED => TaskState::Unknown,
                 _ if now < started + 300 => TaskState::Running,
                 Some(code) => TaskState::Ended(ExitReport {
                     code: Some(code),
@@ -188,28 +244,23 @@ impl Machine {
                 .collect(),
             tasks: self.tasks.iter().map(task).collect(),
             releases: self.assignment.releases.iter().map(release).collect(),
-            proxy: Some(self.proxy_status(now, behaviours)),
+            proxy: self.assignment.entry.is_some().then(|| self.proxy_status(now, ready)),
             capacity: pando_model::resources::Capacity { cpu_millis: 4000, memory_bytes: 8_000_000_000 },
             firewall: None,
             warnings: vec![],
         }
     }
 
-    pub(crate) fn proxy_status(
-        &self,
-        now: u64,
-        behaviours: &BTreeMap<ReleaseNumber, Behaviour>,
-    ) -> ProxyStatus {
-        let alive = self.proxy_down_until <= now;
+    /// `ready`: what can be reached, wherever it is.
+    fn proxy_status(&self, now: u64, ready: &BTreeSet<InstanceId>) -> ProxyStatus {
         let version = self.table.version;
-        let down =
-            |id: &InstanceId| self.replicas.get(id).is_some_and(|replica| !replica.is_ready(now, behaviours));
         let active = self.table.endpoints().filter(|(_, e)| e.state == EndpointState::Active);
+        let ids = active.map(|(_, endpoint)| InstanceId::from_uuid(endpoint.id.0));
         ProxyStatus {
-            alive,
+            alive: self.proxy_down_until <= now,
             acknowledged: (version.revision > 0).then(|| Version::new(version.epoch, version.revision)),
             refused: None,
-            not_in_rotation: active.map(|(_, e)| InstanceId::from_uuid(e.id.0)).filter(down).collect(),
+            not_in_rotation: ids.filter(|id| !ready.contains(id)).collect(),
             in_flight: self.in_flight.clone(),
         }
     }

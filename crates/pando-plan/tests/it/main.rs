@@ -9,5 +9,6 @@ mod properties;
 mod rehearsal;
 mod scenarios;
 mod script;
+mod servers;
 mod spec;
 mod world;

@@ -16,6 +16,7 @@ fn stories_go_as_reviewed() {
     stories.sort();
     assert!(stories.len() >= 12, "stories are missing: {stories:?}");
     for story in stories {
+        println!("{}", story.display());
         let told = script::play(&fs::read_to_string(&story).unwrap());
         let golden = story.with_extension("golden");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {

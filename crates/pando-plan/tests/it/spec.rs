@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use pando_model::ServerId;
 use pando_model::app::{
-    Algorithm, Amount, AppSpec, DomainSpec, HealthCheck, HealthKind, ProcessSpec, ReplicaCount, RunSource,
-    Strategy,
+    Algorithm, Amount, AppSpec, DomainSpec, EnvValue, HealthCheck, HealthKind, ProcessSpec, ReplicaCount,
+    RunSource, ServiceSpec, Strategy,
 };
 use pando_model::id::Entropy;
-use pando_model::name::{AppName, ProcessName, RoleName, ServerName};
+use pando_model::name::{AppName, ProcessName, RoleName, ServerName, ServiceName};
 use pando_model::resources::{Capacity, Resources};
 use pando_model::server::Server;
 use pando_model::time::{Millis, Timestamp};
@@ -76,4 +76,17 @@ pub(crate) fn server(name: &str, number: u8) -> Server {
         labels: BTreeMap::new(),
         joined_at: Timestamp::from_millis(0),
     }
+}
+
+/// The app finds its database on the server with the role `db`.
+pub(crate) fn use_database(spec: &mut AppSpec) {
+    let name = ServiceName::new("db").unwrap();
+    let service = ServiceSpec {
+        kind: "postgres".to_owned(),
+        role: RoleName::new("db").unwrap(),
+        port: 5432,
+        url: Some("postgres://app@{host}:{port}/app".to_owned()),
+    };
+    spec.services.insert(name.clone(), service);
+    spec.env.insert("DATABASE_URL".to_owned(), EnvValue::Service(name));
 }
