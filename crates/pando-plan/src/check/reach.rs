@@ -31,10 +31,16 @@ fn rules_after<'a>(input: &Input<'a>, plan: &'a Plan) -> BTreeMap<ServerId, &'a 
     let before = input.desired.assignments.iter().filter(|(id, _)| input.desired.servers.contains_key(id));
     let mut rules: BTreeMap<ServerId, &FirewallRules> =
         before.filter_map(|(id, assignment)| Some((*id, assignment.firewall.as_ref()?))).collect();
-    rules.extend(plan.actions.iter().filter_map(|action| match action {
-        Action::Assign(assignment) => Some((assignment.server, assignment.firewall.as_ref()?)),
-        _ => None,
-    }));
+    for action in &plan.actions {
+        match action {
+            Action::Assign(assignment) => {
+                rules.extend(assignment.firewall.as_ref().map(|held| (assignment.server, held)));
+            }
+            // What it was told last is nobody's business any more.
+            Action::ForgetServer(server) => drop(rules.remove(server)),
+            _ => {}
+        }
+    }
     rules
 }
 
