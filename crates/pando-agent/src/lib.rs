@@ -13,6 +13,7 @@ pub mod capacity;
 mod control;
 mod entry;
 mod firewall;
+pub mod join;
 pub mod leader;
 pub mod ledger;
 pub mod line;
@@ -29,5 +30,6 @@ mod trust;
 
 pub use agent::{Agent, AgentError, Settings, stop_all};
 pub use entry::EntryKeeper;
+pub use join::{Description, JoinError, Joined, join};
 pub use leader::Leader;
 pub use trust::{ContactError, Membership, Trust};

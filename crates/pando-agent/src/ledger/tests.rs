@@ -1,4 +1,5 @@
 use pando_model::id::Version;
+use pando_trust::Authority;
 use uuid::Uuid;
 
 use super::*;
@@ -37,6 +38,30 @@ fn what_can_not_be_used_is_refused_by_name() {
     check("{\"schema\": 2, \"other\": true}", "schema 2");
     let foreign = Ledger::empty(ServerId::from_uuid(Uuid::from_u128(2)));
     check(&serde_json::to_string(&foreign).unwrap(), "is of server");
+}
+
+#[test]
+fn what_another_cluster_signed_or_another_server_was_is_set_aside() {
+    let now = Timestamp::from_millis(1_790_000_000_000);
+    let [ours, other] = ["ours", "other"].map(|name| Authority::make(name, now).unwrap());
+    let check = |signed: Option<SignedBytes>, expected: bool| {
+        let directory = tempfile::tempdir().unwrap();
+        save(directory.path(), &Ledger::empty(server())).unwrap();
+        if let Some(signed) = signed {
+            keep_signed(directory.path(), &signed).unwrap();
+        }
+        let key = ours.anchor().signing_key();
+        assert_eq!(set_aside_if_foreign(directory.path(), server(), key).unwrap(), expected);
+        assert_eq!(file(directory.path()).exists(), !expected);
+        assert_eq!(directory.path().join("ledger.json.foreign").exists(), expected);
+        assert!(!set_aside_if_foreign(directory.path(), server(), key).unwrap(), "once is enough");
+    };
+    let of = |server| Assignment::empty(server);
+    let signed = |authority: &Authority, server| authority.sign(Kind::Assignment, of(server)).unwrap().bytes;
+    check(None, false);
+    check(Some(signed(&ours, server())), false);
+    check(Some(signed(&other, server())), true);
+    check(Some(signed(&ours, ServerId::from_uuid(Uuid::from_u128(2)))), true);
 }
 
 #[test]

@@ -6,12 +6,14 @@ use pando_agent::Membership;
 use pando_model::id::ServerId;
 use pando_model::time::Timestamp;
 use pando_rt::clock::Clock;
-use pando_trust::{Authority, Identity, LiveIdentity, PendingIdentity, Subject};
+use pando_trust::{Authority, Identity, JoinSecret, LiveIdentity, PendingIdentity, Subject};
 use tempfile::TempDir;
 
 pub(crate) struct Cluster {
     pub(crate) authority: Authority,
     pub(crate) clock: Clock,
+    /// With which a server joins.
+    pub(crate) secret: JoinSecret,
     directory: TempDir,
 }
 
@@ -21,7 +23,8 @@ impl Cluster {
         let clock = Clock::manual(1_790_000_000_000);
         let now = Timestamp::from_millis(clock.now_millis());
         let authority = Authority::make("test", now).unwrap();
-        Self { authority, clock, directory: tempfile::tempdir().unwrap() }
+        let secret = JoinSecret::make().unwrap();
+        Self { authority, clock, secret, directory: tempfile::tempdir().unwrap() }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use pando_agent::{Agent, EntryKeeper, Leader, Settings, Trust};
+use pando_agent::{Agent, EntryKeeper, Leader, Membership, Settings, Trust};
 use pando_api::auth::Bearer;
 use pando_model::app::{HealthCheck, HealthKind};
 use pando_model::assignment::{AssignedInstance, AssignedRelease, Assignment, Peer};
@@ -27,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use crate::authority::Cluster;
 use crate::control::{self, Control};
 use crate::proxy::Proxy;
 
@@ -106,6 +107,10 @@ pub(crate) struct Bench {
     pub(crate) address: SocketAddr,
     with_proxy: bool,
     keeper: Option<Arc<dyn EntryKeeper>>,
+    /// Where the cluster has certificates.
+    pub(crate) membership: Option<Membership>,
+    /// Between the agent and the control plane.
+    wire: Option<SocketAddr>,
     agent: Option<(Shutdown, JoinHandle<()>)>,
 }
 
@@ -118,6 +123,14 @@ impl Bench {
         Self::of(server(), control, digest)
     }
 
+    /// The same, in a cluster with certificates.
+    pub(crate) async fn certified() -> Self {
+        let control = Control::certified(Arc::new(Cluster::new())).await;
+        let (content, digest) = packed(&[("bin/web", "#!/bin/sh\n")]);
+        control.store(digest.as_str(), content);
+        Self::of(server(), control, digest)
+    }
+
     /// Another server of the same cluster, with the same release.
     pub(crate) fn beside(&self, n: u128) -> Self {
         Self::of(ServerId::from_uuid(Uuid::from_u128(n)), self.control.clone(), self.digest.clone())
@@ -125,6 +138,7 @@ impl Bench {
 
     fn of(server: ServerId, control: Control, digest: Digest) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let membership = control.cluster().map(|cluster| cluster.membership(server));
         Self {
             server,
             control,
@@ -135,12 +149,20 @@ impl Bench {
             address: "127.0.0.1:0".parse().unwrap(),
             with_proxy: false,
             keeper: None,
+            membership,
+            wire: None,
             agent: None,
         }
     }
 
     pub(crate) fn with_proxy(mut self) -> Self {
         self.with_proxy = true;
+        self
+    }
+
+    /// The agent reaches the control plane by this alone.
+    pub(crate) fn over(mut self, wire: SocketAddr) -> Self {
+        self.wire = Some(wire);
         self
     }
 
@@ -155,7 +177,8 @@ impl Bench {
     }
 
     pub(crate) async fn start_agent(&mut self) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // The next agent listens where the one before did.
+        let listener = TcpListener::bind(self.address).await.unwrap();
         self.address = listener.local_addr().unwrap();
         let settings = self.settings(listener);
         let shutdown = Shutdown::new();
@@ -170,10 +193,13 @@ impl Bench {
             server: self.server,
             name: "main".parse().unwrap(),
             state_dir: self.directory.path().to_owned(),
-            control_url: self.control.url(),
-            trust: Trust::Tokens {
-                control: Bearer::new(control::TOKEN).unwrap(),
-                own: Bearer::new(TOKEN).unwrap(),
+            control_url: self.wire.map_or_else(|| self.control.url(), |wire| format!("https://{wire}")),
+            trust: match &self.membership {
+                Some(membership) => Trust::Certificates(membership.clone()),
+                None => Trust::Tokens {
+                    control: Bearer::new(control::TOKEN).unwrap(),
+                    own: Bearer::new(TOKEN).unwrap(),
+                },
             },
             listener,
             proxy_socket: self.with_proxy.then(|| self.directory.path().join("proxy.sock")),

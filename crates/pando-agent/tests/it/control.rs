@@ -7,23 +7,33 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{AUTHORIZATION, RANGE};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use bytes::Bytes;
-use pando_api::v1::agents::{AgentTarget, ReportBody, TargetQuery};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use pando_api::v1::agents::{AgentTarget, CertificateIssued, CertificateRequest, ReportBody, TargetQuery};
+use pando_api::v1::join::{JoinAnswer, JoinRequest};
 use pando_model::assignment::Assignment;
 use pando_model::id::{ServerId, Version};
 use pando_model::observed::AgentReport;
+use pando_model::time::Timestamp;
 use pando_routing::Table;
 use pando_rt::slots::{Slot, Slots};
-use pando_trust::SignedBytes;
+use pando_trust::{Kind, PeerIdentity, SignedBytes, Subject, peer_identity, request_key, tls};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use uuid::Uuid;
+
+use crate::authority::Cluster;
 
 pub(crate) const TOKEN: &str = "pando_for-control";
 
@@ -36,6 +46,10 @@ pub(crate) struct Control {
 }
 
 struct Shared {
+    cluster: Option<Arc<Cluster>>,
+    signer: Mutex<Option<Arc<Cluster>>>,
+    caller: Mutex<Option<PeerIdentity>>,
+    joins: Mutex<Joins>,
     target: watch::Sender<Targets>,
     reports: watch::Sender<Vec<ReportBody>>,
     artifacts: Mutex<BTreeMap<String, Bytes>>,
@@ -44,6 +58,13 @@ struct Shared {
     server: Mutex<Option<JoinHandle<()>>>,
     /// How many more questions for its health are answered; the others wait for ever.
     healthy_for: AtomicU64,
+}
+
+/// Who joined, by the key that asked.
+#[derive(Default)]
+struct Joins {
+    servers: BTreeMap<String, ServerId>,
+    lost: usize,
 }
 
 #[derive(Default)]
@@ -74,22 +95,36 @@ impl Default for Handouts {
 }
 
 impl Control {
+    /// Plain, with a token.
     pub(crate) async fn start() -> Self {
-        let control = Self::new();
+        Self::of(None).await
+    }
+
+    /// By TLS, with certificates of this cluster.
+    pub(crate) async fn certified(cluster: Arc<Cluster>) -> Self {
+        Self::of(Some(cluster)).await
+    }
+
+    async fn of(cluster: Option<Arc<Cluster>>) -> Self {
+        let control = Self::new(cluster);
         control.come_back().await;
         control
     }
 
     /// On a listener of whichever network.
     pub(crate) fn start_on(listener: std::net::TcpListener) -> Self {
-        let control = Self::new();
+        let control = Self::new(None);
         listener.set_nonblocking(true).unwrap();
         control.serve(TcpListener::from_std(listener).unwrap());
         control
     }
 
-    fn new() -> Self {
+    fn new(cluster: Option<Arc<Cluster>>) -> Self {
         let shared = Shared {
+            cluster,
+            signer: Mutex::default(),
+            caller: Mutex::default(),
+            joins: Mutex::default(),
             target: watch::Sender::default(),
             reports: watch::Sender::new(Vec::new()),
             artifacts: Mutex::default(),
@@ -113,20 +148,35 @@ impl Control {
             .route("/healthz", get(health))
             .route("/v1/agents/{server}/target", get(target))
             .route("/v1/agents/{server}/reports", post(report))
+            .route("/v1/agents/{server}/certificate", post(renew))
             .route("/v1/artifacts/{digest}", get(artifact))
+            .layer(from_fn_with_state(self.clone(), gate))
+            .route("/v1/join", post(join))
             .with_state(self.clone());
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let server = tokio::spawn(serve(listener, router, self.shared.cluster.clone()));
         *self.shared.server.lock().unwrap() = Some(server);
     }
 
-    /// Refuses connections from now on. Those that are open stay so until the runtime ends; the agent's are cut.
+    /// Refuses connections from now on, and breaks those that are open.
     pub(crate) async fn go_away(&self) {
         let server = self.shared.server.lock().unwrap().take();
         if let Some(server) = server {
             server.abort();
             let _ = server.await;
         }
-        // The polls under way end.
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        *self.shared.address.lock().unwrap()
+    }
+
+    pub(crate) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.shared.cluster.as_ref()
+    }
+
+    /// What it publishes is signed by another cluster's authority from now on; `None`: by its own.
+    pub(crate) fn sign_as(&self, other: Option<Arc<Cluster>>) {
+        *self.shared.signer.lock().unwrap() = other;
         self.shared.target.send_modify(|_| {});
     }
 
@@ -135,12 +185,24 @@ impl Control {
         self.shared.healthy_for.store(answers, Ordering::SeqCst);
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        *self.shared.address.lock().unwrap()
+    /// Answers to requests to join are lost on their way, so many times; then all is well.
+    pub(crate) fn lose_joins(&self, count: usize) {
+        self.shared.joins.lock().unwrap().lost = count;
+    }
+
+    /// The servers that were asked for, by their keys.
+    pub(crate) fn joined(&self) -> Vec<ServerId> {
+        self.shared.joins.lock().unwrap().servers.values().copied().collect()
+    }
+
+    /// Whose certificate it saw last, and until when that is good.
+    pub(crate) fn last_caller(&self) -> Option<PeerIdentity> {
+        *self.shared.caller.lock().unwrap()
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.shared.address.lock().unwrap())
+        let scheme = if self.shared.cluster.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.shared.address.lock().unwrap())
     }
 
     pub(crate) fn assign(&self, assignment: Assignment) {
@@ -209,26 +271,100 @@ async fn health(State(control): State<Control>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-fn is_allowed(headers: &HeaderMap) -> bool {
-    headers.get(AUTHORIZATION).is_some_and(|value| value == &format!("Bearer {TOKEN}"))
+/// Connections end with it.
+async fn serve(listener: TcpListener, router: Router, cluster: Option<Arc<Cluster>>) {
+    let config = cluster.as_ref().map(|cluster| {
+        let identity = cluster.live(Subject::Control);
+        tls::server_config(&identity, tls::Callers::Anyone, &cluster.clock).unwrap()
+    });
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (router, config) = (router.clone(), config.clone());
+        connections.spawn(async move {
+            let Some(config) = config else { return exchange(stream, router).await };
+            let accepted = tls::accept(stream, &config, Duration::from_secs(5)).await;
+            if let Ok(stream) = accepted {
+                let chain = stream.get_ref().1.peer_certificates();
+                let peer = peer_identity(chain, Timestamp::from_millis(0)).unwrap();
+                exchange(stream, router.layer(Extension(peer))).await;
+            }
+        });
+    }
+}
+
+async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
+    let service = TowerToHyperService::new(router);
+    // How it ends is for the test to see at the other end.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Known by a token, or by a certificate for the server in the path.
+async fn gate(State(control): State<Control>, request: Request, next: Next) -> Response {
+    let allowed = match &control.shared.cluster {
+        None if request.uri().path().starts_with("/v1/artifacts/") => true,
+        None => request.headers().get(AUTHORIZATION).is_some_and(|value| value == &format!("Bearer {TOKEN}")),
+        Some(_) => {
+            let peer = request.extensions().get::<Option<PeerIdentity>>().copied().flatten();
+            *control.shared.caller.lock().unwrap() = peer;
+            let server = peer.and_then(|peer| peer.subject.server());
+            let path = request.uri().path();
+            server.is_some_and(|id| !path.starts_with("/v1/agents/") || path.contains(&id.to_string()))
+        }
+    };
+    if allowed { next.run(request).await } else { StatusCode::UNAUTHORIZED.into_response() }
+}
+
+async fn renew(
+    State(control): State<Control>,
+    Path(server): Path<ServerId>,
+    Json(request): Json<CertificateRequest>,
+) -> Json<CertificateIssued> {
+    let cluster = control.shared.cluster.clone().unwrap();
+    let subject = Subject::Server(server);
+    let certificate = cluster.authority.issue(&request.request, subject, cluster.now()).unwrap();
+    Json(CertificateIssued { certificate, authority: cluster.authority.anchor().clone() })
+}
+
+async fn join(
+    State(control): State<Control>,
+    headers: HeaderMap,
+    Json(request): Json<JoinRequest>,
+) -> Response {
+    let cluster = control.shared.cluster.clone().unwrap();
+    let known = headers
+        .get(AUTHORIZATION)
+        .is_some_and(|value| value == &format!("Bearer {}", cluster.secret.reveal()));
+    if !known {
+        let body = serde_json::json!({"code": "unauthorized", "message": "the token is not known"});
+        return (StatusCode::UNAUTHORIZED, Json(body)).into_response();
+    }
+    let key = request_key(&request.request).unwrap().to_string();
+    let mut joins = control.shared.joins.lock().unwrap();
+    let next = ServerId::from_uuid(Uuid::from_u128(100 + joins.servers.len() as u128));
+    let server = *joins.servers.entry(key).or_insert(next);
+    if joins.lost > 0 {
+        joins.lost -= 1;
+        let broken = futures_util::stream::iter([Err::<Bytes, _>(std::io::Error::other("cut"))]);
+        return Body::from_stream(broken).into_response();
+    }
+    let certificate =
+        cluster.authority.issue(&request.request, Subject::Server(server), cluster.now()).unwrap();
+    let authority = cluster.authority.anchor().clone();
+    Json(JoinAnswer { server, name: request.name, certificate, authority }).into_response()
 }
 
 async fn target(
     State(control): State<Control>,
     Path(server): Path<ServerId>,
     Query(have): Query<TargetQuery>,
-    headers: HeaderMap,
 ) -> Response {
-    if !is_allowed(&headers) {
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
     let mut seen = control.shared.target.subscribe();
     let wait = Duration::from_millis(have.wait_millis);
     let deadline = tokio::time::Instant::now() + wait;
     loop {
-        let newer = newer(&seen.borrow_and_update(), server, &have);
-        let away = control.shared.server.lock().unwrap().is_none();
-        if newer.assignment.is_some() || newer.table.is_some() || away {
+        let newer = control.newer(&seen.borrow_and_update(), server, &have);
+        if newer.assignment.is_some() || newer.table.is_some() {
             return Json(newer).into_response();
         }
         if tokio::time::timeout_at(deadline, seen.changed()).await.is_err() {
@@ -237,31 +373,28 @@ async fn target(
     }
 }
 
-fn newer(target: &Targets, server: ServerId, have: &TargetQuery) -> AgentTarget {
-    let version = |table: &Table| Version::new(table.version.epoch, table.version.revision);
-    let assignment = target.assignments.get(&server).filter(|one| one.version > have.assignment());
-    AgentTarget {
-        assignment: assignment.map(unsigned),
-        table: target.table.as_ref().filter(|one| version(one) > have.table()).map(unsigned),
+impl Control {
+    fn newer(&self, target: &Targets, server: ServerId, have: &TargetQuery) -> AgentTarget {
+        let version = |table: &Table| Version::new(table.version.epoch, table.version.revision);
+        let assignment = target.assignments.get(&server).filter(|one| one.version > have.assignment());
+        let table = target.table.as_ref().filter(|one| version(one) > have.table());
+        AgentTarget {
+            assignment: assignment.map(|one| self.sign(Kind::Assignment, one)),
+            table: table.map(|one| self.sign(Kind::Table, one)),
+        }
+    }
+
+    /// An agent without a signing key does not look at signatures.
+    fn sign(&self, kind: Kind, value: &impl serde::Serialize) -> SignedBytes {
+        let signer = self.shared.signer.lock().unwrap().clone().or_else(|| self.shared.cluster.clone());
+        match signer {
+            Some(cluster) => cluster.authority.sign(kind, value).unwrap().bytes,
+            None => SignedBytes { payload: serde_json::to_string(value).unwrap(), signature: String::new() },
+        }
     }
 }
 
-/// An agent without a signing key does not look at signatures.
-fn unsigned(value: &impl serde::Serialize) -> SignedBytes {
-    SignedBytes { payload: serde_json::to_string(value).unwrap(), signature: String::new() }
-}
-
-async fn report(
-    State(control): State<Control>,
-    headers: HeaderMap,
-    Json(body): Json<ReportBody>,
-) -> StatusCode {
-    if !is_allowed(&headers) {
-        return StatusCode::UNAUTHORIZED;
-    }
-    if control.shared.server.lock().unwrap().is_none() {
-        return StatusCode::SERVICE_UNAVAILABLE;
-    }
+async fn report(State(control): State<Control>, Json(body): Json<ReportBody>) -> StatusCode {
     control.shared.reports.send_modify(|reports| reports.push(body));
     StatusCode::NO_CONTENT
 }

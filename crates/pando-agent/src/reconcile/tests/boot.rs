@@ -73,6 +73,42 @@ fn neither_tasks_nor_downloads_begin_from_an_old_ledger() {
     assert!(effects.iter().any(|effect| matches!(effect, Effect::EnsureRelease(_))));
 }
 
+/// What the endpoints that left the table are.
+fn peers(gone: &[u128]) -> Event {
+    Event::PeersHeard { gone: gone.iter().map(|n| instance_id(*n)).collect() }
+}
+
+#[test]
+fn a_peer_s_word_ends_the_wait_but_for_what_left_the_table() {
+    let (mut agent, _) = started(assignment(5, &[1, 2]), vec![]);
+    assert_eq!(starts(&agent.on(peers(&[1, 77]))), [run(2, 0)]);
+    assert!(starts(&agent.after(60_000, Event::Tick)).is_empty());
+    assert_eq!(agent.state_of(1), Some(InstanceState::Waiting));
+    assert_eq!(starts(&agent.on(Event::TargetHeard)), [run(1, 0)], "the control plane knows that it is ours");
+}
+
+#[test]
+fn what_left_the_table_is_not_started_again_until_the_newest_is_in_force() {
+    let mut agent = Agent::running(&[1, 2]);
+    agent.on(peers(&[1]));
+    assert!(starts(&agent.ends(run(1, 0), 1)).is_empty(), "it runs as long as it runs");
+    assert_eq!(starts(&agent.ends(run(2, 0), 1)), [run(2, 1)]);
+    agent.disk = false;
+    agent.on(Event::Assignment(assignment(6, &[2])));
+    assert!(starts(&agent.on(Event::TargetHeard)).is_empty(), "the newer one is not on disk yet");
+    assert!(starts(&agent.on(Event::LedgerSaved)).is_empty());
+    assert_eq!(agent.state_of(1), None);
+}
+
+#[test]
+fn what_is_not_believed_is_said_until_something_is() {
+    let mut agent = Agent::new();
+    agent.on(Event::Mistrusted(Some("not signed".to_owned())));
+    assert_eq!(agent.report().warnings, ["not signed"]);
+    agent.on(Event::Mistrusted(None));
+    assert!(agent.report().warnings.is_empty());
+}
+
 fn entries(effects: &[Effect]) -> Vec<Option<Entry>> {
     let entry = |effect: &Effect| match effect {
         Effect::Entry(entry) => Some(*entry),

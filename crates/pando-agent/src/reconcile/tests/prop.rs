@@ -33,6 +33,10 @@ struct World {
     heard: Option<Version>,
     /// And that was in force once: from then on everything is as usual.
     sure: bool,
+    /// What left the table while the control plane could not be asked.
+    gone: BTreeSet<InstanceId>,
+    /// The control plane was heard, and knew of this: once that is in force, nothing is doubted any more.
+    told: Option<Version>,
 }
 
 impl World {
@@ -54,6 +58,8 @@ impl World {
             booted_at: Timestamp::from_millis(0),
             heard: None,
             sure: false,
+            gone: BTreeSet::new(),
+            told: None,
         };
         world.boot();
         world
@@ -63,6 +69,7 @@ impl World {
         self.seed += 1;
         self.booted_at = self.now;
         (self.heard, self.sure) = (None, false);
+        (self.gone, self.told) = (BTreeSet::new(), None);
         // What a crash leaves is what was written out, read again.
         let text = serde_json::to_string(&self.disk).unwrap();
         self.state = State::new(site(), serde_json::from_str(&text).unwrap(), self.seed);
@@ -76,6 +83,9 @@ impl World {
     }
 
     fn feed(&mut self, event: Event) {
+        if self.told.take_if(|told| *told <= self.disk.assignment.version).is_some() {
+            self.gone.clear();
+        }
         self.sure |= self.heard.is_some_and(|newest| newest <= self.disk.assignment.version);
         for effect in step(&mut self.state, event, self.now) {
             match effect {
@@ -96,6 +106,8 @@ impl World {
                 }
                 Effect::Start(spec) => {
                     self.check_asked(&spec.name);
+                    let doubted = self.gone.contains(&InstanceId::from_uuid(spec.key.id));
+                    assert!(!doubted, "{} left the table and is started", spec.name);
                     self.ask(Effect::Start(spec));
                 }
                 asked => self.ask(asked),
@@ -295,13 +307,29 @@ impl World {
     fn tell(&mut self, assignment: Assignment) {
         let known = self.heard.unwrap_or(self.disk.assignment.version);
         self.heard = Some(known.max(assignment.version));
+        self.told = Some(self.told.unwrap_or_default().max(assignment.version));
         self.feed(Event::Assignment(assignment));
     }
 
     /// The control plane answers that there is nothing newer.
     fn hear(&mut self) {
         self.heard.get_or_insert(self.disk.assignment.version);
+        self.told.get_or_insert(self.disk.assignment.version);
         self.feed(Event::TargetHeard);
+    }
+
+    /// Another server answers: of the instances some have left the table.
+    fn hear_peers(&mut self, bits: usize) {
+        self.heard.get_or_insert(self.disk.assignment.version);
+        let some = (1..=6u128).filter(|n| bits >> n & 1 == 1).map(instance_id);
+        let gone: BTreeSet<InstanceId> = some.collect();
+        let ours = &self.disk.assignment.instances;
+        let doubted = gone.iter().filter(|id| ours.contains_key(id));
+        // As long as a word of the control plane is on its way to the disk, it ends all doubt there is.
+        if self.told.is_none() {
+            self.gone.extend(doubted);
+        }
+        self.feed(Event::PeersHeard { gone });
     }
 
     /// Everything works from now on: the server comes to match its assignment.
@@ -388,6 +416,7 @@ fn play(history: &[(u8, u16)]) {
             }
             13 => world.feed(Event::CheckPassed(run(how as u128 % 6 + 1, 0))),
             14 if how % 2 == 0 => world.hear(),
+            14 if how % 4 == 1 => world.hear_peers(how),
             14 => {
                 let key = run(how as u128 % 6 + 1, 0);
                 world.feed(Event::CheckFailed { key, answer: "no".to_owned() });
