@@ -64,7 +64,9 @@ pub enum ErrorCode {
     /// The token does not allow it.
     Forbidden,
     TooLarge,
-    /// Not now: a part that is needed does not answer, or the disk is full.
+    /// The disk of the control server is full; nothing was changed.
+    NoSpace,
+    /// Not now: a part that is needed does not answer.
     Unavailable,
     /// A fault of Pando's own.
     Internal,
@@ -73,7 +75,7 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NotFound,
         Self::Conflict,
         Self::Invalid,
@@ -83,6 +85,7 @@ impl ErrorCode {
         Self::Unauthorized,
         Self::Forbidden,
         Self::TooLarge,
+        Self::NoSpace,
         Self::Unavailable,
         Self::Internal,
         Self::Unknown,
@@ -100,6 +103,7 @@ impl ErrorCode {
             Self::Forbidden => 403,
             Self::TooLarge => 413,
             Self::Unavailable => 503,
+            Self::NoSpace => 507,
             Self::Internal | Self::Unknown => 500,
         }
     }
@@ -112,7 +116,12 @@ impl ErrorCode {
             Self::NotFound | Self::Invalid | Self::TooLarge => 2,
             Self::Unavailable => 3,
             Self::DoesNotFit | Self::Harmful | Self::Busy => 4,
-            Self::Conflict | Self::Unauthorized | Self::Forbidden | Self::Internal | Self::Unknown => 1,
+            Self::Conflict
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::NoSpace
+            | Self::Internal
+            | Self::Unknown => 1,
         }
     }
 }

@@ -61,7 +61,7 @@ impl From<ArtifactError> for ErrorBody {
             | ArtifactError::Stalled { .. }
             | ArtifactError::Slow { .. }
             | ArtifactError::BrokeOff(_) => ErrorBody::new(ErrorCode::Invalid, text),
-            ArtifactError::Full { .. } => ErrorBody::new(ErrorCode::Unavailable, text)
+            ArtifactError::Full { .. } => ErrorBody::new(ErrorCode::NoSpace, text)
                 .hint("make room on the control server; nothing was changed"),
             ArtifactError::Disk { .. } => ErrorBody::new(ErrorCode::Internal, text),
         }
@@ -315,9 +315,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_from_other_faults() {
         let artifacts = Artifacts::new(Path::new("/somewhere"));
-        for (raw, code) in
-            [(28, ErrorCode::Unavailable), (122, ErrorCode::Unavailable), (5, ErrorCode::Internal)]
-        {
+        for (raw, code) in [(28, ErrorCode::NoSpace), (122, ErrorCode::NoSpace), (5, ErrorCode::Internal)] {
             let body = ErrorBody::from(artifacts.disk(io::Error::from_raw_os_error(raw)));
             assert_eq!(body.code, code, "{}", body.message);
             assert!(body.message.contains("/somewhere"));

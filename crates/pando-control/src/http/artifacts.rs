@@ -45,7 +45,7 @@ pub(crate) async fn probe(
     request_body(content_type = "application/gzip", description = "The packed release."),
     responses(
         (status = 200, body = ArtifactStored), (status = 400, description = "It is not what the digest says.", body = ErrorBody),
-        (status = 413, body = ErrorBody), (status = 503, description = "The disk is full.", body = ErrorBody)
+        (status = 413, body = ErrorBody), (status = 507, description = "The disk is full.", body = ErrorBody)
     )
 )]
 pub(crate) async fn receive(

@@ -39,10 +39,8 @@ impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         let text = error_chain(&error);
         let code = match error {
-            StoreError::Full { .. }
-            | StoreError::Broken { .. }
-            | StoreError::TimedOut
-            | StoreError::Closed => ErrorCode::Unavailable,
+            StoreError::Full { .. } => ErrorCode::NoSpace,
+            StoreError::Broken { .. } | StoreError::TimedOut | StoreError::Closed => ErrorCode::Unavailable,
             _ => ErrorCode::Internal,
         };
         tracing::error!("a request failed: {text}");
