@@ -74,6 +74,9 @@ fn consider(
     if request.method() == Method::CONNECT {
         return Err(Page::ConnectRefused);
     }
+    if !headers::is_plainly_framed(request.headers()) {
+        return Err(Page::UnknownCoding);
+    }
     let target = Target::of(&request).map_err(Page::BadRequest)?;
     let routed = route(plane, &target)?;
     let (mut head, body) = request.into_parts();

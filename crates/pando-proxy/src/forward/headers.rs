@@ -38,6 +38,17 @@ pub(super) struct Upgrade {
     pub(super) is_websocket: bool,
 }
 
+/// Whether `chunked` is the only coding of the body. Whatever else the coding names stays on the body when `chunked` is
+/// taken off, and `Transfer-Encoding` does not go on to say so (RFC 9112, 6.1).
+pub(super) fn is_plainly_framed(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    }
+}
+
 /// Makes a client's headers those of our own request. `may_upgrade`: an upgrade that is asked for is asked for upstream too.
 pub(super) fn to_upstream(
     headers: &mut HeaderMap,
@@ -49,6 +60,9 @@ pub(super) fn to_upstream(
     let takes_trailers = headers.get_all(TE).iter().any(|value| has_token(value, "trailers"));
     remove_hop_by_hop(headers);
     for name in &CLAIMS {
+        headers.remove(name);
+    }
+    for name in disguised(headers) {
         headers.remove(name);
     }
     headers.insert(FORWARDED_FOR, address(client));
@@ -90,6 +104,16 @@ pub(super) fn to_client_upgrading<B>(response: &mut Response<B>) {
     if let Some(protocol) = protocol {
         headers.insert(UPGRADE, protocol);
     }
+}
+
+/// With `_` for `-` a claim is another header here and the same one to a CGI or WSGI program, whose variables have no `-`.
+fn disguised(headers: &HeaderMap) -> Vec<HeaderName> {
+    let is_claim = |name: &HeaderName| {
+        let plain = name.as_str().replace('_', "-");
+        let ours = [&FORWARDED_FOR, &FORWARDED_PROTO, &FORWARDED_HOST, &id::HEADER];
+        CLAIMS.iter().chain(ours).any(|claim| claim.as_str() == plain)
+    };
+    headers.keys().filter(|name| name.as_str().contains('_')).filter(|name| is_claim(name)).cloned().collect()
 }
 
 fn wanted_upgrade(headers: &HeaderMap) -> Option<(HeaderValue, Upgrade)> {

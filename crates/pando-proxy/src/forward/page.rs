@@ -16,6 +16,8 @@ pub(crate) enum Page {
     /// The client stopped sending the body.
     TooSlow,
     ConnectRefused,
+    /// A transfer coding that the proxy can't take off.
+    UnknownCoding,
     UnknownHost,
     /// There is no table yet.
     NoTable,
@@ -46,6 +48,7 @@ impl Page {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::ConnectRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::NoTable | Self::NobodyReady => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
@@ -58,6 +61,7 @@ impl Page {
             Self::BadRequest(why) => why,
             Self::TooSlow => "The request's body did not arrive in time.",
             Self::ConnectRefused => "This is not a forward proxy.",
+            Self::UnknownCoding => "The only transfer coding understood here is `chunked`, once.",
             Self::UnknownHost => "Nothing is served at this address.",
             Self::NoTable => "This server is starting. Please try again in a moment.",
             Self::NobodyReady => "No instance is ready to answer. Please try again in a moment.",
@@ -81,7 +85,7 @@ impl Page {
         if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if matches!(self, Self::BadRequest(_) | Self::TooSlow | Self::ConnectRefused) {
+        if matches!(self, Self::BadRequest(_) | Self::TooSlow | Self::ConnectRefused | Self::UnknownCoding) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -113,6 +113,27 @@ async fn ambiguous_framing_never_reaches_an_endpoint_as_such() {
     assert_eq!(app.count(), 0);
 }
 
+/// Only `chunked` can be taken off here; what else there is would reach the endpoint without its name.
+#[tokio::test]
+async fn a_coding_beside_chunked_is_refused() {
+    let app = App::answering(|seen| Response::new(seen.body.clone())).await;
+    let proxy = serving(&app).await;
+    for coding in [
+        "transfer-encoding: gzip, chunked",
+        "transfer-encoding: chunked, chunked",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked",
+        "transfer-encoding: gzip\r\ntransfer-encoding: chunked",
+    ] {
+        let mut client = proxy.client().await;
+        client.send(format!("POST / HTTP/1.1\r\nhost: a\r\n{coding}\r\n\r\n2\r\nhi\r\n0\r\n\r\n")).await;
+        let response = client.response().await;
+        assert_eq!((response.status, response.header("connection")), (501, Some("close")), "{coding}");
+    }
+    assert_eq!(app.count(), 0);
+    let plain = "POST / HTTP/1.1\r\nhost: a\r\nTransfer-Encoding:  Chunked \r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    assert_eq!(proxy.client().await.request(plain).await.text(), "hi");
+}
+
 /// RFC 9112, 6.3: the coding decides, the length goes, and the connection ends after the answer.
 #[tokio::test]
 async fn of_length_and_coding_the_coding_wins_and_the_connection_ends() {

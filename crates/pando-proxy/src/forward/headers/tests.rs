@@ -26,8 +26,12 @@ fn what_a_client_claims_about_itself_is_replaced() {
         ("x-forwarded-host", "evil"),
         ("forwarded", "for=1.2.3.4"),
         ("x-real-ip", "1.2.3.4"),
+        ("x_forwarded_for", "1.2.3.4"),
+        ("X-Forwarded_Proto", "https"),
+        ("x_request_id", "mine"),
         ("proxy", "http://evil"),
         ("cookie", "kept"),
+        ("x_own_header", "kept"),
     ]);
     let expected = map(&[
         ("host", "a.example"),
@@ -36,6 +40,7 @@ fn what_a_client_claims_about_itself_is_replaced() {
         ("x-forwarded-host", "a.example"),
         ("x-request-id", "id"),
         ("cookie", "kept"),
+        ("x_own_header", "kept"),
     ]);
     assert_eq!(headers, expected);
 }
