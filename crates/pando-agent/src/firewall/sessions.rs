@@ -10,7 +10,7 @@ mod proc;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
-use pando_model::firewall::{CONTROL_PORT, FirewallRules, Protocol};
+use pando_model::firewall::{CONTROL_PORT, FirewallRules, Protocol, SSH_PORT};
 
 pub(crate) use proc::look;
 
@@ -44,13 +44,13 @@ pub(crate) fn cut(rules: &FirewallRules, sessions: &Sessions) -> Cut {
     people.extend(sessions.ssh_ports.iter().filter(|port| !lets_anybody_in(rules, **port)).map(|port| {
         format!(
             "the SSH server listens on port {port}, which the rules close to everybody; keep it open: \
-             `pando firewall enable --open {port}`, {FORCE}"
+             `pando firewall open {port}`, {FORCE}"
         )
     }));
     let api = api_peers(rules, sessions).into_iter().map(|from| {
         format!(
             "{from} is connected to the API and could not connect again; name it: \
-             `pando firewall enable --control-from {from}`, {FORCE}"
+             `pando firewall allow-control {from}`, {FORCE}"
         )
     });
     Cut { people, api: api.collect() }
@@ -58,12 +58,12 @@ pub(crate) fn cut(rules: &FirewallRules, sessions: &Sessions) -> Cut {
 
 fn shut_out(port: u16, from: IpAddr) -> String {
     let remedy = match port {
-        pando_model::firewall::SSH_PORT => format!("--ssh-from {from}"),
-        port => format!("--open {port}"),
+        SSH_PORT => format!("allow-ssh {from}"),
+        port => format!("open {port} --from {from}"),
     };
     format!(
         "somebody is logged in over SSH from {from} and could not log in again; name the address: \
-         `pando firewall enable {remedy}`, {FORCE}"
+         `pando firewall {remedy}`, {FORCE}"
     )
 }
 

@@ -79,7 +79,7 @@ fn somebody_who_is_logged_in_and_could_not_come_back_is_named_with_the_remedy() 
     let found = cut(&rules(&[(22, "10.0.0.0/8")]), &sessions(22));
     assert_eq!(found.people.len(), 1, "the other login has ended: {found:?}");
     assert!(
-        found.people[0].contains("from 198.51.100.7") && found.people[0].contains("--ssh-from 198.51.100.7")
+        found.people[0].contains("from 198.51.100.7") && found.people[0].contains("allow-ssh 198.51.100.7")
     );
     assert_eq!(cut(&rules(&[(22, "198.51.100.0/24")]), &sessions(22)), Cut::default());
     // Connected, but nobody has logged in.
@@ -91,7 +91,7 @@ fn somebody_who_is_logged_in_and_could_not_come_back_is_named_with_the_remedy() 
 #[test]
 fn ssh_on_another_port_is_not_closed_by_accident() {
     let found = cut(&rules(&[(22, "0.0.0.0/0")]), &sessions(2222));
-    assert!(found.people[0].contains("--open 2222"), "{found:?}");
+    assert!(found.people[0].contains("firewall open 2222"), "{found:?}");
     let mut waiting = Sessions { ssh_ports: BTreeSet::from([22, 2222]), ..Sessions::default() };
     let found = cut(&rules(&[(22, "0.0.0.0/0")]), &waiting);
     assert_eq!(found.people.len(), 1);
@@ -103,7 +103,7 @@ fn ssh_on_another_port_is_not_closed_by_accident() {
 #[test]
 fn who_holds_a_connection_to_the_api_is_named_where_it_is_served() {
     let found = cut(&rules(&[(CONTROL_PORT, "10.0.0.0/8")]), &sessions(CONTROL_PORT));
-    assert!(found.api[0].contains("--control-from 198.51.100.7"), "{found:?}");
+    assert!(found.api[0].contains("allow-control 198.51.100.7"), "{found:?}");
     let elsewhere = Sessions { serves_api: false, ..sessions(CONTROL_PORT) };
     assert_eq!(cut(&rules(&[]), &elsewhere).api, Vec::<String>::new());
     let mut own = sessions(CONTROL_PORT);

@@ -90,7 +90,7 @@ async fn somebody_who_is_logged_in_holds_rules_up_that_would_lock_them_out() {
     assign(&control, SERVER, 1, closed());
     let said = problem(&control, SERVER, "logged in over SSH from 10.77.0.4").await;
     println!("{said}");
-    assert!(said.contains("--ssh-from 10.77.0.4") && bed.table(SERVER).is_empty());
+    assert!(said.contains("allow-ssh 10.77.0.4") && bed.table(SERVER).is_empty());
     // It stays so when they leave, and through a restart: what locks out is the next login.
     log_out(&bed, session).await;
     drop(agent);
@@ -139,7 +139,7 @@ async fn an_ssh_server_on_another_port_is_not_closed_by_accident() {
     let _agent = bed.agent(SERVER, &control);
     assign(&control, SERVER, 1, rules(&["22", "7421 10.77.0.1"]));
     let said = problem(&control, SERVER, "listens on port 2222").await;
-    assert!(said.contains("--open 2222") && bed.table(SERVER).is_empty());
+    assert!(said.contains("firewall open 2222") && bed.table(SERVER).is_empty());
     assign(&control, SERVER, 2, rules(&["22", "2222", "7421 10.77.0.1"]));
     in_force(&control, SERVER, 2).await;
 }
@@ -155,7 +155,7 @@ async fn who_is_connected_to_the_api_holds_rules_up_that_would_keep_them_off() {
     assign(&control, 1, 1, rules(&["22", "7420 10.77.0.200", "7421"]));
     let said = problem(&control, 1, "10.77.0.3 is connected to the API").await;
     println!("{said}");
-    assert!(said.contains("--control-from 10.77.0.3") && bed.table(1).is_empty());
+    assert!(said.contains("allow-control 10.77.0.3") && bed.table(1).is_empty());
     assign(&control, 1, 2, rules(&["22", "7420 10.77.0.3", "7421"]));
     in_force(&control, 1, 2).await;
     drop(other);
