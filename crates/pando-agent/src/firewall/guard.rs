@@ -33,6 +33,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 /// For a guard of an earlier agent to end.
 const GUARD_ENDS_WITHIN: Duration = Duration::from_secs(20);
 
+/// Exits with 0: the new rules are kept; 3: nft refused them; 4: the old ones are back; 5: they could not be put back.
+///
 /// Signals that end a service don't end the guard before its work is done. `head` ends when the agent has written a line or is
 /// gone; what it printed is all that counts.
 const SCRIPT: &str = r#"
@@ -89,13 +91,9 @@ impl Guard {
         self.write("next.nft", next)?;
         self.write("restore.nft", restore)?;
         let mut guard = self.start(lock)?;
-        let (complaints, complete) = begun(&mut guard).await;
-        if !complete {
-            let _ = guard.wait().await;
-            return Err(GuardError::Refused(complaints));
-        }
-        let all_well = until_confirmed(confirmed).await;
-        self.end(guard, all_well).await
+        let (complaints, begun) = begun(&mut guard).await;
+        let all_well = begun && until_confirmed(confirmed).await;
+        end(guard, all_well, complaints).await
     }
 
     /// After a start: waits for the guard of an earlier agent, and goes back where nobody else did.
@@ -145,22 +143,24 @@ impl Guard {
         command.current_dir("/").stdin(Stdio::piped()).stdout(lock).stderr(Stdio::piped());
         command.spawn().map_err(GuardError::Start)
     }
+}
 
-    async fn end(&self, mut guard: Child, all_well: bool) -> Result<(), GuardError> {
-        if let Some(mut stdin) = guard.stdin.take().filter(|_| all_well) {
-            // A guard that is gone has gone back; its exit status says so.
-            let _ = stdin.write_all(b"keep\n").await;
-        }
-        let mut complaints = Vec::new();
-        if let Some(stderr) = guard.stderr.take() {
-            let _ = stderr.take(4096).read_to_end(&mut complaints).await;
-        }
-        let status = guard.wait().await.map_err(GuardError::Start)?;
-        match status.code() {
-            Some(0) => Ok(()),
-            Some(4) => Err(GuardError::Unconfirmed),
-            _ => Err(GuardError::Stuck(tool::said(&complaints))),
-        }
+/// Tells the guard, waits for its end, and says what it did.
+async fn end(mut guard: Child, all_well: bool, mut complaints: String) -> Result<(), GuardError> {
+    // Without a word its input ends here, and it goes back.
+    if let Some(mut stdin) = guard.stdin.take().filter(|_| all_well) {
+        // A guard that is gone has gone back; its exit status says so.
+        let _ = stdin.write_all(b"keep\n").await;
+    }
+    if let Some(stderr) = guard.stderr.take() {
+        let _ = stderr.take(4096).read_to_string(&mut complaints).await;
+    }
+    let status = guard.wait().await.map_err(GuardError::Start)?;
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(3) => Err(GuardError::Refused(tool::said(complaints.as_bytes()))),
+        Some(4) => Err(GuardError::Unconfirmed),
+        _ => Err(GuardError::Stuck(tool::said(complaints.as_bytes()))),
     }
 }
 
@@ -180,7 +180,7 @@ async fn begun(guard: &mut Child) -> (String, bool) {
         }
     };
     guard.stderr = Some(lines.into_inner());
-    (tool::said(complaints.as_bytes()), complete)
+    (complaints, complete)
 }
 
 async fn until_confirmed<F: Future<Output = bool>>(confirmed: impl Fn() -> F) -> bool {
