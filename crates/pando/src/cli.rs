@@ -28,7 +28,7 @@ pub(crate) use file::{CheckArgs, InitArgs};
 pub(crate) use firewall::{AgreeArgs, AllowArgs, CloseArgs, FirewallArgs, FirewallCommand, OpenArgs};
 pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand};
 pub(crate) use look::{EventsArgs, LogsArgs, ReleasesArgs, StatusArgs};
-pub(crate) use server::{ServerArgs, ServerCommand, ServerDrainArgs};
+pub(crate) use server::{ServerAddArgs, ServerArgs, ServerCommand, ServerDrainArgs};
 pub(crate) use server::{
     ServerJoinArgs, ServerLabelsArgs, ServerRmArgs, ServerRolesArgs, ServerStartArgs, labels_of, roles_of,
 };

@@ -93,6 +93,11 @@ impl Trouble {
         self.data.get(name)
     }
 
+    /// The lines below the message.
+    pub(crate) fn details_text(&self) -> String {
+        self.details.join("\n")
+    }
+
     pub(crate) fn render(&self, paint: Paint) -> String {
         let mut out =
             format!("{} {}", paint.with(Style::Bad, "error:"), paint.with(Style::Bold, &self.message));

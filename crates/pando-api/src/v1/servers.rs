@@ -38,6 +38,8 @@ pub struct ServerDetail {
     pub unwanted: u32,
     /// How many replicas its roles bring that are not in service there yet, of processes with a count per server.
     pub missing: u32,
+    /// Its agent acts on the newest that was decided for it.
+    pub is_current: bool,
     /// What stands between it and what is wanted of it, a line each.
     pub waiting_on: Vec<String>,
     /// What its agent says that a person should know.

@@ -78,7 +78,7 @@ impl View<'_> {
         let status = seen.and_then(|seen| seen.report.firewall.clone()).unwrap_or_default();
         let held = self.state.world.assignments.get(&server.id);
         let current = held.is_some_and(|held| held.firewall.as_ref() == Some(&rules));
-        let acts = held.zip(seen).is_some_and(|(held, seen)| seen.report.assignment >= held.version);
+        let acts = self.is_current(server);
         ServerFirewall {
             server: server.id,
             name: server.name.clone(),

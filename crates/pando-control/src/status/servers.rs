@@ -58,11 +58,18 @@ impl<'a> View<'a> {
             replicas: self.replicas_on(server),
             unwanted: count(self.instances_on(server).filter(|(app, it)| !brings_instance(server, app, it))),
             missing: self.missing(server),
+            is_current: self.is_current(server),
             waiting_on: self.server_waits(server),
             warnings: report.map(|report| report.warnings.clone()).unwrap_or_default(),
             firewall: report.and_then(|report| report.firewall.clone()),
             certificate_expires_at: None,
         }
+    }
+
+    pub(super) fn is_current(&self, server: &Server) -> bool {
+        let published = self.state.world.assignments.get(&server.id);
+        let seen = self.observed.servers.get(&server.id);
+        published.zip(seen).is_some_and(|(published, seen)| seen.report.assignment >= published.version)
     }
 
     pub(super) fn entry_role(&self, server: &Server) -> Option<EntryRole> {

@@ -83,12 +83,12 @@ pub(crate) struct ServerAddArgs {
     /// Another configuration of ssh
     #[arg(short = 'F', long, value_name = "FILE")]
     pub(crate) ssh_config: Option<PathBuf>,
-    /// Where the control plane is for the new server [default: where it is for you]
+    /// Where the control plane is for the new server [default: its private address, or else where it is for you]
     #[arg(long, value_name = "URL")]
     pub(crate) control_url: Option<String>,
-    /// Install under this directory instead of /
-    #[arg(long, value_name = "DIR", hide = true, default_value = "")]
-    pub(crate) prefix: String,
+    /// Install this program, such as one that was built for another kind of machine [default: this very one]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) program: Option<PathBuf>,
     /// Look at the machine and say what would be done there
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -301,6 +301,13 @@ pub(crate) fn labels_of(changes: &[LabelChange]) -> (BTreeMap<String, String>, B
         }
     }
     (set, remove)
+}
+
+impl ServerAddArgs {
+    /// Without who logs in.
+    pub(crate) fn bare_host(&self) -> &str {
+        self.host.rsplit('@').next().unwrap_or_default()
+    }
 }
 
 /// A word that ssh can't take for one of its options, nor a shell for more than a word.

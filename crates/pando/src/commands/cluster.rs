@@ -11,6 +11,7 @@ use crate::cli::{ClusterArgs, ClusterCommand};
 use crate::context::Context;
 
 pub(crate) use init::AGENT_PORT;
+pub(crate) use token::reached_at;
 
 pub(crate) async fn run(args: &ClusterArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match &args.command {

@@ -1,5 +1,6 @@
 //! `pando server`: machines of the cluster, what they are for, and their coming and going.
 
+mod add;
 mod change;
 mod join;
 mod show;
@@ -23,9 +24,7 @@ pub(crate) async fn run(args: &ServerArgs, context: &Context) -> anyhow::Result<
         ServerCommand::Rm(args) => change::remove(args, context).await?,
         ServerCommand::Join(args) => join::run(args, context).await?,
         ServerCommand::Start(args) => join::begin(args, context).await?,
-        ServerCommand::Add(_) => {
-            return Err(crate::exit::Trouble::wrong("this build can't add servers").into());
-        }
+        ServerCommand::Add(args) => add::run(args, context).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

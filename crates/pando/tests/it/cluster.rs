@@ -3,3 +3,4 @@
 mod deaths;
 mod ground;
 mod moves;
+mod ssh;

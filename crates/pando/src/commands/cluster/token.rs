@@ -31,7 +31,7 @@ pub(super) async fn run(args: &ClusterTokenArgs, context: &Context) -> anyhow::R
 }
 
 /// The control plane at `place`, which may be written as people do: `10.0.0.1`, `https://10.0.0.1:7420`.
-fn reached_at(place: &str, fingerprint: pando_trust::Fingerprint) -> anyhow::Result<ClusterUrl> {
+pub(crate) fn reached_at(place: &str, fingerprint: pando_trust::Fingerprint) -> anyhow::Result<ClusterUrl> {
     let bare = place.split_once("://").map_or(place, |(_, rest)| rest);
     let bare = bare.split_once('#').map_or(bare, |(place, _)| place);
     let text = format!("https://{}#sha256:{fingerprint}", bare.trim_end_matches('/'));

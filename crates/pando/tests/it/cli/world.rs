@@ -88,7 +88,7 @@ pub(crate) fn server(n: u32, standing: &str, replicas: &[(&str, &str)]) -> Value
         "reserved": { "cpu_millis": 500, "memory_bytes": 512_000_000 }, "instances": replicas.len(), "proxy": null,
         "joined_at": "2026-01-01T12:00:00Z", "agent_address": format!("10.0.0.{n}:7421"), "entry": "direct",
         "replicas": replicas.iter().map(replica).collect::<Vec<_>>(), "unwanted": if standing == "active" { 0 } else { replicas.len() },
-        "missing": 0, "waiting_on": [], "warnings": [], "firewall": null, "certificate_expires_at": null,
+        "missing": 0, "is_current": true, "waiting_on": [], "warnings": [], "firewall": null, "certificate_expires_at": null,
     })
 }
 
