@@ -12,7 +12,7 @@ use crate::input::{Input, World};
 use crate::view::View;
 use fit::Wanted;
 
-pub use servers::{admit_drain, admit_remove, admit_roles};
+pub use servers::{admit_drain, admit_labels, admit_remove, admit_roles};
 
 /// Why something is refused before anything changes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -36,7 +36,7 @@ mod view;
 mod words;
 
 pub use action::{Action, Note, Plan, Severity};
-pub use admit::{Refusal, admit, admit_drain, admit_remove, admit_roles, admit_scale};
+pub use admit::{Refusal, admit, admit_drain, admit_labels, admit_remove, admit_roles, admit_scale};
 pub use check::{Violation, check};
 
 pub use input::{Input, Liveness, World};

@@ -4,7 +4,7 @@
 //! that runs, a service that an app uses, requests from outside, the control
 //! plane; or when what remains can't hold the replicas. Whoever asks may insist.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pando_model::app::{AppSpec, ServiceSpec};
 use pando_model::id::ServerId;
@@ -28,6 +28,18 @@ const CONTROL: &str = "control";
 /// server with its new roles, can't hold what would run there; with the reason, and what to do.
 pub fn admit_roles(input: &Input<'_>, server: ServerId, roles: &BTreeSet<RoleName>) -> Result<(), Refusal> {
     changed(input, server, |server| server.roles.clone_from(roles))
+}
+
+/// Whether a server may have just these labels.
+///
+/// # Errors
+/// As [`admit_roles`].
+pub fn admit_labels(
+    input: &Input<'_>,
+    server: ServerId,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), Refusal> {
+    changed(input, server, |server| server.labels.clone_from(labels))
 }
 
 /// Whether a server may be emptied.
