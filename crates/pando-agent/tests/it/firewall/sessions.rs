@@ -1,7 +1,7 @@
 //! A person who is logged in over a real SSH server is not locked out.
 
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::bed::{Bed, assign, bed, done, in_force, problem, rules};
@@ -45,15 +45,19 @@ fn log_in(bed: &Bed, port: u16) -> Child {
     let waiting = format!("{} cat", mark(bed));
     let mut command =
         bed.command(OPERATOR, "ssh", &[&words[..], &more, &["root@10.77.0.2", &waiting]].concat());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    let output = std::fs::File::create(said(bed)).unwrap();
+    command.stdin(Stdio::piped()).stdout(output).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn said(bed: &Bed) -> PathBuf {
+    bed.directory.path().join("said")
 }
 
 /// What is said to the session comes back from it.
-fn echo(session: &mut Child, word: &str) {
+async fn echo(bed: &Bed, session: &mut Child, word: &str) {
     session.stdin.as_mut().unwrap().write_all(format!("{word}\n").as_bytes()).unwrap();
-    let mut said = vec![0; word.len() + 1];
-    session.stdout.as_mut().unwrap().read_exact(&mut said).unwrap();
-    assert_eq!(said, format!("{word}\n").as_bytes());
+    let came = || std::fs::read_to_string(said(bed)).unwrap().ends_with(&format!("{word}\n"));
+    until("an echo", came).await;
 }
 
 fn mark(bed: &Bed) -> String {
@@ -107,7 +111,7 @@ async fn somebody_who_is_logged_in_holds_rules_up_that_would_lock_them_out() {
     logged_in(&bed).await;
     assign(&control, SERVER, 3, forced);
     in_force(&control, SERVER, 3).await;
-    echo(&mut session, "still here");
+    echo(&bed, &mut session, "still here").await;
     log_out(&bed, session).await;
 }
 
@@ -117,14 +121,14 @@ async fn what_was_open_before_the_first_rules_goes_on() {
     sshd(&mut bed, 22);
     let mut session = log_in(&bed, 22);
     logged_in(&bed).await;
-    echo(&mut session, "before");
+    echo(&bed, &mut session, "before").await;
     let control = bed.control(1);
     let _agent = bed.agent(SERVER, &control);
     // Until now nobody kept count of connections here.
     let closed = rules(&["22 10.77.0.200", "7421 10.77.0.1"]);
     assign(&control, SERVER, 1, pando_model::FirewallRules { cut_sessions: true, ..closed });
     in_force(&control, SERVER, 1).await;
-    echo(&mut session, "after");
+    echo(&bed, &mut session, "after").await;
     assert!(!bed.reaches(OPERATOR, "10.77.0.2:22".parse().unwrap()), "but nobody new comes in");
     log_out(&bed, session).await;
 }
