@@ -1,7 +1,5 @@
 //! What the API asks before it records anything.
 
-mod servers;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -11,8 +9,7 @@ use pando_model::desired::Deployment;
 use pando_model::id::ServerId;
 use pando_model::name::{AppName, ProcessName, RoleName};
 use pando_model::release::{Digest, Release};
-use pando_model::server::Server;
-use pando_plan::{Input, Refusal, World};
+use pando_plan::{Input, Refusal};
 
 /// Whether the cluster can run it.
 pub trait Admission: Send + Sync + fmt::Debug {
@@ -94,8 +91,7 @@ impl Admission for Planner {
         server: ServerId,
         roles: &BTreeSet<RoleName>,
     ) -> Result<(), ErrorBody> {
-        let changed = servers::with(input.desired, server, |server| server.roles.clone_from(roles));
-        harmless(input, &changed, server, "can't lose that role")
+        pando_plan::admit_roles(input, server, roles).map_err(insistent)
     }
 
     fn admit_labels(
@@ -104,32 +100,23 @@ impl Admission for Planner {
         server: ServerId,
         labels: &BTreeMap<String, String>,
     ) -> Result<(), ErrorBody> {
-        let changed = servers::with(input.desired, server, |server| server.labels.clone_from(labels));
-        harmless(input, &changed, server, "can't have those labels")
+        pando_plan::admit_labels(input, server, labels).map_err(insistent)
     }
 
     fn admit_drain(&self, input: &Input<'_>, server: ServerId) -> Result<(), ErrorBody> {
-        harmless(input, &servers::without(input.desired, server), server, "can't be emptied")
+        pando_plan::admit_drain(input, server).map_err(insistent)
     }
 
     fn admit_remove(&self, input: &Input<'_>, server: ServerId) -> Result<(), ErrorBody> {
-        harmless(input, &servers::without(input.desired, server), server, "can't leave the cluster")
+        pando_plan::admit_remove(input, server).map_err(insistent)
     }
 }
 
-fn harmless(input: &Input<'_>, changed: &World, server: ServerId, what: &str) -> Result<(), ErrorBody> {
-    let lines = servers::stranded(input, changed);
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let name = input.desired.servers.get(&server).map_or_else(|| server.to_string(), name_of);
-    let error =
-        ErrorBody::new(ErrorCode::Harmful, format!("{name} {what}: something would have nowhere to go"));
-    Err(error.details(lines).hint("give another server that role first, or say `--force`"))
-}
-
-fn name_of(server: &Server) -> String {
-    server.name.to_string()
+/// What may be done all the same, by whoever says so.
+fn insistent(refusal: Refusal) -> ErrorBody {
+    let may_insist = matches!(refusal, Refusal::Harmful(_) | Refusal::DoesNotFit(_));
+    let error = refused(refusal);
+    if may_insist { error.hint("`--force` does it all the same") } else { error }
 }
 
 impl DryRun for Planner {

@@ -196,7 +196,8 @@ impl<'a> View<'a> {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let silent = self.report.servers.values().cloned();
+        let halted = self.report.halted.iter();
+        let silent = halted.chain(self.report.servers.values()).cloned();
         // What a server said that was removed since is of no use to anybody.
         let known = self.observed.servers.iter().filter(|(id, _)| self.state.world.servers.contains_key(id));
         let told = known.flat_map(|(id, seen)| {

@@ -73,7 +73,8 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn entry_role(&self, server: &Server) -> Option<EntryRole> {
-        let takes = server.is_entry_point(&self.state.world.settings);
+        let by_role = server.is_entry_point(&self.state.world.settings);
+        let takes = by_role && server.standing != Standing::Leaving;
         takes.then(|| if server.prefers_local() { EntryRole::Direct } else { EntryRole::Balancer })
     }
 

@@ -215,6 +215,16 @@ impl Cluster {
         self.shared.observed.send_replace(Arc::new(observed));
     }
 
+    /// As it was heard long ago, and never since.
+    pub(crate) fn lose(&self, server: ServerId) {
+        let then = self.now() - Millis::from_secs(1800);
+        let report = report(server, 1);
+        let seen = ServerObserved { heard_at: then, reported_at: then, proxy_heard_at: None, report };
+        self.shared.observed.send_modify(|observed| {
+            Arc::make_mut(observed).servers.insert(server, seen);
+        });
+    }
+
     pub(crate) async fn write(&self, txn: Txn) {
         assert!(matches!(self.shared.store.txn(txn).await.unwrap(), Outcome::Committed(_)));
     }

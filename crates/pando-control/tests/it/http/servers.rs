@@ -96,7 +96,7 @@ async fn the_last_server_of_a_role_keeps_it_unless_somebody_insists() {
     let refused = cluster.client.set_roles(&name("main"), &taken).await.unwrap_err();
     let ClientError::Refused(body) = &refused else { panic!("{refused}") };
     assert_eq!((body.code, refused.exit_code()), (ErrorCode::Harmful, 4));
-    assert!(body.details.iter().any(|line| line.contains("hits/web")), "{body:?}");
+    assert!(body.message.contains("the last server with the role `web` for `web` of hits"), "{body:?}");
     check_refused(
         cluster.client.drain(&name("main"), &DrainRequest::default()).await,
         ErrorCode::Harmful,
@@ -117,7 +117,7 @@ async fn the_last_server_of_a_role_keeps_it_unless_somebody_insists() {
 #[tokio::test]
 async fn a_lost_server_is_no_other_server() {
     let cluster = two_servers().await;
-    cluster.hear(&[cluster.server], |_| {});
+    cluster.lose(app_2());
     let answer = cluster.client.drain(&name("main"), &DrainRequest::default()).await;
     check_refused(answer, ErrorCode::Harmful, 4, "main");
 }
@@ -167,6 +167,19 @@ async fn labels_are_set_and_removed() {
         let error = cluster.client.set_labels(&main, &bad).await.unwrap_err();
         assert_eq!(error.code(), Some(ErrorCode::Invalid), "{bad:?}");
     }
+    let mut tied = spec("hits");
+    for process in tied.processes.values_mut() {
+        process.labels = [("zone".to_owned(), "b".to_owned())].into();
+    }
+    cluster.deploy(tied).await;
+    check_refused(
+        cluster.client.set_labels(&main, &request(&[("zone", "c")], &[])).await,
+        ErrorCode::Harmful,
+        4,
+        "main",
+    );
+    let forced = LabelsRequest { force: true, ..request(&[("zone", "c")], &[]) };
+    cluster.client.set_labels(&main, &forced).await.unwrap();
     let many: Vec<String> = (0..65).map(|n| format!("k{n}")).collect();
     let many = LabelsRequest {
         set: many.into_iter().map(|key| (key, String::new())).collect(),
@@ -182,7 +195,7 @@ async fn a_server_is_emptied_and_takes_work_again() {
     let after = cluster.client.drain(&main, &request).await.unwrap();
     assert_eq!(after.status.standing, Standing::Draining);
     // Asked again, nothing is judged anew: it is what is wanted already.
-    cluster.hear(&[cluster.server], |_| {});
+    cluster.lose(app_2());
     cluster.client.drain(&main, &request).await.unwrap();
     let back = cluster.client.undrain(&main).await.unwrap();
     assert_eq!(back.status.standing, Standing::Active);
@@ -214,7 +227,7 @@ async fn a_lost_server_is_forgotten_at_once_with_its_voice() {
     let agent = cluster.client_with(Scope::Agent { server: app_2() }).await;
     let assignment = Assignment::empty(app_2());
     cluster.write(Txn::new().put(Key::ServerAssignment(app_2()), &assignment).unwrap()).await;
-    cluster.hear(&[cluster.server], |_| {});
+    cluster.lose(app_2());
     let gone = name("app-2");
     let removal = cluster.client.remove_server(&gone, &RemoveQuery::default()).await.unwrap();
     assert!(!removal.forgotten, "without force it may come back and be emptied");
@@ -232,7 +245,7 @@ async fn the_server_with_the_control_plane_stays() {
     let mut main = cluster.state().await.world.servers[&cluster.server].clone();
     main.roles.insert(RoleName::new("control").unwrap());
     cluster.write(Txn::new().put(Key::ServerSpec(main.id), &main).unwrap()).await;
-    cluster.hear(&[app_2()], |_| {});
+    cluster.lose(cluster.server);
     for force in [false, true] {
         let answer = cluster.client.remove_server(&name("main"), &RemoveQuery { force }).await;
         check_refused(answer, ErrorCode::Harmful, 4, "runs the control plane");
