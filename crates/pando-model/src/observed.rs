@@ -166,6 +166,9 @@ pub struct ProxyStatus {
     pub not_in_rotation: BTreeSet<InstanceId>,
     /// Requests (and open WebSockets) per endpoint; endpoints with none are left out.
     pub in_flight: BTreeMap<InstanceId, u64>,
+    /// Why it can't be kept running as it should, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

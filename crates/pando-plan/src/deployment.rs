@@ -294,14 +294,17 @@ fn why_given_up(context: &mut Context<'_>, member: &Member<'_>) -> Option<String
     let (deadline, what) = match (member.phase, member.unready_since) {
         (Phase::Starting, _) if member.seen.ready_since.is_some() => return None,
         (Phase::Starting, _) => {
-            (member.created_at + patience + member.kind.min_ready, "was not ready within")
+            (member.created_at + patience + member.kind.min_ready, format!("was not ready within {patience}"))
         }
-        (_, Some(since)) => (since + patience, "served, but could not be reached for"),
+        (_, Some(since)) => {
+            let errors = words::balancer_errors(&context.view);
+            (since + patience, format!("served, but could not be reached for {patience}{errors}"))
+        }
         _ => return None,
     };
     context.wake(deadline);
     let judged = context.now() >= deadline && member.seen.liveness == Liveness::Alive;
-    judged.then(|| format!("{what} {patience}"))
+    judged.then_some(what)
 }
 
 /// A live balancer that is heard and does not use a table in time is one that nobody can plan with. One that is silent, or has

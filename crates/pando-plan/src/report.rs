@@ -119,6 +119,9 @@ fn waits(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Vec<String
         Phase::Stopping { .. } if member.is_lost() => None,
         Phase::Stopping { .. } => Some(format!("{} of {} to stop", member.replica, member.target.release)),
     }));
+    let balanced =
+        members.iter().any(|member| matches!(member.phase, Phase::Serving { .. }) && !member.is_available());
+    waits.extend(view.seats.iter().filter(|_| balanced).filter_map(words::balancer_error));
     waits
 }
 

@@ -8,7 +8,7 @@ use pando_model::resources::{Bytes, Cores, Resources};
 use crate::balancers::Balancer;
 use crate::input::{ACKNOWLEDGE_WITHIN, version_of};
 use crate::members::Member;
-use crate::view::View;
+use crate::view::{Seat, View};
 
 /// A line that names more servers than this is not read to its end.
 const MOST_NAMES: usize = 8;
@@ -54,11 +54,23 @@ pub(crate) fn unconfirmed(view: &View<'_>) -> Option<String> {
         let status = balancer.status.filter(|_| balancer.heard);
         status.is_some_and(|status| status.acknowledged.is_some() && status.acknowledged < wanted)
     };
-    let late: Vec<&str> =
-        view.balancers.live.iter().filter(is_late).map(|balancer| balancer.server.name.as_str()).collect();
-    let names = late.join(", ");
-    let words = format!("the load balancer on {names} did not confirm its table within {ACKNOWLEDGE_WITHIN}");
+    let late = view.balancers.live.iter().filter(is_late).map(|balancer| balancer.server.name.as_str());
+    let late: Vec<&str> = late.collect();
+    let (names, errors) = (names(late.iter().copied()), balancer_errors(view));
+    let words =
+        format!("the load balancer on {names} did not confirm its table within {ACKNOWLEDGE_WITHIN}{errors}");
     (!late.is_empty()).then_some(words)
+}
+
+/// `; main: can't start …` for each server whose load balancer can't be kept running.
+pub(crate) fn balancer_errors(view: &View<'_>) -> String {
+    view.seats.iter().filter_map(balancer_error).map(|why| format!("; {why}")).collect()
+}
+
+/// Why a server's load balancer can't be kept running: `main: can't start …`.
+pub(crate) fn balancer_error(seat: &Seat<'_>) -> Option<String> {
+    let why = seat.report()?.proxy.as_ref()?.error.as_ref()?;
+    Some(format!("{}: {why}", seat.server.name))
 }
 
 /// ``the role `web` `` with what narrows it down.

@@ -105,13 +105,18 @@ pub(super) fn of(state: &State) -> Facts {
         instances,
         tasks: state.tasks.iter().map(|(id, task)| (*id, task.state())).collect(),
         releases: release::statuses(state),
-        proxy: state.has_proxy.then(|| state.proxy.clone().unwrap_or_default()),
+        proxy: state.has_proxy.then(|| proxy_status(state)),
         warnings: [&state.save_error, &state.entry_error, &state.mistrust]
             .into_iter()
             .flatten()
             .cloned()
             .collect(),
     }
+}
+
+fn proxy_status(state: &State) -> ProxyStatus {
+    let said = state.proxy.clone().unwrap_or_default();
+    ProxyStatus { error: state.entry_error.clone(), ..said }
 }
 
 fn fact(state: &State, id: InstanceId, instance: &Instance) -> InstanceFact {

@@ -262,6 +262,7 @@ impl Machine {
             refused: None,
             not_in_rotation: ids.filter(|id| !ready.contains(id)).collect(),
             in_flight: self.in_flight.clone(),
+            error: None,
         }
     }
 }

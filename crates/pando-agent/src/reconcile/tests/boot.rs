@@ -146,6 +146,7 @@ fn the_entry_point_is_told_once_it_is_sure_and_when_it_changes() {
     assert_eq!(state.facts().proxy, Some(status.clone()));
     all(&mut state, Event::EntryKept(Err("it hangs".to_owned())));
     assert_eq!(state.facts().warnings, ["it hangs"]);
+    assert_eq!(state.facts().proxy.unwrap().error.as_deref(), Some("it hangs"));
     all(&mut state, Event::EntryKept(Ok(false)));
     all(&mut state, Event::ProxyChanged(status));
     assert_eq!((state.facts().proxy, state.facts().warnings.len()), (None, 0));

@@ -1,6 +1,7 @@
 //! A cluster of `pando dev` in a directory of its own, with a copy of the `hits` example.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -175,6 +176,22 @@ impl Bed {
         self.kept_pid("proxy")
     }
 
+    /// Kills the load balancer and what keeps it, and listens in its place before it can be started again.
+    pub(crate) fn take_the_port_of_the_load_balancer(&self) -> TcpListener {
+        let proxy = self.proxy_pid();
+        let status = fs::read_to_string(format!("/proc/{proxy}/status")).unwrap();
+        let keeper = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+        kill(keeper.trim().parse().unwrap());
+        kill(proxy);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match TcpListener::bind(self.address()) {
+                Ok(listener) => return listener,
+                Err(error) => assert!(Instant::now() < deadline, "{}: {error}", self.address()),
+            }
+        }
+    }
+
     fn kept_pid(&self, name: &str) -> u32 {
         let path = self.path(".pando/keep").join(name).join("state.json");
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -224,8 +241,12 @@ pub(crate) fn kill(pid: u32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Below those that the kernel gives to connections: between this look and the use of it, the load of another test could take one
+/// of them. Above those of replicas nothing is free.
+fn free_port() -> u16 {
+    let first = 10_000 + u16::try_from(std::process::id() % 900).unwrap() * 10;
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (first..20_000).find(is_free).expect("no port is free")
 }
 
 /// Built beside this test's binary; `cargo nextest run --workspace` builds both.

@@ -18,6 +18,30 @@ fn e2e_a_port_in_use_is_said_before_anything_starts() {
 }
 
 #[test]
+fn e2e_a_load_balancer_that_cannot_start_is_named_by_the_deploy_that_waits_for_it() {
+    let mut bed = Bed::up(Settings { replicas: 1, ..Settings::default() });
+    let holder = bed.take_the_port_of_the_load_balancer();
+    bed.change(|_| {});
+    let mut deploy = bed.command(&["deploy"]);
+    let deploy = deploy.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    bed.wait_for("the way back", 60, |status| {
+        status["deployment"]["phase"].to_string().contains("going_back")
+    });
+    // Without it nobody could tell that the way back has ended.
+    drop(holder);
+    let failed = deploy.wait_with_output().unwrap();
+    let said = told(&failed);
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    let why = format!("can't keep `proxy` running: another program listens on {}", bed.address());
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains(&why)).collect();
+    assert!(lines.iter().any(|line| line.contains("waiting")), "{said}");
+    assert!(lines.iter().any(|line| line.starts_with("error:")), "{said}");
+    bed.change(|_| {});
+    bed.ok(&["deploy"]);
+    assert_eq!(bed.release(), 3);
+}
+
+#[test]
 fn e2e_a_release_command_that_fails_switches_nothing() {
     let mut bed = Bed::up(Settings::default());
     let load = Load::start(&bed.address(), 2);
