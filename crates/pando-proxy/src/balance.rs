@@ -17,15 +17,41 @@ pub(crate) enum Picked {
     Lease(Lease),
     /// The chosen one began to drain meanwhile: a newer snapshot knows better.
     Stale,
-    /// Nobody is in rotation, or nobody but `except`.
+    /// Nobody is in rotation, or nobody but those that were tried.
     Nobody,
 }
 
-/// Begins a request on one of the pool's endpoints, but not on `except`.
-pub(crate) fn pick(pool: &PoolView, except: Option<EndpointId>) -> Picked {
+/// A request is tried at so many endpoints. HAProxy's default of three retries, of which the last goes elsewhere, comes to the same
+/// when two replicas died with their server.
+const MOST_TRIES: usize = 3;
+
+/// Where a request was tried in vain.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Tried([Option<EndpointId>; MOST_TRIES]);
+
+impl Tried {
+    /// One more; whether yet another may follow.
+    pub(crate) fn add(&mut self, id: EndpointId) -> bool {
+        if let Some(free) = self.0.iter_mut().find(|tried| tried.is_none()) {
+            *free = Some(id);
+        }
+        self.0.iter().any(Option::is_none)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0[0].is_none()
+    }
+
+    fn has(&self, id: EndpointId) -> bool {
+        !self.is_empty() && self.0.contains(&Some(id))
+    }
+}
+
+/// Begins a request on one of the pool's endpoints that it was not tried at.
+pub(crate) fn pick(pool: &PoolView, tried: &Tried) -> Picked {
     let endpoints = &pool.active;
     let turn = pool.live.turn.fetch_add(1, Relaxed);
-    let may = |n: usize| endpoints[n].in_rotation() && Some(endpoints[n].id) != except;
+    let may = |n: usize| endpoints[n].in_rotation() && !tried.has(endpoints[n].id);
     let among = |count: usize| match pool.algorithm {
         Algorithm::RoundRobin => in_turn(count, turn, may),
         Algorithm::LeastConnections => least(count, turn, may, |n| endpoints[n].in_flight()),

@@ -29,8 +29,8 @@ pub(crate) async fn probe(endpoint: Arc<Endpoint>) {
             }
             ProbeOrder::Look(probe) => {
                 if verdict.needs_look(&probe.kind) {
-                    let passed = look::at(endpoint.address, &probe).await;
-                    judge(&endpoint, &mut verdict, if passed { Seen::Pass } else { Seen::Failure }, &probe);
+                    let seen = look::at(endpoint.address, &probe).await;
+                    judge(&endpoint, &mut verdict, seen, &probe);
                 } else {
                     judge(&endpoint, &mut verdict, Seen::Nothing, &probe);
                 }
@@ -48,6 +48,7 @@ fn judge(endpoint: &Endpoint, verdict: &mut Verdict, seen: Seen, probe: &Probe) 
         tracing::info!(endpoint = %id, %address, up = verdict.is_up(), "the probe's verdict changed");
     }
     endpoint.set_up(verdict.is_up());
+    endpoint.set_gone(seen == Seen::Silence && !verdict.is_up());
 }
 
 /// Until the next look: the interval, new orders, or trouble that traffic met.

@@ -29,6 +29,9 @@ use crate::time::{Alarm, span, ticks};
 /// Bytes of an answer's head, and of what is read ahead of a slow client.
 const READ_BUFFER: usize = 256 << 10;
 
+/// In ticks. An answer that takes longer is worth a look whether its machine is still there.
+const LOOK_AFTER: u64 = 500;
+
 /// A connection to an endpoint, idle or in the middle of one exchange.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -39,7 +42,6 @@ pub(crate) struct Link {
     /// What came after the last HTTP byte.
     leftover: Bytes,
     upload: Option<Arc<Progress>>,
-    used: bool,
 }
 
 /// How long an exchange may wait; see [`pando_routing::Timeouts`].
@@ -55,9 +57,10 @@ pub(crate) enum ExchangeError {
     /// Here the request is again, whole.
     #[error("the connection was over before the request went out")]
     NotSent(Box<Request<Upload>>),
-    /// The connection had served before.
-    #[error("the idle connection ended without a byte of an answer")]
-    Stale,
+    #[error("the connection ended without a byte of an answer: {0}")]
+    Unanswered(String),
+    #[error("the endpoint's machine is not there any more")]
+    Gone,
     #[error("the connection broke, or what came is not HTTP: {0}")]
     Broken(String),
     #[error("no head of an answer in time, or no progress with the request's body")]
@@ -74,13 +77,13 @@ impl Link {
     pub(crate) async fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let connecting = tokio::time::timeout(patience, TcpStream::connect(address));
         let tcp = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let stream = Stream::new(tcp);
+        let stream = Stream::to_endpoint(tcp);
         let mut builder = http1::Builder::new();
         builder.max_buf_size(READ_BUFFER);
         let (sender, connection) =
             builder.handshake(TokioIo::new(stream.clone())).await.map_err(io::Error::other)?;
         let connection = Some(Box::new(connection));
-        Ok(Self { stream, sender, connection, leftover: Bytes::new(), upload: None, used: false })
+        Ok(Self { stream, sender, connection, leftover: Bytes::new(), upload: None })
     }
 
     /// Whether the last exchange is over on both sides and another may follow.
@@ -99,29 +102,40 @@ impl Link {
         self.stream.has_anything_to_read()
     }
 
-    /// Sends `request` and waits for the head of the answer.
+    /// Sends `request` and waits for the head of the answer. Where nothing was heard of it for a while, it is not waited for any
+    /// longer once `is_gone`.
     pub(crate) async fn exchange(
         &mut self,
         mut request: Request<Upload>,
         waits: Waits,
+        is_gone: impl Fn() -> bool,
     ) -> Result<Response<Incoming>, ExchangeError> {
         prepare(&mut request);
         self.upload = request.body().progress();
         let watch = Watch { progress: self.upload.clone(), started: ticks(), waits };
         self.stream.meter().listen_anew();
-        let reused = std::mem::replace(&mut self.used, true);
         let mut answer = pin!(self.sender.try_send_request(request));
-        let mut alarm = Alarm::default();
+        let (mut alarm, mut look) = (Alarm::default(), watch.started.saturating_add(LOOK_AFTER));
         let end = poll_fn(|cx| {
             let answered = self.poll_answer(answer.as_mut(), cx).map(Ok);
             if answered.is_ready() {
                 return answered;
             }
-            alarm.poll(cx, watch.deadline()).map(|()| Err(watch.overdue()))
+            let deadline = watch.deadline();
+            while alarm.poll(cx, deadline.min(look)).is_ready() {
+                if ticks() >= deadline {
+                    return Poll::Ready(Err(watch.overdue()));
+                }
+                if is_gone() && !self.stream.meter().received_any() {
+                    return Poll::Ready(Err(ExchangeError::Gone));
+                }
+                look = ticks().saturating_add(LOOK_AFTER);
+            }
+            Poll::Pending
         });
         match end.await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(self.explain(error, reused)),
+            Ok(Err(error)) => Err(self.explain(error)),
             Err(overdue) => Err(overdue),
         }
     }
@@ -155,7 +169,7 @@ impl Link {
         self.upload.as_ref().is_some_and(|progress| progress.is_broken())
     }
 
-    fn explain(&self, mut error: TrySendError<Request<Upload>>, reused: bool) -> ExchangeError {
+    fn explain(&self, mut error: TrySendError<Request<Upload>>) -> ExchangeError {
         if let Some(request) = error.take_message() {
             return ExchangeError::NotSent(Box::new(request));
         }
@@ -163,10 +177,11 @@ impl Link {
         if error.is_user() {
             return ExchangeError::ClientBroken;
         }
-        if reused && !self.stream.meter().received_any() {
-            return ExchangeError::Stale;
+        let why = pando_rt::error_chain::error_chain(&error);
+        match self.stream.meter().received_any() {
+            false => ExchangeError::Unanswered(why),
+            true => ExchangeError::Broken(why),
         }
-        ExchangeError::Broken(pando_rt::error_chain::error_chain(&error))
     }
 
     /// After an answer of 101: the bare connection, and what the endpoint has said already.

@@ -1,7 +1,6 @@
 //! One question to an endpoint on a connection of its own: how a probe asks over HTTP.
 
 use std::io;
-use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, USER_AGENT};
@@ -11,12 +10,11 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-/// `GET path` with `host`; the status of the answer. Whoever calls bounds the time.
+/// `GET path` with `host` over a new connection; the status of the answer. Whoever calls bounds the time.
 ///
 /// # Errors
-/// Whatever connecting answers, or that the answer isn't HTTP.
-pub(crate) async fn ask(address: SocketAddr, path: &str, host: &str) -> io::Result<StatusCode> {
-    let tcp = TcpStream::connect(address).await?;
+/// The connection broke, or the answer isn't HTTP.
+pub(crate) async fn ask(tcp: TcpStream, path: &str, host: &str) -> io::Result<StatusCode> {
     let request = Request::get(path)
         .header(HOST, host)
         .header(USER_AGENT, "pando-proxy (probe)")

@@ -9,8 +9,9 @@ use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -28,11 +29,26 @@ struct Shared {
     meter: Meter,
 }
 
+fn keep_alive(tcp: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(tcp, true)?;
+    sockopt::set_tcp_keepidle(tcp, Duration::from_secs(4))?;
+    sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(2))?;
+    sockopt::set_tcp_keepcnt(tcp, 3)
+}
+
 impl Stream {
     pub(crate) fn new(tcp: TcpStream) -> Self {
         // Small writes are whole messages here; waiting for more only adds to the latency. Not worth failing for.
         let _ = tcp.set_nodelay(true);
         Self { shared: Arc::new(Shared { tcp, meter: Meter::new() }) }
+    }
+
+    /// As [`Stream::new`]; the connection breaks within ten seconds when the other machine is gone, however long its answer may
+    /// take while it is there.
+    pub(crate) fn to_endpoint(tcp: TcpStream) -> Self {
+        // A kernel that can't is no reason not to serve.
+        let _ = keep_alive(&tcp);
+        Self::new(tcp)
     }
 
     pub(crate) fn meter(&self) -> &Meter {

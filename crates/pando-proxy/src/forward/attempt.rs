@@ -1,9 +1,10 @@
 //! Tries: which endpoint is asked, over which connection, and when another is asked instead.
 //!
-//! A request goes to a second endpoint only if nothing of it reached the first. It
-//! is sent again to the same endpoint, over a new connection, only if the idle
-//! connection that carried it turned out to be closed: always when it hadn't been sent,
-//! else if doing it twice is as good as once.
+//! A request goes to another endpoint if nothing of it reached the first; and, once, if
+//! doing it twice is as good as once and the first broke off, or is gone, before the
+//! first byte of an answer. It is sent again to the same endpoint, over a new
+//! connection, only if the idle connection that carried it turned out to be closed:
+//! always when it hadn't been sent, else if doing it twice is as good as once.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,12 +13,13 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
+use pando_routing::EndpointId;
 
 use super::headers::{Upgrade, ensure_host};
 use super::page::Page;
 use super::target::Target;
 use super::{Routed, Tally, route};
-use crate::balance::{Picked, pick};
+use crate::balance::{Picked, Tried, pick};
 use crate::engine::{ExchangeError, Inflow, Link, Upload, Waits};
 use crate::live::Lease;
 use crate::plane::Plane;
@@ -64,7 +66,40 @@ pub(super) struct Answer {
 enum Failure {
     /// Nothing reached it.
     Unreachable(Box<Request<Upload>>),
+    /// It may have been done, but may be done twice.
+    Unanswered(Box<Request<Upload>>),
     Final(Page),
+}
+
+/// Where a request was tried in vain.
+#[derive(Debug, Default)]
+struct Past {
+    tried: Tried,
+    /// It was sent twice: not once more, it may be what breaks them.
+    repeated: bool,
+}
+
+impl Past {
+    /// The request for another endpoint, or what the client is told.
+    fn after(&mut self, failure: Failure, at: EndpointId) -> Result<Request<Upload>, Page> {
+        let (request, page) = match failure {
+            Failure::Unreachable(request) => (request, Page::Unreachable),
+            Failure::Unanswered(request) if !std::mem::replace(&mut self.repeated, true) => {
+                (request, Page::Broken)
+            }
+            Failure::Unanswered(_) => return Err(Page::Broken),
+            Failure::Final(page) => return Err(page),
+        };
+        if self.tried.add(at) { Ok(*request) } else { Err(page) }
+    }
+
+    fn page_for_nobody(&self) -> Page {
+        match (self.tried.is_empty(), self.repeated) {
+            (true, _) => Page::NobodyReady,
+            (false, true) => Page::Broken,
+            (false, false) => Page::Unreachable,
+        }
+    }
 }
 
 /// # Errors
@@ -73,45 +108,38 @@ pub(super) async fn run(errand: Errand, plane: &Plane, tally: &mut Tally) -> Res
     let Errand { head, body, target, mut routed, upgrade } = errand;
     let original = head.uri.clone();
     let mut request = Request::from_parts(head, body);
-    let mut except = None;
+    let mut past = Past::default();
     loop {
         tally.for_pool(&routed.pool.live);
-        let lease = match begin(plane, &target, &mut routed, except) {
+        let lease = match begin(plane, &target, &mut routed, &past.tried) {
             Ok(lease) => lease,
-            Err(Page::NobodyReady) if except.is_some() => return Err(Page::Unreachable),
+            Err(Page::NobodyReady) => {
+                tally.for_pool(&routed.pool.live);
+                return Err(past.page_for_nobody());
+            }
             Err(page) => {
                 tally.for_pool(&routed.pool.live);
                 return Err(page);
             }
         };
         tally.at(&routed.pool.live, &lease.endpoint);
-        if except.is_some() {
+        if !past.tried.is_empty() {
             tally.retried();
         }
         *request.uri_mut() = target.upstream(&original, routed.strip).map_err(Page::BadRequest)?;
         let id = lease.endpoint.id;
         match ask(request, lease, &routed, upgrade, tally).await {
             Ok(answered) => return Ok(answered),
-            Err(Failure::Unreachable(unsent)) if except.is_none() => {
-                request = *unsent;
-                except = Some(id);
-            }
-            Err(Failure::Unreachable(_)) => return Err(Page::Unreachable),
-            Err(Failure::Final(page)) => return Err(page),
+            Err(failure) => request = past.after(failure, id)?,
         }
     }
 }
 
 /// Begins the request on an endpoint of the newest table. A table that was swapped since the request was routed may have
 /// drained everything that its snapshot offers, so before giving up the newest is asked.
-fn begin(
-    plane: &Plane,
-    target: &Target,
-    routed: &mut Routed,
-    except: Option<pando_routing::EndpointId>,
-) -> Result<Lease, Page> {
+fn begin(plane: &Plane, target: &Target, routed: &mut Routed, tried: &Tried) -> Result<Lease, Page> {
     for _ in 0..PICKS {
-        match pick(&routed.pool, except) {
+        match pick(&routed.pool, tried) {
             Picked::Lease(lease) => return Ok(lease),
             Picked::Stale => *routed = route(plane, target)?,
             Picked::Nobody => {
@@ -148,12 +176,17 @@ async fn ask(
             Ok(link) => link,
             Err(error) => return Err(unreachable(request, &lease, &error)),
         };
-        let copy = (reused && may_repeat).then(|| copy_of(&request));
-        match (link.exchange(request, waits).await, copy) {
+        let copy = may_repeat.then(|| copy_of(&request));
+        // Who could not be asked again elsewhere waits on: the machine may yet come back.
+        let is_gone = || may_repeat && lease.endpoint.is_gone();
+        match (link.exchange(request, waits, is_gone).await, copy) {
             (Ok(response), _) => return answered(response, link, lease, upgrade, waits.idle).await,
             (Err(ExchangeError::NotSent(unsent)), _) if reused => request = *unsent,
             (Err(ExchangeError::NotSent(unsent)), _) => return Err(Failure::Unreachable(unsent)),
-            (Err(ExchangeError::Stale), Some(copy)) => request = copy,
+            (Err(ExchangeError::Unanswered(_)), Some(copy)) if reused => request = copy,
+            (Err(ExchangeError::Unanswered(_) | ExchangeError::Gone), Some(copy)) => {
+                return Err(Failure::Unanswered(Box::new(copy)));
+            }
             (Err(error), _) => return Err(Failure::Final(page_for(error, &lease))),
         }
         // The connection was at fault, not the endpoint: once more, over a new one.
@@ -188,10 +221,10 @@ async fn answered(
 }
 
 fn unreachable(request: Request<Upload>, lease: &Lease, error: &io::Error) -> Failure {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
     let endpoint = &lease.endpoint;
     tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, %error, "cannot connect");
-    if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable) {
+    if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut) {
         endpoint.suspect();
     }
     Failure::Unreachable(Box::new(request))
@@ -201,8 +234,8 @@ fn page_for(error: ExchangeError, lease: &Lease) -> Page {
     let endpoint = &lease.endpoint;
     tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, %error, "no answer");
     match error {
-        ExchangeError::NotSent(_) | ExchangeError::Stale | ExchangeError::Broken(_) => Page::Broken,
-        ExchangeError::Silent => Page::Silent,
+        ExchangeError::NotSent(_) | ExchangeError::Unanswered(_) | ExchangeError::Broken(_) => Page::Broken,
+        ExchangeError::Silent | ExchangeError::Gone => Page::Silent,
         ExchangeError::ClientStalled => Page::TooSlow,
         ExchangeError::ClientBroken => Page::BadRequest("The request's body is malformed or broke off."),
     }

@@ -26,6 +26,8 @@ enum Easy {
 pub(super) enum Seen {
     Pass,
     Failure,
+    /// A failure, too: no answer to a connection, neither yes nor no.
+    Silence,
     /// Traffic found nobody listening.
     Trouble,
     /// Nobody looks, by order.
@@ -45,7 +47,7 @@ impl Verdict {
     pub(super) fn after(&mut self, seen: Seen, probe: &Probe) {
         match seen {
             Seen::Pass => self.pass(probe.rise),
-            Seen::Failure => self.fail(probe.fall),
+            Seen::Failure | Seen::Silence => self.fail(probe.fall),
             Seen::Trouble => *self = Self { up: false, easy: Easy::Trouble, passes: 0, failures: 0 },
             Seen::Nothing => {
                 debug_assert_eq!(probe.kind, ProbeKind::None);

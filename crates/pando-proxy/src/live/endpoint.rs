@@ -38,6 +38,7 @@ pub(crate) struct Endpoint {
     draining: AtomicBool,
     up: AtomicBool,
     looked: AtomicBool,
+    gone: AtomicBool,
     /// When tunnels are to be closed, in Unix milliseconds; `None` while the endpoint is active.
     closing: watch::Sender<Option<i64>>,
     order: watch::Sender<ProbeOrder>,
@@ -57,6 +58,7 @@ impl Endpoint {
             draining: AtomicBool::new(false),
             up: AtomicBool::new(false),
             looked: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             closing: watch::Sender::new(None),
             order: watch::Sender::new(ProbeOrder::Rest),
             trouble: Notify::new(),
@@ -97,6 +99,15 @@ impl Endpoint {
         if before != up || first {
             self.sequence.bump();
         }
+    }
+
+    /// Its machine does not answer connections at all, and the prober has judged it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(SeqCst)
+    }
+
+    pub(crate) fn set_gone(&self, gone: bool) {
+        self.gone.store(gone, SeqCst);
     }
 
     /// Traffic found nobody listening: out of rotation at once, until a probe passes.

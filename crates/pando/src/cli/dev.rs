@@ -1,6 +1,7 @@
 //! The words of `pando dev`.
 
 use clap::Args;
+use pando_model::name::ServerName;
 
 /// Run a whole cluster on this machine and deploy this directory's app to it
 #[derive(Debug, Clone, Args)]
@@ -11,6 +12,7 @@ Examples:
   pando dev
   pando dev --servers 3 --port 9000
   pando dev --detach && pando logs -f
+  pando dev --kill app-2
   pando dev --stop")]
 pub(crate) struct DevArgs {
     /// How many servers the cluster has
@@ -25,4 +27,7 @@ pub(crate) struct DevArgs {
     /// End the cluster that runs in this directory
     #[arg(long, conflicts_with_all = ["servers", "port", "detach"])]
     pub(crate) stop: bool,
+    /// Kill all that runs on one server, as a power failure would; `pando dev --servers N` starts it again
+    #[arg(long, value_name = "SERVER", conflicts_with_all = ["servers", "port", "detach", "stop"])]
+    pub(crate) kill: Option<ServerName>,
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use pando_model::name::ServerName;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,6 +17,9 @@ pub(crate) async fn run(args: &DevArgs, context: &Context) -> anyhow::Result<Exi
     let project = context.project()?;
     if args.stop {
         return stop(&project, context).await;
+    }
+    if let Some(name) = &args.kill {
+        return kill(&project, name, context).await;
     }
     // What is wrong with the file is said before anything starts.
     let loaded = context.load(None)?;
@@ -79,6 +83,21 @@ async fn stop(project: &Path, context: &Context) -> anyhow::Result<ExitCode> {
         printer.json(&json!({ "stopped": was_up }))?;
     } else {
         printer.line(if was_up { "the cluster has ended" } else { "no cluster runs in this directory" })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn kill(project: &Path, name: &ServerName, context: &Context) -> anyhow::Result<ExitCode> {
+    let killed = dev::kill(project, name).await?;
+    let Some(processes) = killed else {
+        let text = format!("nothing of a server `{name}` runs in this directory");
+        return Err(Trouble::wrong(text).hint("`pando server ls` lists those of the cluster").into());
+    };
+    let printer = context.printer();
+    if printer.is_json() {
+        printer.json(&json!({ "server": name, "processes": processes }))?;
+    } else {
+        printer.line(format_args!("killed {processes} processes of {name}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

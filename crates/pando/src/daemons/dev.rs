@@ -153,3 +153,16 @@ pub(crate) async fn down(project: &Path) -> anyhow::Result<bool> {
     }
     Ok(members::down(&layout).await? || was_up)
 }
+
+/// Kills whatever a server runs, as a power failure does; how many processes. `None`: nothing of it ran.
+pub(crate) async fn kill(project: &Path, name: &ServerName) -> anyhow::Result<Option<usize>> {
+    let state = project.join(FOLDER);
+    if !state.is_dir() {
+        return Ok(None);
+    }
+    let main = Layout::make(&state)?;
+    let is_main = Me::load(&main.identity())?.is_some_and(|me| me.name == *name);
+    let layout = if is_main { Some(main) } else { members::named(&main, name)? };
+    let Some(layout) = layout else { return Ok(None) };
+    Ok(Some(members::kill(&layout).await?).filter(|killed| *killed > 0))
+}

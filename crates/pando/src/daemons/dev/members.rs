@@ -11,6 +11,7 @@ use pando_api::v1::join::JoinTokenRequest;
 use pando_model::name::{RoleName, ServerName};
 use pando_model::time::Millis;
 use pando_rt::shutdown::Shutdown;
+use pando_runtime::Runtime;
 use pando_runtime::keeper::Keeper;
 use pando_runtime::process::ProcessRuntime;
 use pando_trust::JoinWord;
@@ -110,4 +111,34 @@ pub(super) async fn down(layout: &Layout) -> anyhow::Result<bool> {
         proxy.stop(Duration::from_secs(2)).await?;
     }
     Ok(was_up)
+}
+
+/// The one with this name, if it has ever been.
+pub(super) fn named(main: &Layout, name: &ServerName) -> anyhow::Result<Option<Layout>> {
+    let dir = main.root().join("servers").join(name.as_str());
+    if dir.is_dir() { Ok(Some(Layout::make(&dir)?)) } else { Ok(None) }
+}
+
+/// Kills what a server runs, and nothing has time to say so: what keeps a program first, then the program.
+pub(super) async fn kill(layout: &Layout) -> anyhow::Result<usize> {
+    let mut killed = 0;
+    for name in ["daemon", "proxy"] {
+        let Some(keeper) = Keeper::find(&layout.keeper(name)).await? else { continue };
+        let program = keeper.program_pid().await?;
+        for pid in [Some(keeper.pid()), program].into_iter().flatten() {
+            kill_process(pid).with_context(|| format!("can't kill the process {pid} of `{name}`"))?;
+            killed += 1;
+        }
+    }
+    let runtime = ProcessRuntime::open(parts::process_settings(layout, true)?, &Shutdown::new())?;
+    killed += runtime.adopt().await?.iter().filter(|held| held.exit.is_none()).count();
+    pando_agent::stop_all(&runtime, Millis::ZERO).await?;
+    runtime.close(Duration::from_secs(5)).await;
+    Ok(killed)
+}
+
+fn kill_process(pid: u32) -> std::io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or(std::io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
 }

@@ -150,6 +150,11 @@ impl Server {
         self.sh("rm -f /var/lib/pando/ballast");
     }
 
+    /// A path of this server's, as the machine sees it.
+    pub(crate) fn inside(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.init))
+    }
+
     /// The pid of the daemon, as the machine sees it; `None`: it does not run just now.
     pub(crate) fn daemon_pid(&self) -> Option<u32> {
         self.kept_pid("daemon")
