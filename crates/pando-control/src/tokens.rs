@@ -187,8 +187,9 @@ pub async fn purge(store: &dyn Store, now: Timestamp) -> Result<usize, StoreErro
 }
 
 fn info(id: String, token: StoredToken) -> TokenInfo {
-    let StoredToken { name, scope, created_at, expires_at, .. } = token;
-    TokenInfo { id, name, scope, created_at, expires_at }
+    let StoredToken { name, scope, created_at, expires_at, join, .. } = token;
+    let used = join.is_some_and(|grant| grant.used.is_some());
+    TokenInfo { id, name, scope, created_at, expires_at, used }
 }
 
 fn token_id(entry: &Entry) -> Option<String> {

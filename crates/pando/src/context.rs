@@ -98,13 +98,22 @@ impl Context {
         self.client_for(None)
     }
 
-    /// The cluster for one target of the file.
-    pub(crate) fn client_for(&self, target: Option<&Target>) -> anyhow::Result<Client> {
+    /// The cluster's address, with the fingerprint of its authority where it has one.
+    pub(crate) fn url(&self) -> anyhow::Result<String> {
+        Ok(self.found(None)?.url)
+    }
+
+    fn found(&self, target: Option<&Target>) -> anyhow::Result<cluster::Found> {
         let project = match self.file_if_any()? {
             Some(file) => file::directory_of(&file),
             None => PathBuf::from("."),
         };
-        let found = cluster::find(self.global.cluster.as_deref(), target, &project, &self.known)?;
+        cluster::find(self.global.cluster.as_deref(), target, &project, &self.known)
+    }
+
+    /// The cluster for one target of the file.
+    pub(crate) fn client_for(&self, target: Option<&Target>) -> anyhow::Result<Client> {
+        let found = self.found(target)?;
         let client = Client::new(&found.url, found.token)?;
         // The first one counts: commands that speak to several say which failed.
         let _ = self.origin.set(found.origin);

@@ -23,6 +23,9 @@ pub struct TokenInfo {
     /// `None`: until it is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// With the scope `join`: a server came with it. Nobody else can.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub used: bool,
 }
 
 /// `POST /v1/tokens`.

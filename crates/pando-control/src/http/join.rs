@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use pando_api::auth::Bearer;
 use pando_api::v1::agents::{CertificateIssued, CertificateRequest};
 use pando_api::v1::join::{JoinAnswer, JoinRequest, JoinTokenCreated, JoinTokenRequest};
-use pando_api::{ErrorBody, ErrorCode};
+use pando_api::{ErrorBody, ErrorCode, Scope};
 use pando_model::id::ServerId;
 use pando_model::server::Server;
 use pando_model::time::Timestamp;
@@ -20,7 +20,7 @@ use crate::events::{self, Draft};
 use crate::join::{self, Grant, Joining, Used};
 use crate::shared::Shared;
 use crate::state::State;
-use crate::store::{Expect, Key, Outcome, Txn};
+use crate::store::{Expect, Key, Outcome, StoreError, Txn};
 use crate::tokens::{self, Caller, StoredToken};
 
 const TRIES: usize = 5;
@@ -71,6 +71,27 @@ fn open_until(txn: Txn, state: &State, until: Timestamp) -> Result<Txn, Refused>
     Ok(txn.unchanged(&key, state.modified(&key)).put(&key, &settings)?)
 }
 
+/// Lets nobody come from anywhere any more when no token is left that waits to be used. What can't be written now ends with the
+/// token's time.
+pub(super) async fn close_early(shared: &Shared) -> Result<(), StoreError> {
+    for _ in 0..TRIES {
+        let (state, left) = (State::load(&*shared.store).await?, tokens::list(&*shared.store).await?);
+        let waiting = left.iter().filter(|token| token.scope == Scope::Join && !token.used);
+        let until = waiting.filter_map(|token| token.expires_at).max();
+        let mut settings = state.world.settings.clone();
+        if settings.joining_until <= until {
+            return Ok(());
+        }
+        settings.joining_until = until;
+        let key = Key::cluster_settings();
+        let txn = Txn::new().unchanged(&key, state.modified(&key)).put(&key, &settings)?;
+        if matches!(shared.store.txn(txn).await?, Outcome::Committed(_)) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
 /// Joins the cluster: the server is made, and its key certified. The token is used up by that; repeated with the same key, the
 /// answer is the same server.
 #[utoipa::path(
@@ -119,6 +140,7 @@ pub(crate) async fn join(
             .put(&spec, &server)?
             .ops(event);
         if matches!(shared.store.txn(txn).await?, Outcome::Committed(_)) {
+            close_early(&shared).await?;
             return Ok(answered);
         }
     }

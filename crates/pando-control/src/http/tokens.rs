@@ -9,6 +9,7 @@ use pando_api::v1::tokens::{TokenCreated, TokenInfo, TokenList, TokenRequest};
 use pando_api::{ErrorBody, ErrorCode, Scope};
 
 use super::extract::{Place, Sent};
+use super::join::close_early;
 use super::reply::{Answer, Refused};
 use crate::events::{self, Draft};
 use crate::shared::Shared;
@@ -91,7 +92,10 @@ pub(crate) async fn remove(
         events::put_ops([Draft::new(text)], shared.now(), &mut shared.entropy()?)
     };
     match tokens::remove(&*shared.store, &id, event).await? {
-        Removed::Done(_) => Ok(StatusCode::NO_CONTENT),
+        Removed::Done(_) => {
+            close_early(&shared).await?;
+            Ok(StatusCode::NO_CONTENT)
+        }
         Removed::Unknown => Err(Refused::new(ErrorCode::NotFound, format!("there is no token `{id}`"))),
         Removed::LastAdmin => {
             let text = "it is the last lasting token that may do everything";

@@ -50,6 +50,8 @@ async fn create(args: &TokenCreateArgs, context: &Context) -> anyhow::Result<()>
         return printer.json(&created);
     }
     printer.talk(format_args!("{} ({}): it is shown this once", created.info.name, created.info.scope));
+    printer
+        .talk(format_args!("to use it elsewhere: `pando cluster add NAME '{}' --token -`", context.url()?));
     printer.line(&created.token)
 }
 
@@ -61,7 +63,10 @@ async fn list(context: &Context) -> anyhow::Result<()> {
     }
     let mut table = Table::new(&["ID", "NAME", "SCOPE", "AGE", "EXPIRES"]);
     for token in &list.tokens {
-        let expires = token.expires_at.map(|at| at.to_string()).unwrap_or_default();
+        let expires = match token.used {
+            true => "used".to_owned(),
+            false => token.expires_at.map(|at| at.to_string()).unwrap_or_default(),
+        };
         let made = age(token.created_at, now());
         let name = token.name.as_str();
         table.row(vec![

@@ -71,6 +71,10 @@ async fn a_server_joins_with_a_word_and_is_a_member_then() {
     let server = cluster.state().await.world.servers[&answer.server].clone();
     assert_eq!((server.name, server.roles), (name("server-2"), [RoleName::web()].into()));
     assert_eq!(server.labels["zone"], "a");
+    // Nobody else is waited for: the API is open to the cluster's servers alone.
+    assert_eq!(cluster.state().await.world.settings.joining_until, None);
+    let listed = cluster.client.tokens().await.unwrap().tokens;
+    assert!(listed.iter().all(|token| token.used == (token.scope == Scope::Join)), "{listed:?}");
     assert_eq!(server.agent_address, SocketAddr::from(([10, 0, 0, 2], 7421)));
     let have = Default::default();
     cluster.member(identity).target(answer.server, &have).await.unwrap();
@@ -114,6 +118,7 @@ async fn a_token_is_good_for_fifteen_minutes_and_while_nobody_removes_it() {
     let listed = cluster.client.tokens().await.unwrap().tokens;
     assert_eq!(listed.iter().filter(|token| token.scope == Scope::Join).count(), 2);
     cluster.client.remove_token(&removed.id).await.unwrap();
+    assert_eq!(cluster.state().await.world.settings.joining_until, Some(late.expires_at), "one is left");
     let key = PendingIdentity::make().unwrap();
     let error = join(&cluster, &removed, &asking(&key, 2)).await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::Unauthorized));
