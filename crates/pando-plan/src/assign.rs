@@ -4,7 +4,7 @@
 //! a running thing, the assignment says what it was started with. So most
 //! assignments need not even be put together to see that they have not changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pando_model::assignment::{AssignedInstance, AssignedRelease, AssignedTask, Assignment, Entry, TaskKind};
 use pando_model::desired::{DeploymentPhase, Phase};
@@ -90,9 +90,8 @@ impl<'p> Wanted<'p> {
                 wanted.count(member);
             }
             for (release, places) in release_places(view, app) {
-                for place in places {
-                    wanted.releases.get_mut(place).into_iter().for_each(|here| here.push((app, release)));
-                }
+                let marked = wanted.releases.iter_mut().zip(places).filter(|(_, marked)| *marked);
+                marked.for_each(|(here, _)| here.push((app, release)));
             }
             if let Some((place, task)) = task_of(view, app) {
                 wanted.tasks.entry(place).or_default().insert(task, app);
@@ -211,25 +210,32 @@ fn assigned_task(view: &View<'_>, seat: &Seat<'_>, id: TaskId, app: &AppPlan<'_>
     })
 }
 
-/// Each release that has to be unpacked somewhere, by number: where it runs, and, of those that may be wanted next, wherever it
-/// may run.
-fn release_places(view: &View<'_>, app: &AppPlan<'_>) -> BTreeMap<ReleaseNumber, BTreeSet<usize>> {
-    let mut places: BTreeMap<ReleaseNumber, BTreeSet<usize>> = BTreeMap::new();
-    for member in app.members.iter() {
-        places.entry(member.target.release).or_default().insert(member.seen.place);
-    }
+/// Each release that has to be unpacked somewhere, by number, with the places: where it runs, and, of those that may be wanted next,
+/// wherever it may run.
+fn release_places(view: &View<'_>, app: &AppPlan<'_>) -> BTreeMap<ReleaseNumber, Vec<bool>> {
+    let nowhere = vec![false; view.seats.len()];
+    let mut places: BTreeMap<ReleaseNumber, Vec<bool>> = BTreeMap::new();
     let under_way = app.current().filter(|(deployment, _)| deployment.phase != DeploymentPhase::Queued);
     let under_way = under_way.map(|(_, target)| target.release);
     let removed = app.desired.wish.stopped && app.desired.wish.remove;
     let kept = if removed { Vec::new() } else { kept(app) };
     for release in under_way.into_iter().chain(kept) {
+        let of_release = places.entry(release).or_insert_with(|| nowhere.clone());
         // Places depend on the release alone; which deployment brings it doesn't matter.
         let deployment = DeploymentId::from_uuid(uuid::Uuid::nil());
         let target = pando_model::desired::Target { release, deployment };
-        places.entry(release).or_default().extend(app.places_of(view, target));
+        app.places_of(view, target).into_iter().for_each(|place| mark(of_release, place));
+    }
+    for member in app.members.iter() {
+        let of_release = places.entry(member.target.release).or_insert_with(|| nowhere.clone());
+        mark(of_release, member.seen.place);
     }
     places.retain(|release, _| app.release(*release).is_some_and(|release| release.artifact.is_some()));
     places
+}
+
+fn mark(places: &mut [bool], place: usize) {
+    places.get_mut(place).into_iter().for_each(|here| *here = true);
 }
 
 /// The committed one and those before it.

@@ -15,7 +15,7 @@ use crate::input::{ACKNOWLEDGE_WITHIN, Liveness, version_of};
 use crate::members::Member;
 use crate::placement::{self, Ground};
 use crate::unplaced::Unplaced;
-use crate::view::{Seat, View};
+use crate::view::{self, Seat, View};
 use crate::words;
 
 /// Starts after the first that fail a deployment: at once, after 1 s, after 2 s.
@@ -173,11 +173,13 @@ impl<'a> AppPlan<'a> {
     /// The places where a target's processes may run, by name, each once.
     pub(crate) fn places_of(&self, view: &View<'a>, target: Target) -> Vec<usize> {
         let Some(spec) = self.spec(target) else { return Vec::new() };
-        let grounds = spec.processes.values().map(|process| Ground::of(view, process, process.count));
-        let mut places: Vec<usize> = grounds.flat_map(|ground| ground.open).collect();
-        places.sort_unstable();
-        places.dedup();
-        places
+        let mut marked = vec![false; view.seats.len()];
+        for process in spec.processes.values() {
+            for place in Ground::of(view, process, process.count).open {
+                marked.get_mut(place).into_iter().for_each(|here| *here = true);
+            }
+        }
+        view::marked(&marked)
     }
 
     fn assign_command(&mut self, context: &mut Context<'a>, target: Target) -> Result<bool, Failure> {

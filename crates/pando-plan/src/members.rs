@@ -217,6 +217,10 @@ impl<'a> Members<'a> {
         self.by_process.get_mut(process).map_or(&mut [], Vec::as_mut_slice)
     }
 
+    pub(crate) fn by_process(&self) -> impl Iterator<Item = (&'a ProcessName, &[Member<'a>])> {
+        self.by_process.iter().map(|(process, members)| (*process, members.as_slice()))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Member<'a>> {
         self.by_process.values().flatten()
     }

@@ -21,7 +21,7 @@ use pando_model::time::Timestamp;
 
 use crate::input::Liveness;
 use crate::rooms::Rooms;
-use crate::view::View;
+use crate::view::{Seat, View};
 
 /// A wanted replica and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +71,11 @@ pub(crate) fn wanted_count(spec: &ProcessSpec, scale: Option<u32>) -> ReplicaCou
 
 /// The role, the names and the labels that the process asks for are the server's.
 pub(crate) fn accepts(server: &Server, spec: &ProcessSpec) -> bool {
-    server.roles.contains(&spec.role)
-        && (spec.servers.is_empty() || spec.servers.contains(&server.name))
+    server.roles.contains(&spec.role) && accepts_beyond_role(server, spec)
+}
+
+fn accepts_beyond_role(server: &Server, spec: &ProcessSpec) -> bool {
+    (spec.servers.is_empty() || spec.servers.contains(&server.name))
         && spec.labels.iter().all(|(name, value)| server.labels.get(name) == Some(value))
 }
 
@@ -90,26 +93,31 @@ pub(crate) struct Ground<'v, 'a> {
     pub(crate) open: Vec<usize>,
     /// People have left some server for the process, be it lost or not.
     pub(crate) exists: bool,
+    /// By place: people want it there.
+    meant: Vec<bool>,
 }
 
 impl<'v, 'a> Ground<'v, 'a> {
     pub(crate) fn of(view: &'v View<'a>, spec: &'v ProcessSpec, count: ReplicaCount) -> Self {
-        let (mut open, mut exists) = (Vec::new(), false);
+        let (mut open, mut exists, mut meant) = (Vec::new(), false, vec![false; view.seats.len()]);
         for place in view.with_role(&spec.role) {
-            let Some(seat) = view.seat(*place).filter(|seat| is_meant(seat.server, spec)) else { continue };
+            let narrow = |seat: &&Seat<'_>| is_active(seat.server) && accepts_beyond_role(seat.server, spec);
+            let Some(seat) = view.seat(*place).filter(narrow) else { continue };
             exists = true;
+            meant.get_mut(*place).into_iter().for_each(|meant| *meant = true);
             if !seat.is_lost() {
                 open.push(*place);
             }
         }
-        Self { view, spec, count, open, exists }
+        Self { view, spec, count, open, exists, meant }
     }
 
     /// How a replica stands at a place where it lives. `None`: it is to leave.
     fn stand(&self, place: usize) -> Option<Stand> {
         let seat = self.view.seat(place)?;
         let each = matches!(self.count, ReplicaCount::PerServer(_));
-        match (is_meant(seat.server, self.spec), seat.is_lost()) {
+        let meant = self.meant.get(place) == Some(&true);
+        match (meant, seat.is_lost()) {
             (true, false) => Some(Stand::Open),
             _ if self.view.halted => Some(Stand::Refuge),
             (true, true) if each => Some(Stand::Awaited),
@@ -208,7 +216,11 @@ impl<'v, 'a> Ground<'v, 'a> {
 
 /// People want the process here, whether the server is heard or not.
 pub(crate) fn is_meant(server: &Server, spec: &ProcessSpec) -> bool {
-    server.standing == Standing::Active && accepts(server, spec)
+    is_active(server) && accepts(server, spec)
+}
+
+fn is_active(server: &Server) -> bool {
+    server.standing == Standing::Active
 }
 
 fn count(counts: &mut [u32], slots: &[Slot]) {

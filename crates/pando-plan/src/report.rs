@@ -1,6 +1,6 @@
 //! What is done and what is waited for, in one line each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pando_model::desired::{DeploymentPhase, Phase};
 use pando_model::id::ServerId;
@@ -15,7 +15,7 @@ use crate::members::Member;
 use crate::placement::{self, Slot, Stand};
 use crate::step::Step;
 use crate::unplaced::Unplaced;
-use crate::view::View;
+use crate::view::{self, View};
 use crate::words;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ fn of_process(view: &View<'_>, app: &AppPlan<'_>, step: &Step<'_>) -> ProcessRep
     let of_goal = members.iter().filter(|member| member.target == step.goal.target);
     let ready = of_goal.filter(|member| member.is_available()).count();
     let wanted = step.wanted().max(u32::try_from(step.placement.slots.len()).unwrap_or(u32::MAX));
-    let places: BTreeSet<usize> = step.placement.slots.iter().map(|slot| slot.place).collect();
+    let places = places(view, &step.placement.slots);
     let mut line = format!("{}: {ready} of {wanted} ready", step.process);
     if !places.is_empty() {
         line.push_str(" on ");
@@ -105,6 +105,15 @@ fn of_process(view: &View<'_>, app: &AppPlan<'_>, step: &Step<'_>) -> ProcessRep
         line.push_str(&waits.join(", "));
     }
     ProcessReport { wanted, ready: u32::try_from(ready).unwrap_or(u32::MAX), line }
+}
+
+/// By name, each once.
+fn places(view: &View<'_>, slots: &[Slot]) -> Vec<usize> {
+    let mut used = vec![false; view.seats.len()];
+    for slot in slots {
+        used.get_mut(slot.place).into_iter().for_each(|used| *used = true);
+    }
+    view::marked(&used)
 }
 
 fn waits(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Vec<String> {

@@ -208,12 +208,11 @@ impl<'a> AppPlan<'a> {
     }
 
     fn is_reached(&self, view: &View<'a>, enough: impl Fn(&Step<'a>, &[Member<'a>]) -> bool) -> bool {
-        let wanted = |member: &Member<'a>| {
-            let step = self.steps.iter().find(|step| *step.process == member.replica.process);
-            step.is_some_and(|step| step.wants(member))
-        };
-        self.steps.iter().all(|step| enough(step, self.members.of_process(step.process)))
-            && self.members.iter().all(|member| wanted(member) || member.is_out(view))
+        self.members.by_process().all(|(process, members)| {
+            let step = self.steps.iter().find(|step| step.process == process);
+            let wanted = |member: &Member<'a>| step.is_some_and(|step| step.wants(member));
+            members.iter().all(|member| wanted(member) || member.is_out(view))
+        }) && self.steps.iter().all(|step| enough(step, self.members.of_process(step.process)))
     }
 }
 

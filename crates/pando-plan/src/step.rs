@@ -166,6 +166,11 @@ impl<'a> Step<'a> {
     }
 
     fn slot_index(&self, ordinal: u32) -> Option<usize> {
+        // Mostly they are 1, 2, 3 and so on.
+        let usual = (ordinal as usize).wrapping_sub(1);
+        if self.placement.slots.get(usual).is_some_and(|slot| slot.ordinal == ordinal) {
+            return Some(usual);
+        }
         self.placement.slots.binary_search_by_key(&ordinal, |slot| slot.ordinal).ok()
     }
 

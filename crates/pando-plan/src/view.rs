@@ -154,6 +154,11 @@ impl<'a> View<'a> {
     }
 }
 
+/// The places that are marked.
+pub(crate) fn marked(places: &[bool]) -> Vec<usize> {
+    places.iter().enumerate().filter(|(_, marked)| **marked).map(|(place, _)| place).collect()
+}
+
 fn seats<'a>(input: &Input<'a>) -> Vec<Seat<'a>> {
     let desired = input.desired;
     let seat = |server: &'a Server| Seat {
