@@ -64,11 +64,14 @@ pub(crate) struct Machine {
     pub(crate) off: bool,
     /// Its agent and the control plane don't hear each other; everything else works.
     pub(crate) cut: bool,
-    /// A server that starts asks first: it starts nothing until it has heard something, or until then.
+    /// An agent that starts asks first: it starts nothing until it has heard something, or until then.
     pub(crate) asks_until: u64,
     /// Something was wrong with it at this time, or will be until then.
     pub(crate) trouble: u64,
 }
+
+/// An agent that starts waits so long for an answer.
+const ASKS_FOR: u64 = 5000;
 
 /// A task whose end nobody saw.
 const VANISHED: u64 = u64::MAX;
@@ -190,7 +193,19 @@ impl Machine {
     pub(crate) fn start_again(&mut self, now: u64) {
         (self.off, self.trouble) = (false, now);
         (self.boot, self.sequence) = (self.boot + 1, 0);
-        self.asks_until = now + 5000;
+        self.ask(now);
+    }
+
+    /// Its agent ends, and starts again then; everything else goes on.
+    pub(crate) fn agent_away(&mut self, until: u64) {
+        (self.agent_down_until, self.trouble) = (until, self.trouble.max(until));
+        self.boot += 1;
+        self.ask(until);
+    }
+
+    /// Its agent starts at `now`, or when it is there at all.
+    fn ask(&mut self, now: u64) {
+        self.asks_until = now.max(self.agent_down_until) + ASKS_FOR;
     }
 
     /// What a report would show, but for times.

@@ -65,7 +65,6 @@ fn history_of_servers(seed: u64) -> Result<(), String> {
         }
         let length = world.roll(15_000);
         world.run_for(length);
-        forgive_returns(&mut world, stormy);
         report(seed, &world)?;
     }
     world.weather = Weather { most_delay: 50, loss: 0, repeats: 0 };
@@ -75,16 +74,9 @@ fn history_of_servers(seed: u64) -> Result<(), String> {
     if !world.hear_all() || !world.settle(1_200_000) {
         return Err(format!("seed {seed} never settles: {:#?}\n{}", world.last.report, world.log.join("\n")));
     }
-    forgive_returns(&mut world, stormy);
     report(seed, &world)?;
     came_true(seed, &mut world)?;
     servers::are_even(seed, &world)
-}
-
-/// A server that was lost and returns stops what was moved away meanwhile at once; its own load balancer, for which nobody waited,
-/// may hear of that a moment later.
-fn forgive_returns(world: &mut World, stormy: bool) {
-    world.broken.retain(|line| !(stormy && line.contains(" is stopped while ")));
 }
 
 /// Operators deploy, scale, stop and go back in the middle of everything; replicas crash, messages get lost; then the sky clears,

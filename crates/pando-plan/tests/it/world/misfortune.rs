@@ -26,9 +26,7 @@ impl World {
         self.misfortune = true;
         let (Some(id), until) = (self.any_server(), self.now + millis) else { return };
         if let Some(machine) = self.machines.get_mut(&id) {
-            machine.agent_down_until = until;
-            machine.trouble = machine.trouble.max(until);
-            machine.boot += 1;
+            machine.agent_away(until);
         }
     }
 
