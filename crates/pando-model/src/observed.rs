@@ -29,6 +29,9 @@ pub struct ServerObserved {
     /// When a report last said that the server's load balancer was alive, by the control plane's clock.
     #[serde(default)]
     pub proxy_heard_at: Option<Timestamp>,
+    /// When the load balancer was first heard after its last long silence: it had no table to use in time before then.
+    #[serde(default)]
+    pub proxy_back_at: Option<Timestamp>,
     pub report: AgentReport,
 }
 

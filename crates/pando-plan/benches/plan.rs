@@ -24,12 +24,12 @@ use pando_model::id::{DeploymentId, Entropy, ServerId, Version};
 use pando_model::name::{AppName, ProcessName, RoleName, ServerName};
 use pando_model::observed::{
     AgentReport, InstanceState, InstanceStatus, Observed, ProxyStatus, ReleaseState, ReleaseStatus,
-    ServerObserved,
 };
 use pando_model::release::{Digest, Release, ReleaseNumber};
 use pando_model::resources::{Capacity, Resources};
 use pando_model::server::{Server, Standing};
 use pando_model::time::{Millis, Timestamp};
+use pando_plan::input::heard;
 use pando_plan::{Action, Input, Plan, World, check, plan};
 
 /// What this thread has had of the processor.
@@ -219,8 +219,7 @@ fn all_is_well(world: &World, now: Timestamp) -> Observed {
             firewall: None,
             warnings: Vec::new(),
         };
-        let proxy_heard_at = report.proxy.is_some().then_some(now);
-        (server.id, ServerObserved { heard_at: now, reported_at: now, proxy_heard_at, report })
+        (server.id, heard(None, report, now))
     };
     Observed { since: at(-3600), servers: world.servers.values().map(seen).collect() }
 }

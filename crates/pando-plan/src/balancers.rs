@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use pando_model::id::InstanceId;
 use pando_model::observed::ProxyStatus;
 use pando_model::server::{Server, Standing};
+use pando_model::time::Timestamp;
 
 use crate::ids::IdHash;
-use crate::input::{Input, LOST_AFTER, Liveness, SUSPECT_AFTER, version_of};
-use crate::view::Seat;
+use crate::input::{ACKNOWLEDGE_WITHIN, Input, LOST_AFTER, Liveness, SUSPECT_AFTER, version_of};
+use crate::view::{Seat, View};
 
 #[derive(Debug)]
 pub(crate) struct Balancer<'a> {
@@ -17,6 +18,19 @@ pub(crate) struct Balancer<'a> {
     pub(crate) status: Option<&'a ProxyStatus>,
     /// Agent and load balancer were both heard lately.
     pub(crate) heard: bool,
+    /// Since when the load balancer is heard, after its last silence.
+    back_at: Option<Timestamp>,
+}
+
+impl Balancer<'_> {
+    /// The end of its time to use the table. `None`: it does, or nobody can tell: it is silent, or has never had a table.
+    pub(crate) fn deadline(&self, view: &View<'_>) -> Option<Timestamp> {
+        let desired = view.input.desired;
+        let wanted = version_of(desired.table.as_ref()?.version);
+        let used = self.status.filter(|_| self.heard)?.acknowledged?;
+        let since = self.back_at.map_or(desired.published_at, |back_at| back_at.max(desired.published_at));
+        (used < wanted).then_some(since + ACKNOWLEDGE_WITHIN)
+    }
 }
 
 #[derive(Debug)]
@@ -36,6 +50,7 @@ impl<'a> Balancers<'a> {
             server: seat.server,
             status: seat.report().and_then(|report| report.proxy.as_ref()),
             heard: seat.liveness == Liveness::Alive && is_proxy_heard(input, seat),
+            back_at: seat.seen.and_then(|seen| seen.proxy_back_at),
         };
         let live: Vec<Balancer<'a>> = waited_for.map(balancer).collect();
         let settled = input.desired.table.as_ref().is_some_and(|table| {

@@ -11,7 +11,7 @@ use pando_model::time::{Millis, Timestamp};
 use crate::app::AppPlan;
 use crate::balancers::Balancer;
 use crate::context::Context;
-use crate::input::{ACKNOWLEDGE_WITHIN, Liveness, version_of};
+use crate::input::{Liveness, version_of};
 use crate::members::Member;
 use crate::placement::{self, Ground};
 use crate::unplaced::Unplaced;
@@ -310,16 +310,16 @@ fn why_given_up(context: &mut Context<'_>, member: &Member<'_>) -> Option<String
 }
 
 /// A live balancer that is heard and does not use a table in time is one that nobody can plan with. One that is silent, or has
-/// never had a table, is waited for until it is lost.
+/// never had a table, is waited for until it is lost; one that comes back from a silence has its time from then on.
 fn unconfirmed(context: &mut Context<'_>) -> Option<Failure> {
-    let view = &context.view;
-    if view.input.desired.table.is_none() || view.balancers.settled {
-        return None;
-    }
-    let deadline = view.input.desired.published_at + ACKNOWLEDGE_WITHIN;
-    let late = words::unconfirmed(view);
-    context.wake(deadline);
-    late.filter(|_| context.now() >= deadline).map(words::plain)
+    let (view, now) = (&context.view, context.now());
+    let behind = || view.balancers.live.iter().filter_map(|one| Some((one, one.deadline(view)?)));
+    let late: Vec<&Balancer<'_>> =
+        behind().filter(|(_, deadline)| now >= *deadline).map(|(late, _)| late).collect();
+    let failure = (!late.is_empty()).then(|| words::plain(words::unconfirmed(view, &late)));
+    let next = behind().map(|(_, deadline)| deadline).filter(|deadline| now < *deadline).min();
+    next.into_iter().for_each(|next| context.wake(next));
+    failure
 }
 
 fn refused_table(view: &View<'_>) -> Option<Failure> {

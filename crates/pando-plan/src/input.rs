@@ -90,6 +90,21 @@ pub(crate) fn ready_since(seen: &ServerObserved, status: &InstanceStatus) -> Opt
     }
 }
 
+/// What is known of a server once a report of it has come at `now`. `before`: what was known until then.
+#[must_use]
+pub fn heard(before: Option<&ServerObserved>, report: AgentReport, now: Timestamp) -> ServerObserved {
+    let last = before.and_then(|before| before.proxy_heard_at);
+    let alive = report.proxy.as_ref().is_some_and(|proxy| proxy.alive);
+    let goes_on = last.is_some_and(|last| now.since(last) < SUSPECT_AFTER);
+    let back_at = before.and_then(|before| before.proxy_back_at);
+    let (proxy_heard_at, proxy_back_at) = match (alive, goes_on) {
+        (false, _) => (last, back_at),
+        (true, true) => (Some(now), back_at),
+        (true, false) => (Some(now), Some(now)),
+    };
+    ServerObserved { heard_at: now, reported_at: now, proxy_heard_at, proxy_back_at, report }
+}
+
 /// The store's and the table's versions are the same pair.
 #[must_use]
 pub fn version_of(version: TableVersion) -> Version {

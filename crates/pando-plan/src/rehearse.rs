@@ -11,12 +11,12 @@ use pando_model::id::{InstanceId, ServerId, Version};
 use pando_model::name::AppName;
 use pando_model::observed::{
     AgentReport, ExitReport, InstanceState, InstanceStatus, Observed, ProxyStatus, ReleaseState,
-    ReleaseStatus, ServerObserved, TaskState,
+    ReleaseStatus, TaskState,
 };
 use pando_model::time::{Millis, Timestamp};
 
 use crate::action::Action;
-use crate::input::{Input, World};
+use crate::input::{Input, World, heard};
 
 /// More steps than any deployment of a few thousand replicas takes.
 const MOST_STEPS: usize = 20_000;
@@ -145,8 +145,7 @@ fn all_is_well(world: &World, now: Timestamp) -> Observed {
             firewall: None,
             warnings: Vec::new(),
         };
-        let seen = ServerObserved { heard_at: now, reported_at: now, proxy_heard_at: Some(now), report };
-        servers.insert(*id, seen);
+        servers.insert(*id, heard(None, report, now));
     }
     Observed { since: Timestamp::from_millis(0), servers }
 }

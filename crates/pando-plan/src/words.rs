@@ -6,7 +6,7 @@ use pando_model::observed::ExitReport;
 use pando_model::resources::{Bytes, Cores, Resources};
 
 use crate::balancers::Balancer;
-use crate::input::{ACKNOWLEDGE_WITHIN, version_of};
+use crate::input::ACKNOWLEDGE_WITHIN;
 use crate::members::Member;
 use crate::view::{Seat, View};
 
@@ -47,19 +47,11 @@ pub(crate) fn exit(exit: &ExitReport) -> String {
     }
 }
 
-/// Which live balancer that is heard has not done what. `None`: each has, or has never had a table.
-pub(crate) fn unconfirmed(view: &View<'_>) -> Option<String> {
-    let wanted = view.input.desired.table.as_ref().map(|table| version_of(table.version));
-    let is_late = |balancer: &&Balancer<'_>| {
-        let status = balancer.status.filter(|_| balancer.heard);
-        status.is_some_and(|status| status.acknowledged.is_some() && status.acknowledged < wanted)
-    };
-    let late = view.balancers.live.iter().filter(is_late).map(|balancer| balancer.server.name.as_str());
-    let late: Vec<&str> = late.collect();
-    let (names, errors) = (names(late.iter().copied()), balancer_errors(view));
-    let words =
-        format!("the load balancer on {names} did not confirm its table within {ACKNOWLEDGE_WITHIN}{errors}");
-    (!late.is_empty()).then_some(words)
+/// Which load balancers have not done what, and what keeps any from running.
+pub(crate) fn unconfirmed(view: &View<'_>, late: &[&Balancer<'_>]) -> String {
+    let (names, errors) =
+        (names(late.iter().map(|balancer| balancer.server.name.as_str())), balancer_errors(view));
+    format!("the load balancer on {names} did not confirm its table within {ACKNOWLEDGE_WITHIN}{errors}")
 }
 
 /// `; main: can't start …` for each server whose load balancer can't be kept running.

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use pando_api::v1::events::EventLevel;
 use pando_model::id::{Entropy, ServerId};
 use pando_model::name::{AppName, ProcessName};
-use pando_model::observed::{AgentReport, Observed, ServerObserved};
+use pando_model::observed::{AgentReport, Observed};
 use pando_model::time::{Millis, Timestamp};
+use pando_plan::input::heard;
 use pando_plan::{Action, Input, Plan, Report, check, plan};
 
 use super::commit;
@@ -129,12 +130,8 @@ fn observe(observed: &mut Observed, report: AgentReport, now: Timestamp) -> bool
     if repeated {
         return false;
     }
-    let alive = report.proxy.as_ref().is_some_and(|proxy| proxy.alive);
-    let proxy_heard_at = if alive { Some(now) } else { old.and_then(|old| old.proxy_heard_at) };
-    let server = report.server;
-    observed
-        .servers
-        .insert(server, ServerObserved { heard_at: now, reported_at: now, proxy_heard_at, report });
+    let (server, seen) = (report.server, heard(old, report, now));
+    observed.servers.insert(server, seen);
     true
 }
 

@@ -13,6 +13,7 @@ use pando_model::release::ReleaseNumber;
 use pando_model::resources::{Capacity, Resources};
 use pando_model::server::Server;
 use pando_model::time::Millis;
+use pando_plan::input::heard;
 use uuid::Uuid;
 
 use super::*;
@@ -156,8 +157,7 @@ impl World {
             warnings: vec![],
         };
         change(&mut report);
-        let seen =
-            ServerObserved { heard_at: at(NOW), reported_at: at(NOW), proxy_heard_at: Some(at(NOW)), report };
+        let seen = ServerObserved { proxy_heard_at: Some(at(NOW)), ..heard(None, report, at(NOW)) };
         self.observed.servers.insert(server(), seen);
     }
 

@@ -25,6 +25,7 @@ use pando_model::release::Digest;
 use pando_model::resources::Capacity;
 use pando_model::server::Server;
 use pando_model::time::{Millis, Timestamp};
+use pando_plan::input::heard;
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
 use pando_trust::tls::client_config;
@@ -208,8 +209,7 @@ impl Cluster {
         let heard = servers.iter().map(|server| {
             let mut report = report(*server, 1);
             change(&mut report);
-            let seen = ServerObserved { heard_at: now, reported_at: now, proxy_heard_at: Some(now), report };
-            (*server, seen)
+            (*server, ServerObserved { proxy_heard_at: Some(now), ..heard(None, report, now) })
         });
         let observed = Observed { since: now - Millis::from_secs(3600), servers: heard.collect() };
         self.shared.observed.send_replace(Arc::new(observed));
@@ -219,7 +219,7 @@ impl Cluster {
     pub(crate) fn lose(&self, server: ServerId) {
         let then = self.now() - Millis::from_secs(1800);
         let report = report(server, 1);
-        let seen = ServerObserved { heard_at: then, reported_at: then, proxy_heard_at: None, report };
+        let seen = heard(None, report, then);
         self.shared.observed.send_modify(|observed| {
             Arc::make_mut(observed).servers.insert(server, seen);
         });

@@ -8,7 +8,7 @@ use pando_model::desired::{AppDesired, Desired, Instance, Phase, Target};
 use pando_model::firewall::Ports;
 use pando_model::id::{DeploymentId, Entropy, InstanceId, Version};
 use pando_model::name::{ProcessName, ReplicaName, RoleName, ServerName};
-use pando_model::observed::{AgentReport, Observed, ProxyStatus, ServerObserved};
+use pando_model::observed::{AgentReport, Observed, ProxyStatus};
 use pando_model::resources::{Capacity, Resources};
 use pando_model::time::{Millis, Timestamp};
 use uuid::Uuid;
@@ -204,7 +204,7 @@ fn a_balancer_that_is_still_ending_reaches_replicas_until_it_is_gone() {
         firewall: None,
         warnings: Vec::new(),
     };
-    let heard = ServerObserved { heard_at: NOW, reported_at: NOW, proxy_heard_at: Some(NOW), report };
+    let heard = crate::input::heard(None, report, NOW);
     observed.servers.insert(id(2), heard);
     assert!(may(&seen(&world, &observed, 1), 2, 20_000));
     observed.servers.get_mut(&id(2)).unwrap().report.proxy = None;

@@ -11,7 +11,7 @@ use pando_model::assignment::Assignment;
 use pando_model::desired::{AppDesired, Deployment, DeploymentKind, DeploymentPhase};
 use pando_model::id::{DeploymentId, Entropy, InstanceId, ServerId};
 use pando_model::name::AppName;
-use pando_model::observed::{AgentReport, Observed, ServerObserved};
+use pando_model::observed::{AgentReport, Observed};
 use pando_model::release::{Digest, Release, ReleaseNumber};
 use pando_model::time::Timestamp;
 use pando_plan::{Action, Input, Plan, World as Desired, check, plan};

@@ -18,9 +18,10 @@ use pando_api::v1::agents::{ExecStart, LogLine, LogQuery, LogStream, TerminalSiz
 use pando_api::v1::logs::AppLogQuery;
 use pando_model::id::{ServerId, Version};
 use pando_model::name::{AppName, ReplicaName};
-use pando_model::observed::{AgentReport, Observed, ReleaseState, ReleaseStatus, ServerObserved};
+use pando_model::observed::{AgentReport, Observed, ReleaseState, ReleaseStatus};
 use pando_model::release::ReleaseNumber;
 use pando_model::time::Timestamp;
+use pando_plan::input::heard;
 use pando_rt::clock::Clock;
 use pando_trust::tls::{Callers, accept, server_config};
 use pando_trust::{Identity, LiveIdentity, Subject};
@@ -256,7 +257,7 @@ fn unpacked(cluster: &Cluster) {
         warnings: vec![],
     };
     let now = cluster.now();
-    let seen = ServerObserved { heard_at: now, reported_at: now, proxy_heard_at: None, report };
+    let seen = heard(None, report, now);
     let observed = Observed { since: now, servers: [(cluster.server, seen)].into() };
     cluster.shared.observed.send_replace(Arc::new(observed));
 }

@@ -1,5 +1,7 @@
 //! Plans are carried out, and messages travel.
 
+use pando_plan::input::heard;
+
 use super::*;
 
 impl World {
@@ -110,11 +112,8 @@ impl World {
         if stale {
             return;
         }
-        let alive = report.proxy.as_ref().is_some_and(|proxy| proxy.alive);
-        let proxy_heard_at = if alive { Some(now) } else { old.and_then(|old| old.proxy_heard_at) };
+        let (server, seen) = (report.server, heard(old, report, now));
         self.dirty = true;
-        let server = report.server;
-        let seen = ServerObserved { heard_at: now, reported_at: now, proxy_heard_at, report };
         self.observed.servers.insert(server, seen);
     }
 
