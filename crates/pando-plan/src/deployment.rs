@@ -242,7 +242,9 @@ impl<'a> AppPlan<'a> {
     }
 
     fn failed_replica(&mut self, context: &mut Context<'a>, target: Target) -> Option<Failure> {
-        let new = self.members.iter().filter(|member| member.target == target && member.is_live());
+        let mut new: Vec<&Member<'_>> =
+            self.members.iter().filter(|member| member.target == target && member.is_live()).collect();
+        new.sort_by_key(|member| &member.replica);
         let mut found = None;
         for member in new {
             if let Some(why) = why_given_up(context, member) {

@@ -21,6 +21,7 @@ mod ids;
 pub mod input;
 mod lifecycle;
 mod members;
+mod news;
 mod peers;
 mod placement;
 mod ports;
@@ -40,6 +41,7 @@ pub use admit::{Refusal, admit, admit_drain, admit_labels, admit_remove, admit_r
 pub use check::{Violation, check};
 
 pub use input::{Input, Liveness, World};
+pub use news::has_news;
 pub use rehearse::rehearse;
 pub use report::{AppReport, ProcessReport, Report};
 

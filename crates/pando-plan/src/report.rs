@@ -120,18 +120,27 @@ fn waits(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Vec<String
     let unplaced = Unplaced::of(view, step).filter(|_| !view.halted);
     let mut waits: Vec<String> = unplaced.iter().map(|unplaced| unplaced.wait(step)).collect();
     waits.extend(step.unfilled().iter().filter_map(|slot| slot_wait(view, step, slot)));
-    waits.extend(members.iter().filter_map(|member| match member.phase {
+    let mut of_members: Vec<(u32, String)> = members
+        .iter()
+        .filter_map(|member| Some((member.replica.ordinal, member_wait(view, member)?)))
+        .collect();
+    of_members.sort_by_key(|(ordinal, _)| *ordinal);
+    waits.extend(of_members.into_iter().map(|(_, wait)| wait));
+    let serves = |member: &Member<'_>| member.kind.routed && matches!(member.phase, Phase::Serving { .. });
+    let balanced = members.iter().any(|member| serves(member) && !member.is_available());
+    waits.extend(view.seats.iter().filter(|_| balanced).filter_map(words::balancer_error));
+    waits
+}
+
+fn member_wait(view: &View<'_>, member: &Member<'_>) -> Option<String> {
+    match member.phase {
         Phase::Starting => Some(start_wait(member)),
         Phase::Serving { .. } if member.is_available() => None,
         Phase::Serving { .. } => Some(serve_wait(view, member)),
         Phase::Draining { .. } => Some(drain_wait(view, member)),
         Phase::Stopping { .. } if member.is_lost() => None,
         Phase::Stopping { .. } => Some(format!("{} of {} to stop", member.replica, member.target.release)),
-    }));
-    let balanced =
-        members.iter().any(|member| matches!(member.phase, Phase::Serving { .. }) && !member.is_available());
-    waits.extend(view.seats.iter().filter(|_| balanced).filter_map(words::balancer_error));
-    waits
+    }
 }
 
 /// Something wanted that nobody has started yet, and can't be just now.

@@ -56,11 +56,15 @@ impl<'a> AppPlan<'a> {
         let mut names = Vec::new();
         for member in self.members.of_process_mut(process) {
             if member.is_live() && member.is_unstartable() {
-                names.push(format!("{} of {}", member.replica, member.target.release));
+                names.push((
+                    member.replica.ordinal,
+                    format!("{} of {}", member.replica, member.target.release),
+                ));
                 retire(view, member);
             }
         }
-        for name in names {
+        names.sort_by_key(|(ordinal, _)| *ordinal);
+        for (_, name) in names {
             self.note(format!("{name} found its port taken; starting another on a new port"));
         }
     }
@@ -80,9 +84,11 @@ impl<'a> AppPlan<'a> {
                 continue;
             }
             member.change().phase = Phase::Serving { since: now };
-            ready.push(format!("{} of {} is ready", member.replica, member.target.release));
+            let text = format!("{} of {} is ready", member.replica, member.target.release);
+            ready.push((member.replica.ordinal, text));
         }
-        ready.into_iter().for_each(|text| self.note(text));
+        ready.sort_by_key(|(ordinal, _)| *ordinal);
+        ready.into_iter().for_each(|(_, text)| self.note(text));
     }
 
     /// Retires what the goal doesn't want, as far as the strategy allows just now.

@@ -41,7 +41,8 @@ fn check_place(after: &After<'_>, id: InstanceId, held: &Held<'_>, found: &mut V
 
 type Name<'a> = (&'a AppName, &'a ReplicaName, (ReleaseNumber, DeploymentId));
 
-/// Of one target, a name has one live instance; two while it moves or is told something new, and then in one of these ways alone.
+/// Of one target, a name has one live instance; another while it moves or is told something new, and then in one of these ways
+/// alone. When people change their mind about where it moves to, the one on the way there may be a third.
 fn check_names(after: &After<'_>, found: &mut Vec<Violation>) {
     let mut names: BTreeMap<Name<'_>, Vec<(InstanceId, &Held<'_>)>> = BTreeMap::new();
     for (id, held) in after.instances.iter().filter(|(_, held)| is_live(held.instance)) {
@@ -49,12 +50,10 @@ fn check_names(after: &After<'_>, found: &mut Vec<Violation>) {
         names.entry(key).or_default().push((*id, held));
     }
     for ((_, replica, _), holders) in names {
-        let fine = match holders.as_slice() {
-            [_] => true,
-            [one, other] => may_both_live(after, *one, *other),
-            _ => false,
-        };
-        if !fine {
+        let others = |nth: usize| holders.iter().skip(nth + 1);
+        let mut pairs =
+            holders.iter().enumerate().flat_map(|(nth, one)| others(nth).map(move |o| (*one, *o)));
+        if !pairs.all(|(one, other)| may_both_live(after, one, other)) {
             let servers = holders.iter().map(|(_, held)| held.instance.server).collect();
             found.push(Violation::TwoOfOneName { replica: replica.clone(), servers });
         }

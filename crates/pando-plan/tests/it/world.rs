@@ -76,6 +76,8 @@ pub(crate) struct World {
     joined: usize,
     /// Something changed since the last plan.
     dirty: bool,
+    /// There was a report without news.
+    idle: bool,
 }
 
 pub(crate) fn hits() -> AppName {
@@ -118,6 +120,7 @@ impl World {
             ready: BTreeSet::new(),
             joined: 0,
             dirty: true,
+            idle: false,
         }
     }
 
@@ -180,7 +183,10 @@ impl World {
         let due = self.last.wake_at.is_none_or(|at| at <= self.time());
         if self.dirty || due {
             self.plan();
+        } else if self.idle {
+            self.check_idle();
         }
+        self.idle = false;
         self.judge();
     }
 
@@ -202,6 +208,15 @@ impl World {
             }
         }
         self.broken.push("planning does not come to rest".to_owned());
+    }
+
+    /// After reports without news there is nothing to do.
+    fn check_idle(&mut self) {
+        let input = Input { seed: self.now, ..self.input() };
+        let actions = plan(&input).actions;
+        if !actions.is_empty() {
+            self.broken.push(format!("{} ms: no news, and yet {actions:?}", self.now - 1_000_000));
+        }
     }
 
     pub(crate) fn run_for(&mut self, millis: u64) {

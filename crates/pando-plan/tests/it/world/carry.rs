@@ -1,5 +1,6 @@
 //! Plans are carried out, and messages travel.
 
+use pando_plan::has_news;
 use pando_plan::input::heard;
 
 use super::*;
@@ -113,7 +114,10 @@ impl World {
             return;
         }
         let (server, seen) = (report.server, heard(old, report, now));
-        self.dirty = true;
+        match has_news(&self.desired, old, &seen) {
+            true => self.dirty = true,
+            false => self.idle = true,
+        }
         self.observed.servers.insert(server, seen);
     }
 
