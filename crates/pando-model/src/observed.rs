@@ -1,6 +1,7 @@
 //! What agents and proxies last reported, each fact dated.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -17,7 +18,8 @@ use crate::time::{Millis, Timestamp};
 pub struct Observed {
     /// When this control plane began to listen. Nothing is lost in the first 30 s after.
     pub since: Timestamp,
-    pub servers: BTreeMap<ServerId, ServerObserved>,
+    /// Shared, since whoever looks is handed all of it with every report of one.
+    pub servers: BTreeMap<ServerId, Arc<ServerObserved>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
@@ -219,7 +219,7 @@ fn all_is_well(world: &World, now: Timestamp) -> Observed {
             firewall: None,
             warnings: Vec::new(),
         };
-        (server.id, heard(None, report, now))
+        (server.id, Arc::new(heard(None, report, now)))
     };
     Observed { since: at(-3600), servers: world.servers.values().map(seen).collect() }
 }
@@ -318,7 +318,7 @@ fn bench(criterion: &mut Criterion<ProcessorTime>) {
 
     let mut mourned = observed.clone();
     for id in world.servers.keys().skip(1).step_by(10) {
-        mourned.servers.get_mut(id).unwrap().heard_at = at(500);
+        Arc::make_mut(mourned.servers.get_mut(id).unwrap()).heard_at = at(500);
     }
     assert!(plan(&input(&world, &mourned, now)).actions.len() > 1000);
     group.bench_function("100 servers are lost", |b| {

@@ -77,7 +77,7 @@ impl<'a> Input<'a> {
         if self.liveness(server) == Liveness::Lost {
             return None;
         }
-        let seen = self.observed.servers.get(&server)?;
+        let seen = self.observed.servers.get(&server)?.as_ref();
         ready_since(seen, seen.report.instances.get(&instance)?)
     }
 }

@@ -145,7 +145,7 @@ fn all_is_well(world: &World, now: Timestamp) -> Observed {
             firewall: None,
             warnings: Vec::new(),
         };
-        servers.insert(*id, heard(None, report, now));
+        servers.insert(*id, heard(None, report, now).into());
     }
     Observed { since: Timestamp::from_millis(0), servers }
 }

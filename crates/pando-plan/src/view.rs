@@ -164,7 +164,7 @@ fn seats<'a>(input: &Input<'a>) -> Vec<Seat<'a>> {
     let seat = |server: &'a Server| Seat {
         server,
         liveness: input.liveness(server.id),
-        seen: input.observed.servers.get(&server.id),
+        seen: input.observed.servers.get(&server.id).map(AsRef::as_ref),
         told: desired.assignments.get(&server.id),
     };
     let mut seats: Vec<Seat<'a>> = desired.servers.values().map(seat).collect();

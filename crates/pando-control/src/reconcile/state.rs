@@ -11,7 +11,7 @@ use pando_model::name::{AppName, ProcessName};
 use pando_model::observed::{AgentReport, Observed};
 use pando_model::time::{Millis, Timestamp};
 use pando_plan::input::heard;
-use pando_plan::{Action, Input, Plan, Report, check, plan};
+use pando_plan::{Action, Input, Plan, Report, check, has_news, plan};
 
 use super::commit;
 use crate::events::Draft;
@@ -110,10 +110,14 @@ pub fn step(state: &mut State, event: Event, now: Timestamp, seed: u64) -> Vec<E
             return effects;
         }
         Event::Reported { report, at } => {
-            if !observe(&mut state.observed, *report, at) {
+            let heard = observe(state, *report, at);
+            if heard == Heard::Repeated {
                 return effects;
             }
             effects.push(Effect::Show);
+            if heard == Heard::AllAsBefore {
+                return effects;
+            }
         }
         Event::Committed(outcome) => committed(state, outcome, now, &mut effects),
         Event::Tick => state.stale |= now.since(state.loaded_at) >= RELOAD_EVERY,
@@ -122,17 +126,28 @@ pub fn step(state: &mut State, event: Event, now: Timestamp, seed: u64) -> Vec<E
     effects
 }
 
-/// Later reports replace earlier ones; false: it is not later.
-fn observe(observed: &mut Observed, report: AgentReport, now: Timestamp) -> bool {
-    let old = observed.servers.get(&report.server);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// It is not later than what was heard before.
+    Repeated,
+    /// There is nothing in it to plan for.
+    AllAsBefore,
+    News,
+}
+
+/// Later reports replace earlier ones.
+fn observe(state: &mut State, report: AgentReport, now: Timestamp) -> Heard {
+    let servers = &mut state.observed.servers;
+    let old = servers.get(&report.server).map(AsRef::as_ref);
     let repeated =
         old.is_some_and(|old| old.report.boot == report.boot && old.report.sequence >= report.sequence);
     if repeated {
-        return false;
+        return Heard::Repeated;
     }
     let (server, seen) = (report.server, heard(old, report, now));
-    observed.servers.insert(server, seen);
-    true
+    let news = state.loaded.as_ref().is_none_or(|loaded| has_news(&loaded.world, old, &seen));
+    servers.insert(server, seen.into());
+    if news { Heard::News } else { Heard::AllAsBefore }
 }
 
 fn committed(state: &mut State, outcome: Outcome, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -172,12 +187,14 @@ fn decide(state: &mut State, now: Timestamp, seed: u64, effects: &mut Vec<Effect
     debug_assert_eq!(check(&input, &plan), [], "a plan breaks an invariant; seed {seed}");
     let mut entropy = Entropy::from_seed(seed ^ 0x6c6f_6720_6576_656e);
     let mut drafts: Vec<Draft> = plan.notes.iter().map(commit::draft).collect();
-    drafts.extend(line_drafts(&plan.report, &mut state.lines, now));
+    let (lines, next_line) = line_drafts(&plan.report, &mut state.lines, now);
+    drafts.extend(lines);
     if state.report != plan.report {
         state.report = plan.report.clone();
         effects.push(Effect::Show);
     }
-    let wake = plan.wake_at.unwrap_or(now + RELOAD_EVERY).min(state.loaded_at + RELOAD_EVERY);
+    let wakes = [plan.wake_at, next_line, Some(state.loaded_at + RELOAD_EVERY)];
+    let wake = wakes.into_iter().flatten().min().unwrap_or(now);
     effects.push(Effect::WakeAt(wake.max(now + Millis(1))));
     if plan.actions.is_empty() && drafts.is_empty() {
         return;
@@ -191,13 +208,14 @@ fn decide(state: &mut State, now: Timestamp, seed: u64, effects: &mut Vec<Effect
     }
 }
 
-/// Each process's line, whenever what it says changes but for numbers, and not too often.
+/// Each process's line, whenever what it says changes but for numbers, and not too often; and when the next one may follow that has
+/// to wait.
 fn line_drafts(
     report: &Report,
     lines: &mut BTreeMap<(AppName, ProcessName), (String, Timestamp)>,
     now: Timestamp,
-) -> Vec<Draft> {
-    let mut drafts = Vec::new();
+) -> (Vec<Draft>, Option<Timestamp>) {
+    let (mut drafts, mut next) = (Vec::new(), None);
     for (app, of_app) in &report.apps {
         for (process, of_process) in &of_app.processes {
             let key = (app.clone(), process.clone());
@@ -205,7 +223,11 @@ fn line_drafts(
             let known = lines.get(&key);
             // After a start of the control plane, a line that says that all is well is no news.
             let first = known.is_none() && of_process.ready == of_process.wanted;
-            if known.is_some_and(|(said, at)| *said == gist || now.since(*at) < LINE_EVERY) {
+            if known.is_some_and(|(said, _)| *said == gist) {
+                continue;
+            }
+            if let Some(due) = known.map(|(_, at)| *at + LINE_EVERY).filter(|due| now < *due) {
+                next = Some(next.map_or(due, |next: Timestamp| next.min(due)));
                 continue;
             }
             lines.insert(key, (gist, now));
@@ -219,7 +241,7 @@ fn line_drafts(
     lines.retain(|(app, process), _| {
         report.apps.get(app).is_some_and(|of_app| of_app.processes.contains_key(process))
     });
-    drafts
+    (drafts, next)
 }
 
 /// The line without its times and counts of milliseconds, which change with every look.

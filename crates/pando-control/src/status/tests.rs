@@ -158,7 +158,7 @@ impl World {
         };
         change(&mut report);
         let seen = ServerObserved { proxy_heard_at: Some(at(NOW)), ..heard(None, report, at(NOW)) };
-        self.observed.servers.insert(server(), seen);
+        self.observed.servers.insert(server(), seen.into());
     }
 
     fn app(&mut self) -> &mut AppDesired {

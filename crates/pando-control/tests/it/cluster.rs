@@ -209,7 +209,7 @@ impl Cluster {
         let heard = servers.iter().map(|server| {
             let mut report = report(*server, 1);
             change(&mut report);
-            (*server, ServerObserved { proxy_heard_at: Some(now), ..heard(None, report, now) })
+            (*server, ServerObserved { proxy_heard_at: Some(now), ..heard(None, report, now) }.into())
         });
         let observed = Observed { since: now - Millis::from_secs(3600), servers: heard.collect() };
         self.shared.observed.send_replace(Arc::new(observed));
@@ -221,7 +221,7 @@ impl Cluster {
         let report = report(server, 1);
         let seen = heard(None, report, then);
         self.shared.observed.send_modify(|observed| {
-            Arc::make_mut(observed).servers.insert(server, seen);
+            Arc::make_mut(observed).servers.insert(server, seen.into());
         });
     }
 

@@ -204,10 +204,11 @@ fn a_balancer_that_is_still_ending_reaches_replicas_until_it_is_gone() {
         firewall: None,
         warnings: Vec::new(),
     };
-    let heard = crate::input::heard(None, report, NOW);
-    observed.servers.insert(id(2), heard);
+    let mut heard = crate::input::heard(None, report, NOW);
+    observed.servers.insert(id(2), heard.clone().into());
     assert!(may(&seen(&world, &observed, 1), 2, 20_000));
-    observed.servers.get_mut(&id(2)).unwrap().report.proxy = None;
+    heard.report.proxy = None;
+    observed.servers.insert(id(2), heard.into());
     assert!(!may(&seen(&world, &observed, 1), 2, 20_000));
 }
 

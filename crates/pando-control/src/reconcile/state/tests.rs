@@ -272,6 +272,24 @@ async fn old_and_repeated_reports_change_nothing() {
 }
 
 #[tokio::test]
+async fn a_report_without_news_is_shown_and_not_planned_for() {
+    let mut bench = Bench::new().await;
+    bench.event(Event::Tick).await;
+    bench.deploy().await;
+    bench.rounds(6).await;
+    bench.now += 2000;
+    let mut heard = |change: fn(&mut InstanceStatus)| {
+        let mut report = bench.report();
+        report.instances.values_mut().for_each(change);
+        let (now, report) = (Timestamp::from_millis(bench.now), Box::new(report));
+        step(&mut bench.state, Event::Reported { report, at: now }, now, 1)
+    };
+    assert_eq!(heard(|status| status.ready_for = Some(Millis(12_000))), [Effect::Show]);
+    let planned = heard(|status| status.state = InstanceState::Unhealthy);
+    assert!(planned.iter().any(|effect| matches!(effect, Effect::WakeAt(_))), "{planned:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_was_removed_and_is_lost_is_forgotten_with_all_that_is_kept_of_it() {
     let mut bench = Bench::new().await;
     let id = ServerId::from_uuid(Uuid::from_u128(2));

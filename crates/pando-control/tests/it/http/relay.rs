@@ -257,7 +257,7 @@ fn unpacked(cluster: &Cluster) {
         warnings: vec![],
     };
     let now = cluster.now();
-    let seen = heard(None, report, now);
+    let seen = heard(None, report, now).into();
     let observed = Observed { since: now, servers: [(cluster.server, seen)].into() };
     cluster.shared.observed.send_replace(Arc::new(observed));
 }

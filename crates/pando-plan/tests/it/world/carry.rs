@@ -107,7 +107,7 @@ impl World {
 
     pub(super) fn observe(&mut self, report: AgentReport) {
         let now = self.time();
-        let old = self.observed.servers.get(&report.server);
+        let old = self.observed.servers.get(&report.server).map(AsRef::as_ref);
         let stale =
             old.is_some_and(|old| (old.report.boot, old.report.sequence) >= (report.boot, report.sequence));
         if stale {
@@ -118,7 +118,7 @@ impl World {
             true => self.dirty = true,
             false => self.idle = true,
         }
-        self.observed.servers.insert(server, seen);
+        self.observed.servers.insert(server, seen.into());
     }
 
     pub(super) fn report(&mut self, id: ServerId) {
