@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pando_model::assignment::{AssignedInstance, Assignment};
 use pando_model::id::{InstanceId, ServerId, TaskId};
@@ -25,7 +26,7 @@ pub struct Ledger {
     pub schema: u32,
     pub assignment: Assignment,
     /// Instances that were assigned and may still run; how they were assigned says how they are stopped.
-    pub leaving: BTreeMap<InstanceId, AssignedInstance>,
+    pub leaving: BTreeMap<InstanceId, Arc<AssignedInstance>>,
     /// Every task that was started, or may have been.
     pub tasks: BTreeMap<TaskId, TaskRecord>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pando_model::assignment::share;
 use pando_model::desired::{AppDesired, Assigned, Deployment, Settings, Wish};
 use pando_model::id::ServerId;
 use pando_model::name::AppName;
@@ -79,6 +80,7 @@ impl State {
         for entry in reading.ranges.iter().flatten() {
             state.take(entry)?;
         }
+        share(state.world.assignments.values_mut());
         for app in state.world.apps.values_mut() {
             // Keys of deployments sort by the time of their making; numbers of releases don't, but their map does.
             app.deployments.make_contiguous().sort_by_key(|deployment| deployment.id);

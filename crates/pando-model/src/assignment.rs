@@ -4,13 +4,14 @@
 //! instance that is not in it is stopped; a task that is in it is started at
 //! most once, whatever dies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::app::HealthCheck;
-use crate::firewall::FirewallRules;
+use crate::firewall::{Cidr, FirewallRules, Sources};
 use crate::id::{InstanceId, ServerId, TaskId, Version};
 use crate::name::{AppName, ProcessName, ReplicaName, ServerName};
 use crate::release::{Digest, ReleaseNumber};
@@ -21,10 +22,11 @@ use crate::time::Millis;
 pub struct Assignment {
     pub version: Version,
     pub server: ServerId,
-    pub instances: BTreeMap<InstanceId, AssignedInstance>,
+    /// Shared with the assignments before: of what runs, nothing changes.
+    pub instances: BTreeMap<InstanceId, Arc<AssignedInstance>>,
     pub tasks: BTreeMap<TaskId, AssignedTask>,
     /// Every release that must be unpacked here, or stay so. Others may be removed.
-    pub releases: Vec<AssignedRelease>,
+    pub releases: Vec<Arc<AssignedRelease>>,
     /// `None`: no load balancer is to run here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<Entry>,
@@ -81,6 +83,29 @@ impl Assignment {
     }
 }
 
+/// Makes what is equal in these assignments the same in memory. What servers are told has much in common, which is lost when it is
+/// read anew: a thousand servers that list each other are a million addresses then.
+pub fn share<'a>(assignments: impl IntoIterator<Item = &'a mut Assignment>) {
+    let mut ranges: BTreeSet<Arc<BTreeSet<Cidr>>> = BTreeSet::new();
+    let mut releases: BTreeMap<(AppName, ReleaseNumber), Arc<AssignedRelease>> = BTreeMap::new();
+    for assignment in assignments {
+        for rule in assignment.firewall.iter_mut().flat_map(|firewall| &mut firewall.rules) {
+            let Sources::Of(own) = &mut rule.from else { continue };
+            match ranges.get(own) {
+                Some(known) => *own = Arc::clone(known),
+                None => drop(ranges.insert(Arc::clone(own))),
+            }
+        }
+        for own in &mut assignment.releases {
+            let key = (own.app.clone(), own.release);
+            let known = releases.entry(key).or_insert_with(|| Arc::clone(own));
+            if known == own {
+                *own = Arc::clone(known);
+            }
+        }
+    }
+}
+
 /// A release that a server needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssignedRelease {
@@ -94,7 +119,7 @@ pub struct AssignedRelease {
 }
 
 /// A replica to run: everything that its start needs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AssignedInstance {
     pub app: AppName,
     pub process: ProcessName,

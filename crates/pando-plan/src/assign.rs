@@ -5,10 +5,12 @@
 //! assignments need not even be put together to see that they have not changed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pando_model::assignment::{AssignedInstance, AssignedRelease, AssignedTask, Assignment, Entry, TaskKind};
 use pando_model::desired::{DeploymentPhase, Phase};
 use pando_model::id::{DeploymentId, TaskId, Version};
+use pando_model::name::AppName;
 use pando_model::release::ReleaseNumber;
 
 use crate::action::{Action, Plan};
@@ -130,9 +132,9 @@ impl<'p> Wanted<'p> {
             && self.are_releases_told(place, &told.releases)
     }
 
-    fn are_releases_told(&self, place: usize, told: &[AssignedRelease]) -> bool {
+    fn are_releases_told(&self, place: usize, told: &[Arc<AssignedRelease>]) -> bool {
         let Some(wanted) = self.releases.get(place) else { return told.is_empty() };
-        let same = |((app, number), told): (&(&AppPlan<'_>, ReleaseNumber), &AssignedRelease)| {
+        let same = |((app, number), told): (&(&AppPlan<'_>, ReleaseNumber), &Arc<AssignedRelease>)| {
             *number == told.release && *app.name == told.app
         };
         wanted.len() == told.len() && wanted.iter().zip(told).all(same)
@@ -149,10 +151,16 @@ impl<'p> Wanted<'p> {
                 assignment.instances.extend(assigned(view, app, member).map(|it| (member.id, it)));
             }
         }
+        let mut fresh = Fresh::default();
         for (place, assignment) in changed {
             let Some(seat) = view.seat(*place) else { continue };
             let releases = self.releases.get(*place).into_iter().flatten();
-            let releases = releases.filter_map(|(app, number)| assigned_release(view, seat, app, *number));
+            let told = |app: &AppPlan<'_>, number| {
+                let mut told = seat.told.into_iter().flat_map(|told| &told.releases);
+                told.find(|told| told.release == number && told.app == *app.name).cloned()
+            };
+            let releases = releases
+                .filter_map(|(app, number)| told(app, *number).or_else(|| fresh.of(view, app, *number)));
             assignment.releases = releases.collect();
             for (task, app) in self.tasks.get(place).into_iter().flatten() {
                 assignment.tasks.extend(assigned_task(view, seat, *task, app).map(|it| (*task, it)));
@@ -165,14 +173,14 @@ fn runs(member: &Member<'_>) -> bool {
     !matches!(member.phase, Phase::Stopping { .. })
 }
 
-fn assigned(view: &View<'_>, app: &AppPlan<'_>, member: &Member<'_>) -> Option<AssignedInstance> {
+fn assigned(view: &View<'_>, app: &AppPlan<'_>, member: &Member<'_>) -> Option<Arc<AssignedInstance>> {
     if let Some(told) = member.seen.told {
-        return Some(told.clone());
+        return Some(Arc::clone(told));
     }
     let seat = view.seat(member.seen.place)?;
     let spec = app.spec(member.target)?;
     let process = spec.processes.get(&member.replica.process)?;
-    Some(AssignedInstance {
+    Some(Arc::new(AssignedInstance {
         app: app.name.clone(),
         process: member.replica.process.clone(),
         replica: member.replica.clone(),
@@ -183,7 +191,7 @@ fn assigned(view: &View<'_>, app: &AppPlan<'_>, member: &Member<'_>) -> Option<A
         health: process.health.clone(),
         stop_timeout: process.stop_timeout,
         resources: process.resources,
-    })
+    }))
 }
 
 /// Where the release command of the deployment under way is to run.
@@ -245,22 +253,29 @@ fn kept(app: &AppPlan<'_>) -> Vec<ReleaseNumber> {
     up_to.map(|(number, _)| *number).collect()
 }
 
-fn assigned_release(
-    view: &View<'_>,
-    seat: &Seat<'_>,
-    app: &AppPlan<'_>,
-    number: ReleaseNumber,
-) -> Option<AssignedRelease> {
-    let mut told = seat.told.into_iter().flat_map(|told| &told.releases);
-    if let Some(told) = told.find(|told| told.release == number && told.app == *app.name) {
-        return Some(told.clone());
+/// What servers are told of a release that they are to have from now on, the same for all.
+#[derive(Default)]
+struct Fresh<'p>(BTreeMap<(&'p AppName, ReleaseNumber), Arc<AssignedRelease>>);
+
+impl<'p> Fresh<'p> {
+    fn of(
+        &mut self,
+        view: &View<'_>,
+        app: &AppPlan<'p>,
+        number: ReleaseNumber,
+    ) -> Option<Arc<AssignedRelease>> {
+        if let Some(known) = self.0.get(&(app.name, number)) {
+            return Some(Arc::clone(known));
+        }
+        let release = app.release(number)?;
+        let made = Arc::new(AssignedRelease {
+            app: app.name.clone(),
+            release: number,
+            artifact: release.artifact.clone()?,
+            prepare: release.spec.prepare.clone(),
+            env: environment::of_app(view, &release.spec, number),
+        });
+        self.0.insert((app.name, number), Arc::clone(&made));
+        Some(made)
     }
-    let release = app.release(number)?;
-    Some(AssignedRelease {
-        app: app.name.clone(),
-        release: number,
-        artifact: release.artifact.clone()?,
-        prepare: release.spec.prepare.clone(),
-        env: environment::of_app(view, &release.spec, number),
-    })
 }

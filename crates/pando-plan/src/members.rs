@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use pando_model::app::ProcessSpec;
 use pando_model::assignment::AssignedInstance;
@@ -56,7 +57,7 @@ pub(crate) struct Seen<'a> {
     pub(crate) endpoint: Option<&'a Endpoint>,
     pub(crate) in_rotation: bool,
     /// In the published assignment of its server.
-    pub(crate) told: Option<&'a AssignedInstance>,
+    pub(crate) told: Option<&'a Arc<AssignedInstance>>,
 }
 
 impl<'a> Seen<'a> {

@@ -139,7 +139,7 @@ fn all_is_well(world: &World, now: Timestamp) -> Observed {
             assignment: assignment.version,
             instances: assignment.instances.keys().map(|id: &InstanceId| (*id, ready())).collect(),
             tasks: assignment.tasks.keys().map(|id| (*id, TaskState::Ended(success()))).collect(),
-            releases: assignment.releases.iter().map(unpacked).collect(),
+            releases: assignment.releases.iter().map(|release| unpacked(release)).collect(),
             proxy: Some(confirmed(world)),
             capacity: world.servers.get(id).map(|server| server.capacity).unwrap_or_default(),
             firewall: None,

@@ -1,6 +1,7 @@
 //! What an earlier run of the agent left: runs that are assigned go on untouched, others are stopped.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pando_model::id::{InstanceId, TaskId};
 use pando_model::time::Timestamp;
@@ -43,7 +44,7 @@ fn adopt_one(state: &mut State, id: Uuid, runs: Vec<Held>, now: Timestamp, effec
     let assignment = &state.ledger.assignment;
     let leaving = state.ledger.leaving.get(&instance);
     if let Some(spec) = assignment.instances.get(&instance).or(leaving) {
-        let spec = spec.clone();
+        let spec = Arc::clone(spec);
         state.instances.insert(instance, Instance::new(spec));
         adopt_instance(state, instance, runs, now, effects);
     } else if let (Some(spec), Some(run)) = (assignment.tasks.get(&task), runs.last()) {

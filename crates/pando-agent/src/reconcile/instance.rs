@@ -1,6 +1,7 @@
 //! The life of an assigned instance: waits for its release, runs, ends, runs again.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use pando_model::app::HealthKind;
 use pando_model::assignment::AssignedInstance;
@@ -19,7 +20,7 @@ const PROVEN: Millis = Millis::from_secs(60);
 /// An instance that is assigned, or was and still has a run.
 #[derive(Debug, Clone)]
 pub(super) struct Instance {
-    pub(super) spec: AssignedInstance,
+    pub(super) spec: Arc<AssignedInstance>,
     pub(super) run: Run,
     pub(super) health: Health,
     /// Ends and failed starts since it last proved itself.
@@ -61,7 +62,7 @@ pub(super) enum Run {
 }
 
 impl Instance {
-    pub(super) fn new(spec: AssignedInstance) -> Self {
+    pub(super) fn new(spec: Arc<AssignedInstance>) -> Self {
         Self {
             spec,
             run: Run::None,
@@ -115,10 +116,10 @@ pub(super) fn settle(state: &mut State, now: Timestamp, effects: &mut Vec<Effect
 
 fn take_over(state: &mut State, effects: &mut Vec<Effect>) {
     for (id, spec) in &state.ledger.assignment.instances {
-        let instance = state.instances.entry(*id).or_insert_with(|| Instance::new(spec.clone()));
+        let instance = state.instances.entry(*id).or_insert_with(|| Instance::new(Arc::clone(spec)));
         if instance.spec != *spec {
             let check_changed = instance.spec.health != spec.health;
-            instance.spec = spec.clone();
+            instance.spec = Arc::clone(spec);
             if check_changed && matches!(instance.run, Run::Running { .. }) {
                 effects.push(Effect::StopCheck(instance.key(*id)));
                 effects.extend(check(&state.site, *id, instance));

@@ -1,5 +1,7 @@
 //! Releases on this server: fetched, unpacked, prepared, sealed, and removed when nothing needs them.
 
+use std::sync::Arc;
+
 use pando_model::assignment::AssignedRelease;
 use pando_model::id::TaskId;
 use pando_model::observed::{ExitReport, ReleaseState, ReleaseStatus};
@@ -65,7 +67,7 @@ fn key_of(release: &AssignedRelease) -> ReleaseKey {
     (release.app.clone(), release.release)
 }
 
-fn is_assigned(assigned: &[AssignedRelease], key: &ReleaseKey) -> bool {
+fn is_assigned(assigned: &[Arc<AssignedRelease>], key: &ReleaseKey) -> bool {
     assigned.iter().any(|release| release.app == key.0 && release.release == key.1)
 }
 
@@ -104,8 +106,8 @@ pub(super) fn ensure(state: &mut State, now: Timestamp, effects: &mut Vec<Effect
         };
         if missing && !busy {
             slot.phase = Phase::Fetching;
-            slot.spec = Some(release.clone());
-            effects.push(Effect::EnsureRelease(release));
+            slot.spec = Some(AssignedRelease::clone(&release));
+            effects.push(Effect::EnsureRelease(AssignedRelease::clone(&release)));
         }
     }
     for slot in state.releases.values_mut() {

@@ -229,15 +229,18 @@ impl Bench {
     pub(crate) fn assignment(&self, revision: u64, instances: &[(u16, u16)]) -> Assignment {
         let mut assignment = Assignment::empty(self.server);
         assignment.version = Version::new(1, revision);
-        assignment.releases = vec![AssignedRelease {
-            app: "hits".parse().unwrap(),
-            release: ReleaseNumber(1),
-            artifact: self.digest.clone(),
-            prepare: None,
-            env: BTreeMap::new(),
-        }];
+        assignment.releases = vec![
+            AssignedRelease {
+                app: "hits".parse().unwrap(),
+                release: ReleaseNumber(1),
+                artifact: self.digest.clone(),
+                prepare: None,
+                env: BTreeMap::new(),
+            }
+            .into(),
+        ];
         for (n, port) in instances {
-            assignment.instances.insert(instance_id(u128::from(*n)), instance(*n, *port));
+            assignment.instances.insert(instance_id(u128::from(*n)), instance(*n, *port).into());
         }
         assignment
     }

@@ -4,12 +4,13 @@ use pando_model::app::HealthKind;
 use pando_model::assignment::Assignment;
 use pando_model::observed::InstanceState;
 use pando_model::time::Millis;
+use std::sync::Arc;
 
 use crate::bench::{Bench, instance_id, is, until};
 
 fn checked_by(bench: &Bench, command: &str) -> Assignment {
     let mut assignment = bench.assignment(1, &[(1, 18_001)]);
-    for instance in assignment.instances.values_mut() {
+    for instance in assignment.instances.values_mut().map(Arc::make_mut) {
         instance.health.kind = HealthKind::Command { command: command.to_owned() };
         instance.health.timeout = Millis(400);
     }

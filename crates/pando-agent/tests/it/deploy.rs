@@ -1,5 +1,7 @@
 //! From an assignment to runs, and through the ends of everything on the way.
 
+use std::sync::Arc;
+
 use pando_model::assignment::{AssignedTask, TaskKind};
 use pando_model::id::{TaskId, Version};
 use pando_model::observed::{ExitReport, FailureReason, InstanceState, ReleaseState, TaskState};
@@ -129,7 +131,7 @@ async fn a_release_that_control_does_not_have_fails_its_instances() {
     let mut bench = Bench::new().await;
     bench.start_agent().await;
     let mut assignment = bench.assignment(1, &[(1, 18_001)]);
-    assignment.releases[0].artifact = "0".repeat(64).parse().unwrap();
+    Arc::make_mut(&mut assignment.releases[0]).artifact = "0".repeat(64).parse().unwrap();
     bench.control.assign(assignment);
     let failed = |report: &pando_model::AgentReport| match &report.instances.get(&instance_id(1))?.state {
         InstanceState::Failed { reason: FailureReason::Release, message } => Some(message.clone()),
@@ -147,7 +149,7 @@ async fn prepare_runs_before_the_release_is_used_and_its_failure_is_shown() {
     bench.start_agent().await;
     bench.runtime.script("make", Script::End(exit(2)));
     let mut assignment = bench.assignment(1, &[(1, 18_001)]);
-    assignment.releases[0].prepare = Some("make".to_owned());
+    Arc::make_mut(&mut assignment.releases[0]).prepare = Some("make".to_owned());
     bench.control.assign(assignment.clone());
     let body = bench
         .control

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pando_model::app::HealthKind;
@@ -37,13 +38,16 @@ impl Machine {
         let (content, digest) = packed(&[("bin/web", &script)]);
         control.store(digest.as_str(), content);
         let mut base = Assignment::empty(server());
-        base.releases = vec![pando_model::assignment::AssignedRelease {
-            app: app(),
-            release: ReleaseNumber(1),
-            artifact: digest,
-            prepare: prepare.map(str::to_owned),
-            env: std::collections::BTreeMap::new(),
-        }];
+        base.releases = vec![
+            pando_model::assignment::AssignedRelease {
+                app: app(),
+                release: ReleaseNumber(1),
+                artifact: digest,
+                prepare: prepare.map(str::to_owned),
+                env: std::collections::BTreeMap::new(),
+            }
+            .into(),
+        ];
         let mut machine = Self { control, directory, agent: None, base };
         machine.start_agent();
         machine
@@ -75,7 +79,7 @@ impl Machine {
             let mut one = instance(*n, *port);
             one.health.kind = HealthKind::Http { path: "/health".to_owned() };
             one.env.insert("PORT".to_owned(), port.to_string());
-            assignment.instances.insert(instance_id(u128::from(*n)), one);
+            assignment.instances.insert(instance_id(u128::from(*n)), one.into());
         }
         self.control.assign(assignment);
     }
@@ -239,7 +243,7 @@ async fn a_prepare_that_was_under_way_begins_anew_after_the_first_is_gone() {
         pids.display(),
         gate.display()
     );
-    machine.base.releases[0].prepare = Some(command);
+    Arc::make_mut(&mut machine.base.releases[0]).prepare = Some(command);
     machine.assign(1, &[(1, free_port())]);
     let read = || std::fs::read_to_string(&pids).unwrap_or_default();
     until("the first", || read().lines().count() == 1).await;

@@ -1,5 +1,6 @@
 //! Store, planner, loop and API together, with an agent that does at once whatever it is told: from a request to *done*.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pando_api::Client;
@@ -80,7 +81,7 @@ impl PerfectAgent {
             last_exit: None,
             pid: Some(1),
         };
-        let unpacked = |release: &AssignedRelease| ReleaseStatus {
+        let unpacked = |release: &Arc<AssignedRelease>| ReleaseStatus {
             app: release.app.clone(),
             release: release.release,
             state: ReleaseState::Ready,

@@ -89,7 +89,7 @@ fn is_told_otherwise(after: &After<'_>, new: InstanceId, old: InstanceId) -> boo
         });
         let before = after.view.input.desired.assignments.values();
         let before = before.filter_map(|assignment| assignment.instances.get(&id));
-        published.chain(before).next().map(lasting)
+        published.chain(before).next().map(|told| lasting(told))
     };
     told(new) != told(old)
 }

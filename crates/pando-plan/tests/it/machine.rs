@@ -1,6 +1,7 @@
 //! A server of the world: its agent, its load balancer and its replicas, as they would behave.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use pando_model::Version;
 use pando_model::assignment::Assignment;
@@ -237,7 +238,7 @@ impl Machine {
             };
             (*id, state)
         };
-        let release = |wanted: &pando_model::assignment::AssignedRelease| ReleaseStatus {
+        let release = |wanted: &Arc<pando_model::assignment::AssignedRelease>| ReleaseStatus {
             app: wanted.app.clone(),
             release: wanted.release,
             state: match behaviours.get(&wanted.release) {

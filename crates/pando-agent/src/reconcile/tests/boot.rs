@@ -65,7 +65,7 @@ fn what_runs_goes_on_and_what_nobody_wants_stops_meanwhile() {
 fn neither_tasks_nor_downloads_begin_from_an_old_ledger() {
     let mut with_task = assignment(5, &[]);
     with_task.tasks.insert(task_id(50), task(1));
-    with_task.releases.push(assigned_release(2, None));
+    with_task.releases.push(assigned_release(2, None).into());
     let (mut agent, effects) = started(with_task, vec![]);
     assert!(effects.is_empty(), "{effects:?}");
     let effects = agent.on(Event::TargetHeard);

@@ -103,9 +103,9 @@ pub(super) fn task(of_release: u64) -> AssignedTask {
 pub(super) fn assignment(revision: u64, instances: &[u16]) -> Assignment {
     let mut assignment = Assignment::empty(server());
     assignment.version = Version::new(1, revision);
-    assignment.releases = vec![assigned_release(1, None)];
+    assignment.releases = vec![assigned_release(1, None).into()];
     for n in instances {
-        assignment.instances.insert(instance_id(u128::from(*n)), instance(*n, 1));
+        assignment.instances.insert(instance_id(u128::from(*n)), instance(*n, 1).into());
     }
     assignment
 }

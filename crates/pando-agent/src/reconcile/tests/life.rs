@@ -1,5 +1,7 @@
 //! Instances: start, readiness, restarts, leaving, and what outlives the agent.
 
+use std::sync::Arc;
+
 use pando_model::app::HealthKind;
 use pando_model::observed::{FailureReason, InstanceState, ProxyStatus};
 use pando_model::time::{Millis, Timestamp};
@@ -84,7 +86,7 @@ fn an_instance_is_ready_by_its_first_pass_and_says_for_how_long() {
 fn without_a_check_running_is_ready() {
     let mut agent = Agent::ready();
     let mut unchecked = assignment(1, &[1]);
-    unchecked.instances.values_mut().for_each(|one| one.health.kind = HealthKind::None);
+    unchecked.instances.values_mut().map(Arc::make_mut).for_each(|one| one.health.kind = HealthKind::None);
     agent.on(Event::Assignment(unchecked));
     assert_eq!(agent.state_of(1), Some(InstanceState::Starting));
     let effects = agent.on(Event::RunStarted(held(run(1, 0), "web-1", None)));
@@ -302,7 +304,7 @@ fn runs_that_the_ledger_does_not_know_are_stopped() {
 fn a_changed_check_begins_anew() {
     let mut agent = Agent::running(&[1]);
     let mut changed = assignment(2, &[1]);
-    changed.instances.values_mut().for_each(|one| one.health.interval = Millis(500));
+    changed.instances.values_mut().map(Arc::make_mut).for_each(|one| one.health.interval = Millis(500));
     let effects = agent.on(Event::Assignment(changed));
     assert!(matches!(effects[..], [Effect::StopCheck(_), Effect::StartCheck(_)]), "{effects:?}");
 }

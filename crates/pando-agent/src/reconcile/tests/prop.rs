@@ -283,13 +283,13 @@ impl World {
         for n in 1..=3u64 {
             let prepare = (n == 3).then_some("make");
             if bits >> (n + 2) & 1 == 1 {
-                wanted.releases.push(assigned_release(n, prepare));
+                wanted.releases.push(assigned_release(n, prepare).into());
             }
         }
         for n in 1..=6u16 {
             let of_release = u64::from(n) % 3 + 1;
             if bits >> (n + 6) & 1 == 1 {
-                wanted.instances.insert(instance_id(u128::from(n)), instance(n, of_release));
+                wanted.instances.insert(instance_id(u128::from(n)), instance(n, of_release).into());
             }
         }
         for n in 0..2u64 {

@@ -12,7 +12,7 @@ fn state(agent: &Agent) -> ReleaseState {
 
 fn with_prepare(revision: u64) -> Event {
     let mut assignment = assignment(revision, &[1]);
-    assignment.releases = vec![assigned_release(1, Some("make"))];
+    assignment.releases = vec![assigned_release(1, Some("make")).into()];
     Event::Assignment(assignment)
 }
 

@@ -131,7 +131,7 @@ impl Bench {
             tasks: BTreeMap::new(),
             releases: releases
                 .into_iter()
-                .map(|r| ReleaseStatus { app: r.app, release: r.release, state: ReleaseState::Ready })
+                .map(|r| ReleaseStatus { app: r.app.clone(), release: r.release, state: ReleaseState::Ready })
                 .collect(),
             proxy: Some(ProxyStatus {
                 alive: true,
