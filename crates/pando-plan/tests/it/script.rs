@@ -5,7 +5,7 @@
 //! deploy web=3 [worker=2] [good|broken|crash|crash-after|taken|full] [strategy=replace] [min_ready=2] [surge=2] [unavailable=1] [release]
 //!        [each=1] [singleton] [pin=s1,s2] [label=disk:ssd] [memory=2000] [db] [broken-on=s5]
 //! rollback v1 · restart · scale web=5 · stop · start · wait 5 · settle · hold 3 · kill · command fails|vanishes · control restarts
-//! join s3:web · roles s1 -worker +lb · label s2 disk=ssd · drain s1 · undrain s1 · remove s1 · force drain|remove s1 · lockdown on|off
+//! join s3:web · roles s1 -worker +lb · label s2 disk=ssd · drain s1 · undrain s1 · remove s1 · force drain|remove|roles s1 … · lockdown on|off
 //! lose s3 · back s3 · cut s3 · show · settle-but-lost
 //! ```
 //!
@@ -143,6 +143,7 @@ fn on_servers(world: &mut World, words: &[&str]) {
         ["drain", server] => stand(world, server, Standing::Draining),
         ["remove", server] => stand(world, server, Standing::Leaving),
         ["undrain", server] => stand(world, server, Standing::Active),
+        ["force", "roles", server, changes @ ..] => world.insist_on_roles(world.server(server), changes),
         ["force", "drain", server] => world.insist(world.server(server), Standing::Draining),
         ["force", "remove", server] => world.insist(world.server(server), Standing::Leaving),
         ["lockdown", on] => world.desired.settings.lockdown = *on == "on",

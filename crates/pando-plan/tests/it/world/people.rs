@@ -26,6 +26,21 @@ impl World {
 
     /// Adds `+role` and takes `-role`.
     pub(crate) fn change_roles(&mut self, id: ServerId, changes: &[&str]) -> Result<(), Refusal> {
+        let roles = self.changed_roles(id, changes);
+        admit_roles(&self.input(), id, &roles)?;
+        self.desired.servers.get_mut(&id).unwrap().roles = roles;
+        self.dirty = true;
+        Ok(())
+    }
+
+    pub(crate) fn insist_on_roles(&mut self, id: ServerId, changes: &[&str]) {
+        self.misfortune = true;
+        let roles = self.changed_roles(id, changes);
+        self.desired.servers.get_mut(&id).unwrap().roles = roles;
+        self.dirty = true;
+    }
+
+    fn changed_roles(&self, id: ServerId, changes: &[&str]) -> BTreeSet<RoleName> {
         let mut roles = self.desired.servers[&id].roles.clone();
         for change in changes {
             let role = RoleName::new(&change[1..]).unwrap();
@@ -34,10 +49,7 @@ impl World {
                 false => roles.remove(&role),
             };
         }
-        admit_roles(&self.input(), id, &roles)?;
-        self.desired.servers.get_mut(&id).unwrap().roles = roles;
-        self.dirty = true;
-        Ok(())
+        roles
     }
 
     pub(crate) fn stand(&mut self, id: ServerId, standing: Standing) -> Result<(), Refusal> {
