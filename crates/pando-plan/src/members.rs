@@ -113,10 +113,16 @@ impl<'a> Member<'a> {
         self.seen.liveness == Liveness::Lost
     }
 
-    /// Can be reached through every live balancer; or, where no requests go, is ready.
+    /// Can be reached through every live balancer; or, where no requests go, its agent is heard and says that it is ready.
     pub(crate) fn is_available(&self) -> bool {
         let serving = matches!(self.phase, Phase::Serving { .. });
-        serving && self.seen.ready_since.is_some() && (!self.kind.routed || self.seen.in_rotation)
+        let reached = if self.kind.routed { self.seen.in_rotation } else { self.is_heard() };
+        serving && self.seen.ready_since.is_some() && reached
+    }
+
+    /// What its agent said last is not old.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.seen.liveness == Liveness::Alive
     }
 
     /// Its agent found its port taken: another instance with another port is needed.

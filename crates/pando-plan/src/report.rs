@@ -169,6 +169,9 @@ fn serve_wait(view: &View<'_>, member: &Member<'_>) -> String {
     if member.seen.ready_since.is_none() {
         return health_wait(member);
     }
+    if !member.kind.routed {
+        return format!("{}: its server is silent", member.replica);
+    }
     match member.seen.endpoint {
         Some(_) if view.balancers.settled => format!("a load balancer to reach {}", member.replica),
         _ => format!("the load balancers to take {} in", member.replica),

@@ -75,7 +75,8 @@ impl<'a> AppPlan<'a> {
         let mut ready = Vec::new();
         for member in self.members.of_process_mut(step.process) {
             let Some(since) = member.seen.ready_since else { continue };
-            if member.phase != Phase::Starting || !step.wants(member) {
+            // Silence is no proof of anything.
+            if member.phase != Phase::Starting || !step.wants(member) || !member.is_heard() {
                 continue;
             }
             let due = since + step.goal.spec.min_ready;
