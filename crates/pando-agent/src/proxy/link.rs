@@ -49,6 +49,9 @@ pub(crate) struct Link {
     view: View,
     work: FuturesUnordered<Pin<Box<dyn Future<Output = Done> + Send>>>,
     pushing: bool,
+    saving: bool,
+    /// Newer than what is being saved.
+    unsaved: HeldTable,
     failures: Failures,
     /// Rises when the link is switched; answers to what was asked before then count no more.
     switched: u64,
@@ -75,7 +78,8 @@ impl Link {
 
     pub(crate) fn new(setup: LinkSetup) -> Self {
         let (work, failures) = (FuturesUnordered::new(), Failures::default());
-        Self { setup, view: View::default(), work, pushing: false, failures, switched: 0 }
+        let (pushing, saving, unsaved) = (false, false, None);
+        Self { setup, view: View::default(), work, pushing, saving, unsaved, failures, switched: 0 }
     }
 
     /// Runs until the end begins, or until nobody sends tables any more.
@@ -131,6 +135,14 @@ impl Link {
         let Some(table) = self.setup.tables.borrow_and_update().clone() else { return };
         self.view.offer(Arc::new(table.value.clone()));
         self.failures.pushes = 0;
+        self.unsaved = Some(table);
+        self.save();
+    }
+
+    /// One at a time, so that an older one never comes last.
+    fn save(&mut self) {
+        let Some(table) = self.unsaved.take_if(|_| !self.saving) else { return };
+        self.saving = true;
         let directory = self.setup.directory.clone();
         self.work.push(Box::pin(async move {
             let saved = tokio::task::spawn_blocking(move || kept::save(&directory, &table.bytes)).await;
@@ -176,7 +188,11 @@ impl Link {
                 first = !before.alive;
                 self.polled(*answer);
             }
-            Done::Pushed { .. } | Done::Polled { .. } | Done::Saved => {}
+            Done::Saved => {
+                self.saving = false;
+                self.save();
+            }
+            Done::Pushed { .. } | Done::Polled { .. } => {}
         }
         // Also that it is still not there is news to who waits for a first word.
         if first || *self.view.status() != before {
