@@ -71,11 +71,6 @@ impl Layout {
         self.agent().join("identity.json")
     }
 
-    /// The key of a join that was not answered yet.
-    pub(crate) fn pending_key(&self) -> PathBuf {
-        self.agent().join("pending.pem")
-    }
-
     pub(crate) fn context(&self) -> PathBuf {
         self.root.join("context.json")
     }
