@@ -17,6 +17,8 @@ pub(crate) struct App {
     pub(crate) worker: String,
     /// Told to the app as `HITS_MODE`.
     pub(crate) mode: String,
+    /// Of `web`: what is run.
+    pub(crate) command: String,
     /// Lines added to the file.
     pub(crate) extra: String,
     /// Changes with each deploy, so that each is another release.
@@ -31,6 +33,7 @@ impl Default for App {
             web: "replicas: 4".to_owned(),
             worker: String::new(),
             mode: "ok".to_owned(),
+            command: "bin/hits".to_owned(),
             extra: String::new(),
             edition: 1,
             services: false,
@@ -39,8 +42,14 @@ impl Default for App {
 }
 
 impl App {
+    /// Another release of it.
+    pub(crate) fn next(&mut self) -> &Self {
+        self.edition += 1;
+        self
+    }
+
     fn text(&self) -> String {
-        let Self { web, worker, mode, extra, edition, services } = self;
+        let Self { web, worker, mode, command, extra, edition, services } = self;
         let worker = match worker.as_str() {
             "" => String::new(),
             count => {
@@ -50,7 +59,7 @@ impl App {
         let (declared, env) = if *services { (SERVICES, SERVICES_ENV) } else { ("", FILE_ENV) };
         format!(
             "name: hits\nsource: .\ndomains: [{{domain: {HOST}}}]\nhealth: {{path: /health, start_timeout: 8s}}\n{extra}\n{declared}\
-             processes:\n  web: {{command: bin/hits, role: web, {web}}}\n{worker}\
+             processes:\n  web: {{command: {command:?}, role: web, {web}}}\n{worker}\
              env:\n  - {{name: HITS_MODE, value: {mode}}}\n  - {{name: EDITION, value: \"{edition}\"}}\n{env}"
         )
     }

@@ -4,17 +4,22 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::app::HOST;
+use super::app::{App, HOST};
 use super::{Bed, EVERYTHING};
 use crate::e2e::load::Load;
 
 impl Bed {
     /// The first server makes a cluster; it is up when this returns.
     pub(crate) fn found(&self) {
+        self.found_as(EVERYTHING);
+    }
+
+    /// As [`Bed::found`], with these roles of the first server.
+    pub(crate) fn found_as(&self, roles: &[&str]) {
         let main = &self.servers[0];
         let address = main.address().to_string();
         let mut args = vec!["cluster", "init", "--name", &main.name, "--private-ip", &address];
-        args.extend(EVERYTHING.iter().flat_map(|role| ["--role", *role]));
+        args.extend(roles.iter().flat_map(|role| ["--role", *role]));
         main.ok(&args);
         self.wait_alive(&main.name);
     }
@@ -55,6 +60,17 @@ impl Bed {
         count
     }
 
+    /// How many replicas of the app are in a state, of this release alone.
+    pub(crate) fn count(status: &Value, state: &str, release: u64) -> usize {
+        let replicas = status["replicas"].as_array().into_iter().flatten();
+        replicas.filter(|replica| replica["state"] == state && replica["release"] == release).count()
+    }
+
+    /// The release that is committed.
+    pub(crate) fn release(&self) -> u64 {
+        self.json(&["status"])["release"].as_u64().unwrap()
+    }
+
     /// Waits until a process's replicas are spread so, all of one release, and nothing else is under way.
     pub(crate) fn wait_spread(&self, process: &str, wanted: &[(&str, usize)], seconds: u64) -> Value {
         let wanted: BTreeMap<String, usize> =
@@ -84,6 +100,21 @@ impl Bed {
             let all = told["entry_points"].as_array().cloned().unwrap_or_default();
             all.iter().any(|entry| entry["name"] == server && entry["in_rotation"] == endpoints)
         });
+    }
+
+    /// A cluster of all servers of the bed, those after the first with the role `web`, and the app in it.
+    pub(crate) fn found_with(&self, app: &App, spread: usize) {
+        self.found();
+        let others: Vec<String> = self.servers[1..].iter().map(|server| server.name.clone()).collect();
+        others.iter().for_each(|name| self.join(name, &["web"]));
+        self.deploy(app);
+        let wanted: Vec<_> = self.servers.iter().map(|server| (server.name.as_str(), spread)).collect();
+        self.wait_spread("web", &wanted, 60);
+    }
+
+    /// Load through the entry points of all these servers.
+    pub(crate) fn loads(&self, servers: &[&str]) -> Vec<(String, Load)> {
+        servers.iter().map(|name| ((*name).to_owned(), self.load(name, 1))).collect()
     }
 
     /// Load through a server's own entry point.

@@ -1,5 +1,6 @@
 //! One server of the bed: how it is booted, used, broken and brought back.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,11 @@ impl Server {
 
     pub(crate) fn address(&self) -> Ipv4Addr {
         self.link.address
+    }
+
+    /// Its network, for a thread that wants to be in it.
+    pub(crate) fn namespace_file(&self) -> fs::File {
+        fs::File::open(format!("/run/netns/{}", self.link.namespace)).unwrap()
     }
 
     /// Boots it with the disks that it has.
@@ -146,8 +152,14 @@ impl Server {
         self.sh(&format!("fallocate -l {size}K /var/lib/pando/ballast"));
     }
 
+    /// Leaves nothing at all, whoever else writes just now.
+    pub(crate) fn fill_disk_up(&self) {
+        self.fill_disk(1024);
+        self.sh("cat /dev/zero > /var/lib/pando/ballast-rest 2>/dev/null || true");
+    }
+
     pub(crate) fn free_disk(&self) {
-        self.sh("rm -f /var/lib/pando/ballast");
+        self.sh("rm -f /var/lib/pando/ballast /var/lib/pando/ballast-rest");
     }
 
     /// A path of this server's, as the machine sees it.
@@ -171,6 +183,25 @@ impl Server {
         of_machine(self.init, inner)
     }
 
+    /// The instances that run here, by id: replica and release, as they were told.
+    pub(crate) fn instances(&self) -> BTreeMap<String, (String, String)> {
+        let mut found = BTreeMap::new();
+        for pid in pids_of(self.init) {
+            let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let environ = String::from_utf8_lossy(&environ).into_owned();
+            let of = |name: &str| {
+                let mut lines = environ.split('\0').filter_map(|line| line.split_once('='));
+                lines.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+            };
+            if let (Some(id), Some(replica), Some(release)) =
+                (of("PANDO_INSTANCE"), of("PANDO_REPLICA"), of("PANDO_RELEASE"))
+            {
+                found.insert(id, (replica, release));
+            }
+        }
+        found
+    }
+
     pub(crate) fn daemon_log(&self) -> String {
         let text = fs::read_to_string(self.disk.join("lib/log/daemon.log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(40).collect();
@@ -181,14 +212,18 @@ impl Server {
 /// Debian's libfaketime.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
+/// The machine's pids of all processes of the pid namespace that is `init`'s.
+fn pids_of(init: u32) -> Vec<u32> {
+    let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(wanted) = namespace(init) else { return Vec::new() };
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| namespace(*pid).as_ref() == Some(&wanted)).collect()
+}
+
 /// The machine's pid of a process that its own pid namespace, which is `init`'s, knows by another.
 fn of_machine(init: u32, inner: u32) -> Option<u32> {
-    let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let wanted = namespace(init)?;
-    let all = fs::read_dir("/proc").ok()?.flatten();
-    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let mut here = pids.filter(|pid| namespace(*pid).as_ref() == Some(&wanted));
-    here.find(|pid| {
+    pids_of(init).into_iter().find(|pid| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default();
         line.split_whitespace().last() == Some(inner.to_string().as_str())

@@ -1,5 +1,6 @@
 //! Constant load from a real HTTP client, with keep-alive and without, that looks at every byte of every answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -28,6 +29,20 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
     /// Could not even connect.
     pub(crate) refused: u64,
+    /// Good answers, by the release that gave them, such as `v2`.
+    pub(crate) releases: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    /// Prints the figures, and insists that no more than `most` failed.
+    #[track_caller]
+    pub(crate) fn check(&self, what: &str, most: u64) {
+        println!(
+            "{what}: {} requests, {} failed; answers by {:?}",
+            self.requests, self.failed, self.releases
+        );
+        assert!(self.failed <= most, "{what}: {} of {}: {:#?}", self.failed, self.requests, self.failures);
+    }
 }
 
 impl Load {
@@ -93,6 +108,9 @@ async fn run(goal: Goal, clients: usize, stop: Arc<AtomicBool>, count: Arc<Atomi
         tally.failed += part.failed;
         tally.refused += part.refused;
         tally.failures.extend(part.failures);
+        for (release, count) in part.releases {
+            *tally.releases.entry(release).or_default() += count;
+        }
     }
     tally.failures.truncate(100);
     tally
@@ -121,11 +139,14 @@ async fn client(
             Err(_) => Err("no answer in time".to_owned()),
         };
         count.fetch_add(1, Ordering::Relaxed);
-        if let Err(why) = result {
-            tally.failed += 1;
-            tally.refused += u64::from(why.contains("refused"));
-            if tally.failures.len() < 20 {
-                tally.failures.push(format!("client {number} (keep-alive {keep_alive}): {why}"));
+        match result {
+            Ok(release) => *tally.releases.entry(release).or_default() += 1,
+            Err(why) => {
+                tally.failed += 1;
+                tally.refused += u64::from(why.contains("refused"));
+                if tally.failures.len() < 20 {
+                    tally.failures.push(format!("client {number} (keep-alive {keep_alive}): {why}"));
+                }
             }
         }
         // A steady stream that leaves the machine room to deploy.
@@ -136,8 +157,8 @@ async fn client(
 
 type HttpClient = Client<hyper_util::client::legacy::connect::HttpConnector, Empty<Bytes>>;
 
-/// A small answer, or one of 20 KB whose every byte is known.
-async fn ask(client: &HttpClient, goal: &Goal, keep_alive: bool, turn: usize) -> Result<(), String> {
+/// A small answer, or one of 20 KB whose every byte is known; which release gave it.
+async fn ask(client: &HttpClient, goal: &Goal, keep_alive: bool, turn: usize) -> Result<String, String> {
     let (path, length) =
         if turn.is_multiple_of(3) { ("/bytes?n=20000", Some(20_000)) } else { ("/hits.json", None) };
     let mut request = http::Request::get(format!("http://{}{path}", goal.address));
@@ -148,6 +169,8 @@ async fn ask(client: &HttpClient, goal: &Goal, keep_alive: bool, turn: usize) ->
     let request = request.body(Empty::new()).map_err(|error| error.to_string())?;
     let response = client.request(request).await.map_err(|error| chain(&error))?;
     let status = response.status();
+    let release = response.headers().get("x-hits-release").and_then(|value| value.to_str().ok());
+    let release = release.unwrap_or("nobody").to_owned();
     let body = response.into_body().collect().await.map_err(|error| chain(&error))?.to_bytes();
     if status != 200 {
         return Err(format!(
@@ -157,8 +180,8 @@ async fn ask(client: &HttpClient, goal: &Goal, keep_alive: bool, turn: usize) ->
     }
     match length {
         Some(length) if body.len() != length => Err(format!("{} bytes of {length}", body.len())),
-        Some(_) => whole(&body),
-        None if body.starts_with(b"{") && body.ends_with(b"}") => Ok(()),
+        Some(_) => whole(&body).map(|()| release),
+        None if body.starts_with(b"{") && body.ends_with(b"}") => Ok(release),
         None => Err(format!("not whole: {body:?}")),
     }
 }
