@@ -121,4 +121,9 @@ impl Bed {
     pub(crate) fn load(&self, server: &str, clients: usize) -> Load {
         Load::start_for(HOST, &format!("{}:80", self.server(server).address()), clients)
     }
+
+    /// One client there whose requests take so many milliseconds each.
+    pub(crate) fn slow_load(&self, server: &str, millis: u64) -> Load {
+        Load::start_slow(HOST, &format!("{}:80", self.server(server).address()), millis)
+    }
 }

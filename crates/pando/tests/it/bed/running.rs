@@ -1,5 +1,6 @@
 //! A command that goes on while the story does.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(mut command: Command, args: &[&str]) -> Self {
+        // `nsenter` has a child, which must not outlive it.
+        command.process_group(0);
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         Self { child, words: args.iter().map(|word| (*word).to_owned()).collect() }
     }
@@ -21,13 +24,19 @@ impl Running {
         self.child.try_wait().unwrap().is_some()
     }
 
+    fn kill(&self) {
+        let group = rustix::process::Pid::from_child(&self.child);
+        // It may have ended this moment.
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+
     /// What it said and how it ended, within so many seconds.
     #[track_caller]
     pub(crate) fn end(mut self, bed: &Bed, seconds: u64) -> Output {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         while !self.is_over() {
             if Instant::now() >= deadline {
-                let _ = self.child.kill();
+                self.kill();
                 let output = self.child.wait_with_output().unwrap();
                 panic!(
                     "pando {:?} did not end within {seconds} s: {}\n{}",

@@ -26,13 +26,14 @@ pub(crate) struct Server {
     pub(crate) clock: Option<String>,
 }
 
-/// Puts the server's own directories in place, says so, and reaps whatever is orphaned until it is killed.
+/// Puts the server's own directories in place, where no name is known but those in /etc/hosts, says so, and reaps whatever is orphaned until it is killed.
 const INIT: &str = r#"
 set -e
 mount --bind "$1/lib" /var/lib/pando
 mount -t tmpfs -o size=64m tmpfs /run
 mkdir -p "$1/etc/up" "$1/etc/work"
 mount -t overlay -o "lowerdir=/etc,upperdir=$1/etc/up,workdir=$1/etc/work" overlay /etc
+echo 'nameserver 127.0.0.1' > /etc/resolv.conf
 mount -t tmpfs -o size=1m tmpfs /sys/fs/bpf 2>/dev/null || true
 touch "$1/up"
 trap : TERM

@@ -109,8 +109,8 @@ fn cluster_one_of_two_balancers_dies_and_returns() {
     deploy.end_well(&bed, 45);
     let took = start.elapsed();
     println!("a deploy beside a dead balancer: {} ms", took.as_millis());
-    // 20 s until it is lost, and what a deploy takes.
-    assert!(took.as_secs() < 32, "{took:?}");
+    // It is lost after 20 s, but not in the first 30 s of a control plane; beside that, what a deploy takes.
+    assert!(took.as_secs() < 35, "{took:?}");
     bed.wait_spread("web", &[("main", 2), ("app-2", 2)], 40);
     assert_eq!(
         slow.join().unwrap(),
@@ -120,10 +120,13 @@ fn cluster_one_of_two_balancers_dies_and_returns() {
     println!("through the dead one: {} requests, {} failed", of_dead.requests, of_dead.failed);
     assert!(of_dead.failed > 0);
 
+    println!("quiet after {} ms", start.elapsed().as_millis());
+    let start = Instant::now();
     bed.server_mut("lb-1").power_on();
     bed.server("lb-1").start();
     bed.wait_alive("lb-1");
     bed.wait_in_rotation("lb-1", 4);
+    println!("balances again {} ms after its power-on", start.elapsed().as_millis());
     let returned = bed.load("lb-1", 2);
     bed.deploy(app.next());
     returned.stop().check("through the one that returned", 0);

@@ -53,16 +53,26 @@ impl Load {
 
     /// As [`Load::start`], asking for a host that the address answers.
     pub(crate) fn start_for(host: &str, address: &str, clients: usize) -> Self {
-        let host = host.to_owned();
-        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let (stopped, counted, address) = (Arc::clone(&stop), Arc::clone(&count), address.to_owned());
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(run(Goal { host, address }, clients, stopped, counted))
-        });
-        let load = Self { stop, count, thread };
+        let (host, address) = (host.to_owned(), address.to_owned());
+        let load = Self::run(Goal { host, address, path: None }, clients);
         load.wait_for_requests(20);
         load
+    }
+
+    fn run(goal: Goal, clients: usize) -> Self {
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, counted) = (Arc::clone(&stop), Arc::clone(&count));
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(run(goal, clients, stopped, counted))
+        });
+        Self { stop, count, thread }
+    }
+
+    /// One client that always has a request of so many milliseconds under way.
+    pub(crate) fn start_slow(host: &str, address: &str, millis: u64) -> Self {
+        let (host, address) = (host.to_owned(), address.to_owned());
+        Self::run(Goal { host, address, path: Some(format!("/slow?ms={millis}")) }, 1)
     }
 
     /// Waits until so many more requests were answered.
@@ -93,6 +103,8 @@ impl Load {
 struct Goal {
     host: String,
     address: String,
+    /// `None`: those whose answers are known byte by byte.
+    path: Option<String>,
 }
 
 async fn run(goal: Goal, clients: usize, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) -> Tally {
@@ -159,8 +171,11 @@ type HttpClient = Client<hyper_util::client::legacy::connect::HttpConnector, Emp
 
 /// A small answer, or one of 20 KB whose every byte is known; which release gave it.
 async fn ask(client: &HttpClient, goal: &Goal, keep_alive: bool, turn: usize) -> Result<String, String> {
-    let (path, length) =
-        if turn.is_multiple_of(3) { ("/bytes?n=20000", Some(20_000)) } else { ("/hits.json", None) };
+    let (path, length) = match &goal.path {
+        Some(path) => (path.as_str(), None),
+        None if turn.is_multiple_of(3) => ("/bytes?n=20000", Some(20_000)),
+        None => ("/hits.json", None),
+    };
     let mut request = http::Request::get(format!("http://{}{path}", goal.address));
     request = request.header("host", &goal.host);
     if !keep_alive {
@@ -181,7 +196,7 @@ async fn ask(client: &HttpClient, goal: &Goal, keep_alive: bool, turn: usize) ->
     match length {
         Some(length) if body.len() != length => Err(format!("{} bytes of {length}", body.len())),
         Some(_) => whole(&body).map(|()| release),
-        None if body.starts_with(b"{") && body.ends_with(b"}") => Ok(release),
+        None if goal.path.is_some() || body.starts_with(b"{") && body.ends_with(b"}") => Ok(release),
         None => Err(format!("not whole: {body:?}")),
     }
 }
