@@ -103,7 +103,11 @@ impl<'a> AppPlan<'a> {
         }
         let mut tally = Tally::of(members, step);
         surplus.sort_by_key(|index| {
-            members.get(*index).map(|m| (!tally.is_replaced(m.replica.ordinal), m.replica.ordinal, m.id))
+            let member = members.get(*index)?;
+            let replaced = tally.is_replaced(member.replica.ordinal);
+            // What is exchanged goes first: the one that came for it is no reason for another to go as well.
+            let exchanged = replaced && member.target == step.goal.target;
+            Some((!exchanged, !replaced, member.replica.ordinal, member.id))
         });
         for index in surplus {
             let Some(member) = members.get_mut(index) else { continue };
