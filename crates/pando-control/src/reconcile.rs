@@ -9,6 +9,7 @@
 pub mod commit;
 pub mod run;
 pub mod state;
+mod times;
 
 pub use run::Reconciler;
 pub use state::{Effect, Event, State, step};

@@ -17,7 +17,7 @@ use pando_model::id::{Entropy, ServerId};
 use pando_model::observed::{AgentReport, Observed};
 use pando_model::release::Digest;
 use pando_model::server::Server;
-use pando_model::time::Timestamp;
+use pando_model::time::{Millis, Timestamp};
 use pando_plan::Report;
 use pando_routing::Table;
 use pando_rt::clock::Clock;
@@ -128,7 +128,9 @@ pub(crate) enum NoAgent {
 #[derive(Debug)]
 pub struct Shared {
     pub store: Arc<dyn Store>,
+    /// The machine's, by which certificates are judged; see [`Shared::now`] for everything else.
     pub clock: Clock,
+    steady: Clock,
     pub settings: Settings,
     pub admission: Box<dyn Admission>,
     pub dry_run: Box<dyn DryRun>,
@@ -174,6 +176,7 @@ impl Shared {
         let observed = Observed { since, ..Observed::default() };
         let shared = Self {
             store,
+            steady: clock.steady(),
             clock,
             settings,
             admission,
@@ -193,9 +196,21 @@ impl Shared {
         (Arc::new(shared), incoming)
     }
 
+    /// What the machine's clock said at the start, and steadily on since: it never goes back or jumps, and is never before what
+    /// is recorded.
     #[must_use]
     pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.steady.now_millis())
+    }
+
+    /// What the machine's clock says.
+    pub(crate) fn wall_now(&self) -> Timestamp {
         Timestamp::from_millis(self.clock.now_millis())
+    }
+
+    /// Moves [`Shared::now`] on.
+    pub(crate) fn advance(&self, length: Millis) {
+        self.steady.advance(i64::try_from(length.0).unwrap_or(i64::MAX));
     }
 
     /// Fresh randomness for ids.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Tells the time in milliseconds since 1970 (UTC). Cheap to clone.
 #[derive(Debug, Clone)]
@@ -12,6 +12,8 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicI64>),
+    /// Since then, and what it was then.
+    Steady(Instant, Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -26,6 +28,19 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicI64::new(start_millis))))
     }
 
+    /// A clock that is right now what this one is, and goes on evenly however the machine's clock is set from here on. A manual
+    /// clock is even already: then it is the same.
+    #[must_use]
+    pub fn steady(&self) -> Self {
+        match &self.0 {
+            Source::System => {
+                let at = AtomicI64::new(self.now_millis());
+                Self(Source::Steady(Instant::now(), Arc::new(at)))
+            }
+            Source::Manual(_) | Source::Steady(..) => self.clone(),
+        }
+    }
+
     #[must_use]
     pub fn now_millis(&self) -> i64 {
         match &self.0 {
@@ -34,13 +49,40 @@ impl Clock {
                 i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
             }
             Source::Manual(millis) => millis.load(Ordering::SeqCst),
+            Source::Steady(began, at) => {
+                let since = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
+                at.load(Ordering::SeqCst).saturating_add(since)
+            }
         }
     }
 
-    /// Moves a manual clock on; a system clock goes its own way.
+    /// Moves a manual or a steady clock on, for everybody who has a copy of it; a system clock goes its own way.
     pub fn advance(&self, millis: i64) {
-        if let Source::Manual(now) = &self.0 {
+        if let Source::Manual(now) | Source::Steady(_, now) = &self.0 {
             now.fetch_add(millis, Ordering::SeqCst);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_steady_clock_begins_as_the_system_says_and_is_moved_on_for_all() {
+        let system = Clock::system();
+        let (before, steady) = (system.now_millis(), system.steady());
+        let (copy, first) = (steady.clone(), steady.now_millis());
+        assert!(first >= before && first <= system.now_millis() + 1);
+        steady.advance(60_000);
+        assert!(copy.now_millis() >= first + 60_000);
+    }
+
+    #[test]
+    fn a_manual_clock_is_steady_already() {
+        let manual = Clock::manual(5);
+        let steady = manual.steady();
+        manual.advance(2);
+        assert_eq!(steady.now_millis(), 7);
     }
 }

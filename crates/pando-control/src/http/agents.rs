@@ -90,7 +90,7 @@ async fn author_of(
     shared: &Shared,
     relayed: &RelayedReport,
 ) -> Result<Result<ReportBody, String>, StoreError> {
-    let (author, body) = match relayed.verify(shared.trust.anchor(), shared.now()) {
+    let (author, body) = match relayed.verify(shared.trust.anchor(), shared.wall_now()) {
         Ok(verified) => verified,
         Err(error) => return Ok(Err(error_chain(&error))),
     };

@@ -95,6 +95,14 @@ impl Reconciler {
                 self.shared.report.send_replace(Arc::new(state.report.clone()));
                 None
             }
+            Effect::Advance(length) => {
+                tracing::warn!(
+                    "the clock is {} ms behind what is recorded; counting on from there",
+                    length.0
+                );
+                self.shared.advance(length);
+                None
+            }
             Effect::WakeAt(at) => {
                 *wake = Instant::now() + at.since(self.shared.now()).duration();
                 None

@@ -4,6 +4,7 @@
 //! planned for afterwards; a conflict reads the store again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pando_api::v1::events::EventLevel;
 use pando_model::id::{Entropy, ServerId};
@@ -13,7 +14,7 @@ use pando_model::time::{Millis, Timestamp};
 use pando_plan::input::heard;
 use pando_plan::{Action, Input, Plan, Report, check, has_news, plan};
 
-use super::commit;
+use super::{commit, times};
 use crate::events::Draft;
 use crate::state::State as Loaded;
 use crate::store::{Outcome, Txn};
@@ -66,6 +67,8 @@ pub enum Effect {
     Publish,
     /// Report or observations changed: whoever looks may see it.
     Show,
+    /// The clock is so far behind what is recorded: from here on it is to be ahead by that.
+    Advance(Millis),
     /// Send a `Tick` then.
     WakeAt(Timestamp),
 }
@@ -87,9 +90,14 @@ impl State {
     }
 }
 
-/// One step. The same state, event, time and seed give the same effects.
+/// One step. The same state, event, time and seed give the same effects. `now` never goes back, but for the clock between two
+/// starts: then it is moved on to what was recorded last.
 pub fn step(state: &mut State, event: Event, now: Timestamp, seed: u64) -> Vec<Effect> {
     let mut effects = Vec::new();
+    let now = match &event {
+        Event::Loaded(loaded) => catch_up(state, loaded, now, &mut effects),
+        _ => now,
+    };
     match event {
         Event::StoreChanged => state.stale = true,
         Event::Loaded(loaded) => {
@@ -126,6 +134,24 @@ pub fn step(state: &mut State, event: Event, now: Timestamp, seed: u64) -> Vec<E
     effects
 }
 
+/// Nothing that is recorded lies in the future: deadlines would be far away, and what is newest would look old.
+fn catch_up(state: &mut State, loaded: &Loaded, now: Timestamp, effects: &mut Vec<Effect>) -> Timestamp {
+    let behind = times::newest(&loaded.world).since(now);
+    if behind == Millis(0) {
+        return now;
+    }
+    effects.push(Effect::Advance(behind));
+    state.loaded_at = state.loaded_at + behind;
+    state.observed.since = state.observed.since + behind;
+    for seen in state.observed.servers.values_mut().map(Arc::make_mut) {
+        seen.heard_at = seen.heard_at + behind;
+        seen.reported_at = seen.reported_at + behind;
+        seen.proxy_heard_at = seen.proxy_heard_at.map(|at| at + behind);
+        seen.proxy_back_at = seen.proxy_back_at.map(|at| at + behind);
+    }
+    now + behind
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
     /// It is not later than what was heard before.
@@ -154,6 +180,8 @@ fn committed(state: &mut State, outcome: Outcome, now: Timestamp, effects: &mut 
     let plan = state.committing.take();
     match (outcome, plan, state.loaded.as_mut()) {
         (Outcome::Committed(revision), Some(plan), Some(loaded)) => {
+            // Somebody wrote in between: the hint about that says nothing new once this revision is known.
+            state.stale |= revision > loaded.revision + 1;
             commit::apply(loaded, &plan, revision, now);
             // What a server said before it was forgotten is nothing to go by, should one with its id ever join again.
             let forgotten = |id: &ServerId| plan.actions.contains(&Action::ForgetServer(*id));

@@ -7,7 +7,7 @@ use pando_model::app::{
     Algorithm, AppSpec, HealthCheck, HealthKind, ProcessSpec, ReplicaCount, RunSource, Strategy,
 };
 use pando_model::assignment::Assignment;
-use pando_model::desired::{Deployment, DeploymentKind, DeploymentPhase, PortKey, PortLease};
+use pando_model::desired::{Deployment, DeploymentKind, DeploymentPhase, PortKey, PortLease, Wish};
 use pando_model::id::{DeploymentId, ServerId};
 use pando_model::name::{AppName, ProcessName, RoleName, ServerName};
 use pando_model::observed::{InstanceState, InstanceStatus, ProxyStatus, ReleaseState, ReleaseStatus};
@@ -74,6 +74,7 @@ impl Bench {
                         None => Event::Committed(self.store.txn(txn).await.unwrap()),
                     }),
                     Effect::Show => self.shown += 1,
+                    Effect::Advance(length) => self.now += i64::try_from(length.0).unwrap(),
                     Effect::Publish | Effect::WakeAt(_) => {}
                 }
             }
@@ -247,6 +248,48 @@ async fn conflicts_and_failures_of_the_store_delay_and_break_nothing() {
         }
         assert_eq!(bench.committed(), Some(ReleaseNumber(1)));
     }
+}
+
+#[tokio::test]
+async fn what_others_write_while_a_commit_is_under_way_is_read_at_once() {
+    let mut bench = Bench::new().await;
+    bench.event(Event::Tick).await;
+    bench.deploy().await;
+    bench.rounds(1).await;
+    let report = Box::new(bench.report());
+    let event = Event::Reported { report, at: Timestamp::from_millis(bench.now) };
+    let effects = step(&mut bench.state, event, Timestamp::from_millis(bench.now), 7);
+    let commit = effects.into_iter().find_map(|effect| match effect {
+        Effect::Commit(txn) => Some(txn),
+        _ => None,
+    });
+    let wish = Wish { stopped: true, ..Wish::default() };
+    let by_people = Txn::new().put(Key::AppSpec(app_name()), &wish).unwrap();
+    bench.store.txn(by_people).await.unwrap();
+    let outcome = bench.store.txn(commit.unwrap()).await.unwrap();
+    assert!(matches!(outcome, Outcome::Committed(_)));
+    bench.event(Event::Committed(outcome)).await;
+    let loaded = bench.state.loaded.as_ref().unwrap();
+    assert_eq!(loaded.world.apps[&app_name()].wish, wish);
+}
+
+#[tokio::test]
+async fn a_clock_that_went_back_between_two_starts_is_moved_on_to_what_is_recorded() {
+    let mut bench = Bench::new().await;
+    bench.event(Event::Tick).await;
+    bench.deploy().await;
+    bench.rounds(3).await;
+    let recorded = bench.state.loaded.as_ref().unwrap().world.published_at;
+    assert!(recorded.as_millis() >= START);
+    bench.now = START - 3_600_000;
+    bench.state = State::new(Timestamp::from_millis(bench.now));
+    bench.event(Event::Tick).await;
+    assert!(bench.now >= recorded.as_millis(), "{} is before {recorded}", bench.now);
+    let since = bench.state.observed.since.as_millis();
+    assert_eq!(since, bench.now, "nobody is lost because the clock was moved on");
+    let before = bench.now;
+    bench.event(Event::StoreChanged).await;
+    assert_eq!(bench.now, before, "once is enough");
 }
 
 #[tokio::test]
