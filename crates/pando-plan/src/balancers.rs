@@ -83,10 +83,11 @@ fn is_waited_for(input: &Input<'_>, seat: &Seat<'_>) -> bool {
         Some(true) => is_proxy_live(input, seat),
         None if by_role => is_proxy_live(input, seat),
         Some(false) if by_role && !leaves => is_proxy_live(input, seat),
-        _ => {
-            let proxy = seat.report().and_then(|report| report.proxy.as_ref());
-            proxy.is_some_and(|proxy| proxy.alive) && !seat.has_obeyed()
-        }
+        _ => match seat.report() {
+            Some(report) => report.proxy.as_ref().is_some_and(|proxy| proxy.alive) && !seat.has_obeyed(),
+            // Whether it has heard so, nobody can tell yet after a start of the control plane.
+            None => seat.told.is_some() && input.in_grace(),
+        },
     }
 }
 

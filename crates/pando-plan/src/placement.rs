@@ -14,6 +14,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use pando_model::app::{ProcessSpec, ReplicaCount};
+use pando_model::desired::{Instance, Target};
 use pando_model::id::InstanceId;
 use pando_model::name::{ProcessName, ReplicaName};
 use pando_model::server::{Server, Standing};
@@ -55,7 +56,15 @@ pub(crate) struct Placement {
 pub(crate) struct Home {
     pub(crate) ordinal: u32,
     pub(crate) place: usize,
-    pub(crate) since: (Timestamp, InstanceId),
+    /// Among several of one ordinal the greatest counts: one that runs what is wanted, then the newest.
+    pub(crate) rank: (bool, Timestamp, InstanceId),
+}
+
+impl Home {
+    pub(crate) fn of(id: InstanceId, instance: &Instance, place: usize, wanted: Option<Target>) -> Self {
+        let runs_it = Some(instance.target) == wanted;
+        Self { ordinal: instance.replica.ordinal, place, rank: (runs_it, instance.created_at, id) }
+    }
 }
 
 /// What `pando scale` set wins over the release's. A singleton is never more than one, in all.
@@ -239,7 +248,7 @@ fn free_ordinals(slots: &[Slot]) -> impl Iterator<Item = u32> + use<> {
     (1..).filter(move |ordinal| taken.next_if_eq(ordinal).is_none())
 }
 
-/// Of each ordinal the newest instance, and the newest that may stay: by ordinal.
+/// Of each ordinal the instance that counts, and the one that does among those that may stay: by ordinal.
 struct Newest {
     staying: Vec<Option<(Home, Stand)>>,
     anywhere: Vec<Option<Home>>,
@@ -252,13 +261,13 @@ impl Newest {
         for home in homes {
             let ordinal = home.ordinal as usize;
             if let Some(held) = newest.anywhere.get_mut(ordinal)
-                && held.is_none_or(|held| held.since < home.since)
+                && held.is_none_or(|held| held.rank < home.rank)
             {
                 *held = Some(*home);
             }
             let Some(stand) = ground.stand(home.place) else { continue };
             if let Some(held) = newest.staying.get_mut(ordinal)
-                && held.is_none_or(|(held, _)| held.since < home.since)
+                && held.is_none_or(|(held, _)| held.rank < home.rank)
             {
                 *held = Some((*home, stand));
             }

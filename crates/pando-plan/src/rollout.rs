@@ -11,10 +11,10 @@
 //! old one stays until the new one of its name can be reached. One whose server
 //! is lost has nothing to wait for: it is given up and started elsewhere at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pando_model::app::Strategy;
-use pando_model::desired::{Instance, Phase};
+use pando_model::desired::{Instance, Phase, Target};
 use pando_model::id::InstanceId;
 use pando_model::name::ProcessName;
 
@@ -102,12 +102,12 @@ impl<'a> AppPlan<'a> {
             return;
         }
         let mut tally = Tally::of(members, step);
+        // What is exchanged one for one first: its replacement is not there to make up for another one.
         surplus.sort_by_key(|index| {
-            let member = members.get(*index)?;
-            let replaced = tally.is_replaced(member.replica.ordinal);
-            // What is exchanged goes first: the one that came for it is no reason for another to go as well.
-            let exchanged = replaced && member.target == step.goal.target;
-            Some((!exchanged, !replaced, member.replica.ordinal, member.id))
+            members.get(*index).map(|member| {
+                let replaced = tally.is_replaced(member.replica.ordinal);
+                (!tally.is_exchanged(step, member), !replaced, member.replica.ordinal, member.id)
+            })
         });
         for index in surplus {
             let Some(member) = members.get_mut(index) else { continue };
@@ -126,8 +126,9 @@ impl<'a> AppPlan<'a> {
         }
         let members = self.members.of_process(step.process);
         let mut live = members.iter().filter(|member| member.is_live()).count();
+        let moving = moving(members, step.goal.target);
         for slot in missing {
-            if !step.can_start(&context.view, &slot) {
+            if !step.can_start(&context.view, &slot) || moving.contains(&slot.ordinal) {
                 continue;
             }
             let full = live >= step.placement.slots.len() + step.surge || !context.ports.may_change();
@@ -232,6 +233,14 @@ fn is_twin(member: &Member<'_>, slot: Slot) -> bool {
     member.replica.ordinal == slot.ordinal
 }
 
+/// The ordinals that are on their way from one place to another. Should that not be wanted any more either, one of the two goes
+/// before a third comes.
+fn moving(members: &[Member<'_>], target: Target) -> BTreeSet<u32> {
+    let mut seen = BTreeSet::new();
+    let living = members.iter().filter(|member| member.is_live() && member.target == target);
+    living.map(|member| member.replica.ordinal).filter(|ordinal| !seen.insert(*ordinal)).collect()
+}
+
 /// When it was taken off.
 fn left_at(member: &Member<'_>) -> Option<pando_model::Timestamp> {
     match member.phase {
@@ -245,6 +254,8 @@ struct Tally {
     available: usize,
     /// The ordinals of those that are wanted.
     replaced: BTreeSet<u32>,
+    /// Of each ordinal the newest that runs what is wanted, be it where it is wanted or not.
+    newest: BTreeMap<u32, InstanceId>,
     /// As many live as may.
     full: bool,
 }
@@ -253,11 +264,16 @@ impl Tally {
     fn of(members: &[Member<'_>], step: &Step<'_>) -> Self {
         let live = members.iter().filter(|member| member.is_live()).count();
         let full = live >= step.placement.slots.len() + step.surge;
-        let mut tally = Self { available: 0, replaced: BTreeSet::new(), full };
+        let (replaced, newest) = (BTreeSet::new(), BTreeMap::new());
+        let mut tally = Self { available: 0, replaced, newest, full };
         for member in members.iter().filter(|member| member.is_available()) {
             tally.available += 1;
             if step.wants(member) {
                 tally.replaced.insert(member.replica.ordinal);
+            }
+            if member.target == step.goal.target {
+                let newest = tally.newest.entry(member.replica.ordinal).or_insert(member.id);
+                *newest = member.id.max(*newest);
             }
         }
         tally
@@ -265,6 +281,13 @@ impl Tally {
 
     fn is_replaced(&self, ordinal: u32) -> bool {
         self.replaced.contains(&ordinal)
+    }
+
+    /// Another one of its name that runs the same is there in its stead.
+    fn is_exchanged(&self, step: &Step<'_>, member: &Member<'_>) -> bool {
+        let ordinal = member.replica.ordinal;
+        let newer = self.newest.get(&ordinal).is_some_and(|newest| *newest > member.id);
+        member.target == step.goal.target && (newer || self.is_replaced(ordinal))
     }
 
     /// How many could still be reached without this instance.
@@ -286,7 +309,7 @@ fn may_retire(view: &View<'_>, step: &Step<'_>, tally: &Tally, member: &Member<'
         return slots.all(|slot| step.can_start(view, slot));
     }
     // What moves is exchanged one for one, whatever else is amiss.
-    (moves && tally.is_replaced(member.replica.ordinal))
+    tally.is_exchanged(step, member)
         || tally.without(member) >= step.needed()
         || is_useless(view, step, tally, member)
 }

@@ -77,7 +77,7 @@ impl<'a> AppPlan<'a> {
         let view = &context.view;
         let services = if view.halted { Vec::new() } else { environment::services(view, goal.spec, spec) };
         let ground = Ground::of(view, spec, count);
-        let homes = homes(members, spec.singleton);
+        let homes = homes(members, spec.singleton, goal.target);
         let calm = !view.halted && !goal.deploying && is_calm(members, goal.target);
         let placement = ground.place(&homes, calm, &mut context.rooms);
         let exists = ground.exists;
@@ -118,13 +118,9 @@ fn pace(goal: Goal<'_>, singleton: bool, wanted: u32) -> (u32, u32) {
 }
 
 /// Where the replicas of a process live. A singleton lives on a lost server until that is back: it may run there.
-fn homes(members: &[Member<'_>], singleton: bool) -> Vec<Home> {
+fn homes(members: &[Member<'_>], singleton: bool, wanted: Target) -> Vec<Home> {
     let live = members.iter().filter(|member| member.is_live() || (singleton && member.is_lost()));
-    let home = |member: &Member<'_>| Home {
-        ordinal: member.replica.ordinal,
-        place: member.seen.place,
-        since: (member.created_at, member.id),
-    };
+    let home = |member: &Member<'_>| Home::of(member.id, member, member.seen.place, Some(wanted));
     live.map(home).collect()
 }
 

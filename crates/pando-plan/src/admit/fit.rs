@@ -64,7 +64,7 @@ impl<'a> Wanted<'a> {
         });
         let home = |(id, instance): (&pando_model::InstanceId, &pando_model::Instance)| {
             let place = view.place_of(instance.server)?;
-            Some(Home { ordinal: instance.replica.ordinal, place, since: (instance.created_at, *id) })
+            Some(Home::of(*id, instance, place, None))
         };
         live.filter_map(home).collect()
     }

@@ -190,16 +190,18 @@ fn wanted_counts<'a>(view: &View<'_>, goals: &Goals<'a>) -> Vec<Wanted<'a>> {
         matches!(deployment.phase, DeploymentPhase::Rolling | DeploymentPhase::GoingBack { .. })
     });
     let strategy_of = under_way.and_then(|deployment| app.releases.get(&deployment.release));
-    let goal = match under_way.map(|deployment| &deployment.phase) {
-        Some(DeploymentPhase::Rolling) => strategy_of,
-        _ => goals.committed.and_then(|target| app.releases.get(&target.release)),
+    let target = match under_way {
+        Some(deployment) if deployment.phase == DeploymentPhase::Rolling => {
+            Some(Target { release: deployment.release, deployment: deployment.id })
+        }
+        _ => goals.committed,
     };
-    let Some(goal) = goal else { return Vec::new() };
+    let Some(goal) = target.and_then(|target| app.releases.get(&target.release)) else { return Vec::new() };
     let strategy = strategy_of.map_or(goal.spec.strategy, |release| release.spec.strategy);
     let processes = goal.spec.processes.iter().filter(|(_, spec)| !spec.singleton);
     let wanted = |(process, spec): (&'a ProcessName, &'a pando_model::ProcessSpec)| {
         let count = placement::wanted_count(spec, app.wish.scale.get(process).copied());
-        let homes = homes(view, &app.assigned, process);
+        let homes = homes(view, &app.assigned, process, target);
         let slots = Ground::of(view, spec, count).place(&homes, false, &mut Rooms::default()).slots;
         let waited_for = slots.iter().filter(|slot| slot.stand != Stand::Awaited).count();
         let (surge, unavailable) = pace(strategy, under_way.is_some(), slots.len());
@@ -208,11 +210,11 @@ fn wanted_counts<'a>(view: &View<'_>, goals: &Goals<'a>) -> Vec<Wanted<'a>> {
     processes.map(wanted).collect()
 }
 
-fn homes(view: &View<'_>, assigned: &Assigned, process: &ProcessName) -> Vec<Home> {
+fn homes(view: &View<'_>, assigned: &Assigned, process: &ProcessName, wanted: Option<Target>) -> Vec<Home> {
     let live = of_process(assigned, process).filter(|(_, instance)| is_live(instance));
     let home = |(id, instance): (&InstanceId, &Instance)| {
         let place = view.place_of(instance.server)?;
-        Some(Home { ordinal: instance.replica.ordinal, place, since: (instance.created_at, *id) })
+        Some(Home::of(*id, instance, place, wanted))
     };
     live.filter_map(home).collect()
 }
