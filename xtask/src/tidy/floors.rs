@@ -66,6 +66,20 @@ pub(super) const CRATES: &[Crate] = &[
             "pando-agent",
         ],
     },
+    Crate {
+        name: "pando-sim",
+        floor: 4,
+        allowed: &[
+            "pando-model",
+            "pando-routing",
+            "pando-rt",
+            "pando-plan",
+            "pando-runtime",
+            "pando-api",
+            "pando-control",
+            "pando-agent",
+        ],
+    },
 ];
 
 /// These only compute: they read no clock, file, variable or socket, and wait for nothing.

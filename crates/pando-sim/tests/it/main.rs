@@ -1,0 +1,5 @@
+//! The simulator itself, and what `script/test` holds of the cluster: a fixed sweep of seeds.
+
+mod replay;
+mod sabotage;
+mod sweep;
