@@ -113,6 +113,8 @@ pub struct Incoming {
     /// By the control plane's clock.
     pub received_at: Timestamp,
     pub report: AgentReport,
+    /// Another server brought it.
+    pub relayed: bool,
 }
 
 /// Why an agent can't be spoken to.
@@ -236,14 +238,14 @@ impl Shared {
         }
     }
 
-    /// Hands a report to the reconcile loop and its counters to the traffic memory. False: the loop did not take it in time,
+    /// Hands a report to the reconcile loop and its counters to the traffic memory. `relayed`: another server brought it. False: the loop did not take it in time,
     /// or has ended; the agent reports again.
-    pub(crate) async fn receive(&self, body: ReportBody) -> bool {
+    pub(crate) async fn receive(&self, body: ReportBody, relayed: bool) -> bool {
         let now = self.now();
         if let Some(stats) = &body.traffic {
             self.traffic.record(body.report.server, stats, now);
         }
-        let incoming = Incoming { received_at: now, report: body.report };
+        let incoming = Incoming { received_at: now, report: body.report, relayed };
         self.reports.send_timeout(incoming, Duration::from_secs(5)).await.is_ok()
     }
 }

@@ -24,9 +24,10 @@ pub struct Observed {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerObserved {
-    /// When the agent was last heard, by the control plane's clock.
+    /// When the agent last spoke to the control plane itself, by the control plane's clock. One that never did counts from when
+    /// the control plane began to listen.
     pub heard_at: Timestamp,
-    /// When `report` came, by the control plane's clock.
+    /// When `report` came, perhaps through another server, by the control plane's clock.
     pub reported_at: Timestamp,
     /// When a report last said that the server's load balancer was alive, by the control plane's clock.
     #[serde(default)]

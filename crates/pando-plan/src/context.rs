@@ -54,8 +54,10 @@ impl<'a> Context<'a> {
                 self.wake(server.joined_at + GRACE);
                 continue;
             };
-            self.wake(seen.heard_at + SUSPECT_AFTER);
-            self.wake(seen.heard_at + LOST_AFTER);
+            for at in [seen.heard_at, seen.reported_at] {
+                self.wake(at + SUSPECT_AFTER);
+                self.wake(at + LOST_AFTER);
+            }
             if let Some(at) = seen.proxy_heard_at {
                 self.wake(at + LOST_AFTER);
             }

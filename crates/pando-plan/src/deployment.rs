@@ -186,7 +186,7 @@ impl<'a> AppPlan<'a> {
         let view = &context.view;
         let places = self.places_of(view, target);
         let mut seats = places.iter().filter_map(|place| view.seat(*place));
-        let alive = seats.find(|seat| seat.liveness == Liveness::Alive);
+        let alive = seats.find(|seat| seat.contact == Liveness::Alive);
         let Some(server) = alive.map(|seat| seat.server) else { return Ok(false) };
         let task = ReleaseTask { id: TaskId::new(context.now(), &mut context.entropy), server: server.id };
         self.note(format!("running the release command of {} on {}", target.release, server.name));
@@ -307,7 +307,7 @@ fn why_given_up(context: &mut Context<'_>, member: &Member<'_>) -> Option<String
         _ => return None,
     };
     context.wake(deadline);
-    let judged = context.now() >= deadline && member.seen.liveness == Liveness::Alive;
+    let judged = context.now() >= deadline && member.seen.contact == Liveness::Alive;
     judged.then_some(what)
 }
 
@@ -352,6 +352,9 @@ fn command_outcome(view: &View<'_>, target: Target, task: ReleaseTask) -> Result
         }
         Some(TaskState::Failed { message }) => Err(about(format!("could not be run: {message}"))),
         Some(TaskState::Unknown) => Err(unknown()),
-        Some(TaskState::Waiting | TaskState::Running) | None => waits(),
+        Some(TaskState::Waiting | TaskState::Running) => waits(),
+        // It may never have been told.
+        None if seat.is_none_or(Seat::is_beyond_reach) => Err(unknown()),
+        None => Ok(false),
     }
 }

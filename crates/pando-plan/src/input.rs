@@ -40,10 +40,22 @@ pub enum Liveness {
 }
 
 impl<'a> Input<'a> {
+    /// By whatever is heard of it, be it brought by another server.
     #[must_use]
     pub fn liveness(&self, server: ServerId) -> Liveness {
+        self.judged(server, |seen| seen.reported_at)
+    }
+
+    /// By what it says to the control plane itself. Never better than [`Input::liveness`]. Lost, yet alive: nothing can be told
+    /// to it, as nobody but the control plane brings it orders.
+    #[must_use]
+    pub fn contact(&self, server: ServerId) -> Liveness {
+        self.judged(server, |seen| seen.heard_at)
+    }
+
+    fn judged(&self, server: ServerId, heard_at: impl Fn(&ServerObserved) -> Timestamp) -> Liveness {
         let Some(seen) = self.observed.servers.get(&server) else { return self.never_heard(server) };
-        match self.now.since(seen.heard_at) {
+        match self.now.since(heard_at(seen)) {
             silence if silence >= LOST_AFTER && !self.in_grace() => Liveness::Lost,
             silence if silence >= SUSPECT_AFTER => Liveness::Suspect,
             _ => Liveness::Alive,
@@ -103,6 +115,14 @@ pub fn heard(before: Option<&ServerObserved>, report: AgentReport, now: Timestam
         (true, false) => (Some(now), Some(now)),
     };
     ServerObserved { heard_at: now, reported_at: now, proxy_heard_at, proxy_back_at, report }
+}
+
+/// The same when another server brought the report: its author did not speak itself.
+#[must_use]
+pub fn relayed(observed: &Observed, report: AgentReport, now: Timestamp) -> ServerObserved {
+    let before = observed.servers.get(&report.server).map(AsRef::as_ref);
+    let heard_at = before.map_or(observed.since, |before| before.heard_at);
+    ServerObserved { heard_at, ..heard(before, report, now) }
 }
 
 /// The store's and the table's versions are the same pair.

@@ -51,6 +51,8 @@ pub(crate) struct Kind<'a> {
 pub(crate) struct Seen<'a> {
     pub(crate) place: usize,
     pub(crate) liveness: Liveness,
+    /// Of its server.
+    pub(crate) contact: Liveness,
     pub(crate) status: Option<&'a InstanceStatus>,
     pub(crate) ready_since: Option<Timestamp>,
     /// In the published table.
@@ -69,6 +71,7 @@ impl<'a> Seen<'a> {
         Some(Self {
             place,
             liveness: seat.liveness,
+            contact: seat.contact,
             status,
             ready_since: heard.and_then(|seen| ready_since(seen, status?)),
             endpoint,
@@ -111,6 +114,11 @@ impl<'a> Member<'a> {
 
     pub(crate) fn is_lost(&self) -> bool {
         self.seen.liveness == Liveness::Lost
+    }
+
+    /// Its server can't be told to stop it.
+    pub(crate) fn is_beyond_reach(&self) -> bool {
+        self.seen.contact == Liveness::Lost
     }
 
     /// Can be reached through every live balancer; or, where no requests go, its agent is heard and says that it is ready.

@@ -19,6 +19,7 @@ use crate::input::{SUSPECT_AFTER, World, ready_since};
 pub fn has_news(world: &World, before: Option<&ServerObserved>, after: &ServerObserved) -> bool {
     let Some(before) = before else { return true };
     after.heard_at.since(before.heard_at) >= SUSPECT_AFTER
+        || after.reported_at.since(before.reported_at) >= SUSPECT_AFTER
         || after.proxy_back_at != before.proxy_back_at
         || !is_same(world, &before.report, &after.report)
         || proves_itself(world, before, after)

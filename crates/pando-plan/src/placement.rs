@@ -6,8 +6,9 @@
 //! that may run the process has so many.
 //!
 //! Replicas of a server that is lost are wanted elsewhere, but for a `singleton`'s
-//! and those that belong to their server (`per_server`): they wait for it. What
-//! can go nowhere stays where it is, so that nothing is emptied into nowhere;
+//! and those that belong to their server (`per_server`): they wait for it. One that
+//! others hear, but that the control plane can tell nothing, is emptied likewise:
+//! what runs there serves until its replacement does. What can go nowhere stays where it is, so that nothing is emptied into nowhere;
 //! unless people have left no server at all for it.
 
 use std::cmp::Reverse;
@@ -36,7 +37,7 @@ pub(crate) struct Slot {
 pub(crate) enum Stand {
     /// It can be started there.
     Open,
-    /// It belongs to a server that is lost, and waits for it; nobody waits for the replica.
+    /// It belongs to a server that is lost or cut off, and waits for it; nobody waits for the replica.
     Awaited,
     /// What runs there may stay, but nothing new is started: there is no better place just now.
     Refuge,
@@ -114,7 +115,7 @@ impl<'v, 'a> Ground<'v, 'a> {
             let Some(seat) = view.seat(*place).filter(narrow) else { continue };
             exists = true;
             meant.get_mut(*place).into_iter().for_each(|meant| *meant = true);
-            if !seat.is_lost() {
+            if !seat.is_beyond_reach() {
                 open.push(*place);
             }
         }
@@ -126,7 +127,7 @@ impl<'v, 'a> Ground<'v, 'a> {
         let seat = self.view.seat(place)?;
         let each = matches!(self.count, ReplicaCount::PerServer(_));
         let meant = self.meant.get(place) == Some(&true);
-        match (meant, seat.is_lost()) {
+        match (meant, seat.is_beyond_reach()) {
             (true, false) => Some(Stand::Open),
             _ if self.view.halted => Some(Stand::Refuge),
             (true, true) if each => Some(Stand::Awaited),
@@ -181,7 +182,7 @@ impl<'v, 'a> Ground<'v, 'a> {
         let mut counts = vec![0_u32; self.view.seats.len()];
         count(&mut counts, &placement.slots);
         let at = |place: &usize| counts.get(*place).copied().unwrap_or(0);
-        let heard = |place: &&usize| self.view.seat(**place).is_some_and(|s| s.liveness == Liveness::Alive);
+        let heard = |place: &&usize| self.view.seat(**place).is_some_and(|s| s.contact == Liveness::Alive);
         let fewest = self.open.iter().filter(heard).map(at).min();
         let fullest = self.open.iter().max_by_key(|place| (at(place), Reverse(**place)));
         let (Some(fewest), Some(fullest)) = (fewest, fullest) else { return };
@@ -309,7 +310,7 @@ impl<'g, 'v, 'a> Search<'g, 'v, 'a> {
         let rooms = rooms.all(ground.view);
         let rank = |place: &usize| {
             let (room, seat) = (rooms.get(*place)?, ground.view.seat(*place)?);
-            let unheard = seat.liveness != Liveness::Alive;
+            let unheard = seat.contact != Liveness::Alive;
             let (memory, cpu) = (room.memory_bytes, room.cpu_millis);
             Some(Reverse((unheard, *counts.get(*place)?, Reverse(memory), Reverse(cpu), *place)))
         };

@@ -138,7 +138,7 @@ fn member_wait(view: &View<'_>, member: &Member<'_>) -> Option<String> {
         Phase::Serving { .. } if member.is_available() => None,
         Phase::Serving { .. } => Some(serve_wait(view, member)),
         Phase::Draining { .. } => Some(drain_wait(view, member)),
-        Phase::Stopping { .. } if member.is_lost() => None,
+        Phase::Stopping { .. } if member.is_beyond_reach() => None,
         Phase::Stopping { .. } => Some(format!("{} of {} to stop", member.replica, member.target.release)),
     }
 }
@@ -147,7 +147,10 @@ fn member_wait(view: &View<'_>, member: &Member<'_>) -> Option<String> {
 fn slot_wait(view: &View<'_>, step: &Step<'_>, slot: &Slot) -> Option<String> {
     let (replica, name) = (placement::replica(step.process, slot.ordinal), view.name_of(slot.place));
     match slot.stand {
-        Stand::Awaited => Some(format!("{name} for {replica}: it is lost")),
+        Stand::Awaited => {
+            let lost = view.seat(slot.place).is_none_or(|seat| seat.is_lost());
+            Some(format!("{name} for {replica}: it is {}", if lost { "lost" } else { "cut off" }))
+        }
         Stand::Open if !step.has_release(view, slot.place) => {
             Some(format!("{} to be brought to {name} for {replica}", step.goal.target.release))
         }

@@ -139,12 +139,12 @@ impl<'a> AppPlan<'a> {
         }
     }
 
-    /// Something must be gone first. What a lost server was told to stop is not waited for; a singleton waits even for that.
+    /// Something must be gone first. What a server beyond reach should stop is not waited for; a singleton waits even for that.
     fn must_wait(&self, step: &Step<'a>) -> bool {
         let target = step.goal.target;
         // With `replace`, the whole app is one thing: no process starts before the old ones of all have ended.
         let replacing = matches!(step.goal.strategy, Strategy::Replace);
-        let is_there = |member: &Member<'_>| member.is_live() || !member.is_lost();
+        let is_there = |member: &Member<'_>| member.is_live() || !member.is_beyond_reach();
         (replacing && self.members.any_of_other_target(target, is_there))
             || (step.spec.singleton && !self.members.of_process(step.process).is_empty())
     }

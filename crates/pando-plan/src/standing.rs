@@ -92,6 +92,9 @@ pub(crate) fn report(view: &View<'_>, remains: &Remains, report: &mut Report) {
 fn line(seat: &Seat<'_>, left: u32, halted: bool) -> Option<String> {
     let name = &seat.server.name;
     let silent = match seat.liveness {
+        Liveness::Alive if seat.is_beyond_reach() => {
+            Some("is cut off from the control plane, and heard through other servers alone")
+        }
         Liveness::Alive => None,
         Liveness::Suspect => Some("is silent; its replicas are judged by the load balancers alone"),
         Liveness::Unknown => Some("has not been heard yet"),
@@ -110,7 +113,7 @@ fn line(seat: &Seat<'_>, left: u32, halted: bool) -> Option<String> {
 }
 
 fn halted(view: &View<'_>) -> String {
-    let silent = view.seats.iter().filter(|s| matches!(s.liveness, Liveness::Suspect | Liveness::Lost));
+    let silent = view.seats.iter().filter(|seat| seat.is_silent());
     let names: Vec<&str> = silent.map(|seat| seat.server.name.as_str()).collect();
     format!(
         "{} of {} are silent ({}): nothing is moved until half of them are heard again, since a broken network at the control \

@@ -23,6 +23,8 @@ use crate::input::{Input, Liveness};
 pub(crate) struct Seat<'a> {
     pub(crate) server: &'a Server,
     pub(crate) liveness: Liveness,
+    /// As [`Input::contact`] has it.
+    pub(crate) contact: Liveness,
     pub(crate) seen: Option<&'a ServerObserved>,
     /// The assignment as last published to it.
     pub(crate) told: Option<&'a Assignment>,
@@ -33,9 +35,19 @@ impl<'a> Seat<'a> {
         self.liveness == Liveness::Lost
     }
 
+    /// Nothing can be told to it any more: it is lost, or others alone hear it.
+    pub(crate) fn is_beyond_reach(&self) -> bool {
+        self.contact == Liveness::Lost
+    }
+
+    /// It has not spoken to the control plane lately.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.contact, Liveness::Suspect | Liveness::Lost)
+    }
+
     /// New replicas may be placed here.
     pub(crate) fn takes_new(&self) -> bool {
-        self.server.standing == Standing::Active && !self.is_lost()
+        self.server.standing == Standing::Active && !self.is_beyond_reach()
     }
 
     /// Somebody removed it, and nobody hears from it: there is nothing left to wait for.
@@ -164,6 +176,7 @@ fn seats<'a>(input: &Input<'a>) -> Vec<Seat<'a>> {
     let seat = |server: &'a Server| Seat {
         server,
         liveness: input.liveness(server.id),
+        contact: input.contact(server.id),
         seen: input.observed.servers.get(&server.id).map(AsRef::as_ref),
         told: desired.assignments.get(&server.id),
     };
@@ -186,6 +199,6 @@ fn endpoints<'a>(input: &Input<'a>) -> HashMap<InstanceId, &'a Endpoint, IdHash>
 /// will pass it in the next second: that is why the suspect count, too.
 fn is_halted(seats: &[Seat<'_>]) -> bool {
     let kept = || seats.iter().filter(|seat| !seat.is_given_up());
-    let silent = kept().filter(|seat| matches!(seat.liveness, Liveness::Suspect | Liveness::Lost)).count();
-    kept().any(Seat::is_lost) && silent * 2 > kept().count()
+    let silent = kept().filter(|seat| seat.is_silent()).count();
+    kept().any(Seat::is_beyond_reach) && silent * 2 > kept().count()
 }

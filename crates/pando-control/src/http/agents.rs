@@ -73,12 +73,12 @@ pub(crate) async fn report(
     let mut taken = true;
     for relayed in std::mem::take(&mut body.relayed) {
         match author_of(&shared, &relayed).await? {
-            Ok(report) => taken &= shared.receive(report).await,
+            Ok(report) => taken &= shared.receive(report, true).await,
             // Nobody but its author could mend it, and the one who brought it is to be heard all the same.
             Err(why) => tracing::debug!("a report that {server} relayed is not taken: {why}"),
         }
     }
-    if shared.receive(body).await && taken {
+    if shared.receive(body, false).await && taken {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(Refused::new(ErrorCode::Unavailable, "the control plane is too busy for reports; report again"))

@@ -47,8 +47,9 @@ impl Reconciler {
             // Every arm is cancel-safe: a report stays in its queue, a hint is repeated by the next one, timers are made anew.
             let event = tokio::select! {
                 () = shutdown.wait() => return,
-                Some(incoming) = self.reports.recv() => {
-                    Event::Reported { report: Box::new(incoming.report), at: incoming.received_at }
+                Some(Incoming { report, received_at: at, relayed }) = self.reports.recv() => {
+                    let report = Box::new(report);
+                    if relayed { Event::Relayed { report, at } } else { Event::Reported { report, at } }
                 }
                 hint = changes.changed() => match hint {
                     Some(revision) if knows(&state, revision) => continue,

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use pando_api::v1::events::EventLevel;
 use pando_model::id::{Entropy, ServerId};
 use pando_model::name::{AppName, ProcessName};
-use pando_model::observed::{AgentReport, Observed};
+use pando_model::observed::{AgentReport, Observed, ServerObserved};
 use pando_model::time::{Millis, Timestamp};
-use pando_plan::input::heard;
+use pando_plan::input::{heard, relayed};
 use pando_plan::{Action, Input, Plan, Report, check, has_news, plan};
 
 use super::{commit, times};
@@ -50,6 +50,11 @@ pub enum Event {
     /// Reading or writing failed; it is tried again.
     StoreFailed,
     Reported {
+        report: Box<AgentReport>,
+        at: Timestamp,
+    },
+    /// The same, brought by another server: its author can't reach the control plane.
+    Relayed {
         report: Box<AgentReport>,
         at: Timestamp,
     },
@@ -118,12 +123,15 @@ pub fn step(state: &mut State, event: Event, now: Timestamp, seed: u64) -> Vec<E
             return effects;
         }
         Event::Reported { report, at } => {
-            let heard = observe(state, *report, at);
-            if heard == Heard::Repeated {
+            let before = state.observed.servers.get(&report.server).map(AsRef::as_ref);
+            let seen = heard(before, *report, at);
+            if !observe(state, seen, &mut effects) {
                 return effects;
             }
-            effects.push(Effect::Show);
-            if heard == Heard::AllAsBefore {
+        }
+        Event::Relayed { report, at } => {
+            let seen = relayed(&state.observed, *report, at);
+            if !observe(state, seen, &mut effects) {
                 return effects;
             }
         }
@@ -152,28 +160,19 @@ fn catch_up(state: &mut State, loaded: &Loaded, now: Timestamp, effects: &mut Ve
     now + behind
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Heard {
-    /// It is not later than what was heard before.
-    Repeated,
-    /// There is nothing in it to plan for.
-    AllAsBefore,
-    News,
-}
-
-/// Later reports replace earlier ones.
-fn observe(state: &mut State, report: AgentReport, now: Timestamp) -> Heard {
-    let servers = &mut state.observed.servers;
-    let old = servers.get(&report.server).map(AsRef::as_ref);
+/// Later reports replace earlier ones. False: there is nothing in it to plan for.
+fn observe(state: &mut State, seen: ServerObserved, effects: &mut Vec<Effect>) -> bool {
+    let (server, report) = (seen.report.server, &seen.report);
+    let old = state.observed.servers.get(&server).map(AsRef::as_ref);
     let repeated =
         old.is_some_and(|old| old.report.boot == report.boot && old.report.sequence >= report.sequence);
     if repeated {
-        return Heard::Repeated;
+        return false;
     }
-    let (server, seen) = (report.server, heard(old, report, now));
+    effects.push(Effect::Show);
     let news = state.loaded.as_ref().is_none_or(|loaded| has_news(&loaded.world, old, &seen));
-    servers.insert(server, seen.into());
-    if news { Heard::News } else { Heard::AllAsBefore }
+    state.observed.servers.insert(server, seen.into());
+    news
 }
 
 fn committed(state: &mut State, outcome: Outcome, now: Timestamp, effects: &mut Vec<Effect>) {

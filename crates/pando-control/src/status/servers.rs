@@ -38,7 +38,7 @@ impl<'a> View<'a> {
             labels: server.labels.clone(),
             standing: server.standing,
             state: self.server_state(server.id),
-            heard_at: self.observed.servers.get(&server.id).map(|seen| seen.heard_at),
+            heard_at: self.observed.servers.get(&server.id).map(|seen| seen.reported_at),
             capacity: server.capacity,
             reserved: self.reserved(server),
             instances: count(self.instances_on(server)),

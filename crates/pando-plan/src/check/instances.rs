@@ -256,10 +256,10 @@ fn check_starts(
         let spec = app.releases.get(&deployment.release).map(|release| release.spec.strategy);
         spec == Some(Strategy::Replace) && matches!(deployment.phase, DeploymentPhase::Rolling)
     });
-    // What a lost server was told to stop is nothing to wait for.
+    // What a server beyond reach should stop is nothing to wait for.
     let there = |other: &Instance| {
-        let lost = after.view.seat_of(other.server).is_none_or(|seat| seat.is_lost());
-        is_live(other) || !lost
+        let beyond_reach = after.view.seat_of(other.server).is_none_or(|seat| seat.is_beyond_reach());
+        is_live(other) || !beyond_reach
     };
     let others = |instance: &Instance| {
         assigned.instances.values().any(|other| other.target != instance.target && there(other))

@@ -65,6 +65,8 @@ pub(crate) struct Machine {
     pub(crate) off: bool,
     /// Its agent and the control plane don't hear each other; everything else works.
     pub(crate) cut: bool,
+    /// It and the control plane don't hear each other, but other servers bring it tables and take its reports.
+    pub(crate) deaf: bool,
     /// An agent that starts asks first: it starts nothing until it has heard something, or until then.
     pub(crate) asks_until: u64,
     /// Something was wrong with it at this time, or will be until then.
@@ -168,6 +170,7 @@ impl Machine {
             proxy_down_until: 0,
             off: false,
             cut: false,
+            deaf: false,
             asks_until: 0,
             trouble: 0,
         }

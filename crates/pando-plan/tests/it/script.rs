@@ -6,7 +6,7 @@
 //!        [each=1] [singleton] [pin=s1,s2] [label=disk:ssd] [memory=2000] [db] [broken-on=s5]
 //! rollback v1 · restart · scale web=5 · stop · start · wait 5 · settle · hold 3 · kill · command fails|vanishes · control restarts
 //! join s3:web · roles s1 -worker +lb · label s2 disk=ssd · drain s1 · undrain s1 · remove s1 · force drain|remove|roles s1 … · lockdown on|off
-//! lose s3 · back s3 · cut s3 · show · settle-but-lost
+//! lose s3 · back s3 · cut s3 · deafen s3 · show · settle-but-lost
 //! ```
 //!
 //! `each` counts for each server with the role; `db` lets the app use a service on the role `db`. `settle-but-lost` is content while
@@ -150,6 +150,7 @@ fn on_servers(world: &mut World, words: &[&str]) {
         ["lose", server] => world.lose(world.server(server)),
         ["back", server] => world.come_back(world.server(server)),
         ["cut", server] => world.cut(world.server(server)),
+        ["deafen", server] => world.deafen(world.server(server)),
         ["show"] => {
             let places = world.places();
             world.log.extend(places.into_iter().map(|line| format!("   {line}")));

@@ -14,7 +14,7 @@ const ROLES: [&str; 3] = ["web", "worker", "lb"];
 
 pub(crate) fn change(world: &mut World, stormy: bool) {
     let Some(id) = world.any_server() else { return join(world) };
-    match world.roll(if stormy { 13 } else { 8 }) {
+    match world.roll(if stormy { 14 } else { 8 }) {
         0 | 1 => join(world),
         2 | 3 => change_a_role(world, id),
         // What the API refuses is refused.
@@ -24,6 +24,7 @@ pub(crate) fn change(world: &mut World, stormy: bool) {
         7 => lock_down(world),
         8 | 9 => world.lose(id),
         10 => world.cut(id),
+        11 => world.deafen(id),
         _ => world.come_back(id),
     }
 }

@@ -36,6 +36,8 @@ pub(crate) const STEP: u64 = 50;
 enum Message {
     Target(ServerId, Option<Assignment>, Option<Table>),
     Report(AgentReport),
+    /// Brought by another server.
+    Relayed(AgentReport),
 }
 
 /// How unkind the world is.
@@ -239,20 +241,20 @@ impl World {
     /// Until every server is heard; false when that takes longer than a minute.
     pub(crate) fn hear_all(&mut self) -> bool {
         self.run_until(60_000, |world| {
-            let alive = |id: &ServerId| world.input().liveness(*id) == pando_plan::Liveness::Alive;
+            let alive = |id: &ServerId| world.input().contact(*id) == pando_plan::Liveness::Alive;
             let heard = world.machines.values().all(|machine| machine.is_heard(world.now));
             heard && world.desired.servers.keys().all(alive)
         })
     }
 
-    /// As [`World::settle`], but for what waits for a server that is lost.
+    /// As [`World::settle`], but for what waits for a server that is lost or cut off.
     pub(crate) fn settle_but_lost(&mut self, millis: u64) -> bool {
         self.run_until(millis, |world| !world.is_busy())
     }
 
     /// A deployment is under way, or something leaves a server that is heard.
     fn is_busy(&self) -> bool {
-        let lost = |server| self.input().liveness(server) == pando_plan::Liveness::Lost;
+        let lost = |server| self.input().contact(server) == pando_plan::Liveness::Lost;
         self.desired.apps.get(&hits()).is_some_and(|app| {
             let leaving = app.assigned.instances.values().any(|i| !pando_live(i) && !lost(i.server));
             !app.deployments.is_empty() || leaving

@@ -1,7 +1,7 @@
 //! Plans are carried out, and messages travel.
 
 use pando_plan::has_news;
-use pando_plan::input::heard;
+use pando_plan::input::{heard, relayed};
 
 use super::*;
 
@@ -84,7 +84,8 @@ impl World {
         for (_, _, message) in due {
             match message {
                 Message::Target(server, assignment, table) => self.receive(server, assignment, table),
-                Message::Report(report) => self.observe(report),
+                Message::Report(report) => self.observe(report, false),
+                Message::Relayed(report) => self.observe(report, true),
             }
         }
     }
@@ -95,7 +96,8 @@ impl World {
             return;
         }
         machine.asks_until = 0;
-        if let Some(new) = assignment.filter(|new| new.version > machine.assignment.version) {
+        if let Some(new) = assignment.filter(|new| !machine.deaf && new.version > machine.assignment.version)
+        {
             machine.assignment = new;
         }
         let proxy_up = machine.proxy_down_until <= self.now;
@@ -105,7 +107,7 @@ impl World {
         self.report(server);
     }
 
-    pub(super) fn observe(&mut self, report: AgentReport) {
+    pub(super) fn observe(&mut self, report: AgentReport, through_another: bool) {
         let now = self.time();
         let old = self.observed.servers.get(&report.server).map(AsRef::as_ref);
         let stale =
@@ -113,7 +115,9 @@ impl World {
         if stale {
             return;
         }
-        let (server, seen) = (report.server, heard(old, report, now));
+        let server = report.server;
+        let seen =
+            if through_another { relayed(&self.observed, report, now) } else { heard(old, report, now) };
         match has_news(&self.desired, old, &seen) {
             true => self.dirty = true,
             false => self.idle = true,
@@ -129,6 +133,7 @@ impl World {
         }
         machine.sequence += 1;
         let report = machine.report(now, &self.behaviours, self.command_exit, &self.ready);
-        self.send(Message::Report(report));
+        let message = if machine.deaf { Message::Relayed(report) } else { Message::Report(report) };
+        self.send(message);
     }
 }

@@ -28,7 +28,7 @@ impl World {
     pub(super) fn check_forgotten(&mut self, server: ServerId) {
         let now = self.now;
         let Some(machine) = self.machines.get(&server) else { return };
-        let calm = machine.is_heard(now) && machine.trouble + LOST < now;
+        let calm = machine.is_heard(now) && !machine.deaf && machine.trouble + LOST < now;
         if calm && (!machine.replicas.is_empty() || machine.balances(now)) {
             let name = self.name(server);
             self.broken.push(format!("{} ms: {name} is forgotten while in use", now - 1_000_000));

@@ -56,7 +56,7 @@ impl World {
         if machine.off {
             machine.start_again(now);
         }
-        (machine.cut, machine.trouble) = (false, now);
+        (machine.cut, machine.deaf, machine.trouble) = (false, false, now);
     }
 
     /// Its agent hears nothing more and isn't heard, for now.
@@ -65,6 +65,14 @@ impl World {
         let now = self.now;
         let machine = self.machines.get_mut(&id).unwrap();
         (machine.cut, machine.trouble) = (true, now);
+    }
+
+    /// As [`World::cut`], but other servers bring it tables, and hand on what it reports.
+    pub(crate) fn deafen(&mut self, id: ServerId) {
+        self.misfortune = true;
+        let now = self.now;
+        let machine = self.machines.get_mut(&id).unwrap();
+        (machine.deaf, machine.trouble) = (true, now);
     }
 
     pub(crate) fn any_server(&mut self) -> Option<ServerId> {
