@@ -73,3 +73,50 @@ fn cluster_deploys_over_five_servers_fail_no_request() {
         println!("{} requests, 0 failed", load.stop_flawless());
     }
 }
+
+/// Roles come and go, servers are emptied and labelled, while one deploy after the other is under way.
+#[test]
+fn cluster_roles_move_while_a_deploy_is_under_way() {
+    let bed = Bed::of(&["main", "app-2", "app-3", "app-4"]);
+    bed.found();
+    for name in ["app-2", "app-3", "app-4"] {
+        bed.join(name, &["web"]);
+    }
+    let mut app = App {
+        web: "replicas: 6".to_owned(),
+        worker: "replicas: 2".to_owned(),
+        extra: "min_ready_seconds: 0.3".to_owned(),
+        ..App::default()
+    };
+    bed.deploy(&app);
+    bed.wait_spread("worker", &[("main", 2)], 60);
+    let loads = bed.loads(&["main", "app-2"]);
+    let moves: [&[&[&str]]; 4] = [
+        &[&["server", "roles", "app-4", "+worker"], &["server", "roles", "main", "-worker"]],
+        &[&["server", "drain", "app-3"]],
+        &[&["server", "undrain", "app-3"], &["server", "roles", "app-4", "-web"]],
+        &[&["server", "roles", "app-4", "+web"], &["server", "roles", "app-2", "+worker"]],
+    ];
+    for (number, changes) in moves.into_iter().enumerate() {
+        let release = bed.release() + 1;
+        bed.write(app.next());
+        let deploy = bed.begin(&["deploy"]);
+        let some = |status: &serde_json::Value| (1..6).contains(&Bed::count(status, "serving", release));
+        bed.wait_for(&["status"], "some of six replaced", 30, some);
+        for change in changes {
+            bed.ok(change);
+        }
+        deploy.end_well(&bed, 60);
+        println!("move {}: {changes:?}", number + 1);
+    }
+    bed.wait_for(&["status"], "six and two", 60, |status| {
+        let (web, worker) = (Bed::serving(status, "web"), Bed::serving(status, "worker"));
+        let even = web.len() == 4 && web.values().all(|count| (1..=2).contains(count));
+        even && web.values().sum::<usize>() == 6
+            && worker == [("app-2".to_owned(), 1), ("app-4".to_owned(), 1)].into()
+            && status["replicas"].as_array().is_some_and(|all| all.len() == 8)
+    });
+    for (name, load) in loads {
+        load.stop().check(&format!("through {name}"), 0);
+    }
+}
