@@ -315,6 +315,30 @@ async fn old_and_repeated_reports_change_nothing() {
 }
 
 #[tokio::test]
+async fn what_others_bring_of_a_server_is_no_word_of_its_own() {
+    let mut bench = Bench::new().await;
+    bench.event(Event::Tick).await;
+    let relayed = |bench: &mut Bench| {
+        bench.sequence += 1;
+        Event::Relayed { report: Box::new(bench.report()), at: Timestamp::from_millis(bench.now) }
+    };
+    let began = bench.state.observed.since;
+    bench.now += 100;
+    let event = relayed(&mut bench);
+    bench.event(event).await;
+    let seen = |bench: &Bench| bench.state.observed.servers[&server_id()].clone();
+    assert_eq!(seen(&bench).heard_at, began, "it has never spoken itself");
+    bench.rounds(1).await;
+    let spoke_at = Timestamp::from_millis(bench.now);
+    bench.now += 700;
+    let event = relayed(&mut bench);
+    bench.event(event).await;
+    let now = Timestamp::from_millis(bench.now);
+    let seen = seen(&bench);
+    assert_eq!((seen.heard_at, seen.reported_at, seen.proxy_heard_at), (spoke_at, now, Some(now)));
+}
+
+#[tokio::test]
 async fn a_report_without_news_is_shown_and_not_planned_for() {
     let mut bench = Bench::new().await;
     bench.event(Event::Tick).await;
