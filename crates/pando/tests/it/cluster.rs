@@ -1,8 +1,10 @@
 //! Clusters of several servers: every move under load, and what bad luck does to them.
 
+mod clocks;
 mod control;
 mod deaths;
 mod deploys;
+mod firewall;
 mod ground;
 mod moves;
 mod partitions;

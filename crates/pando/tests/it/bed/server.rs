@@ -22,8 +22,6 @@ pub(crate) struct Server {
     outer: Option<Child>,
     /// The server's first process, as the machine sees it.
     init: u32,
-    /// Shifts its clock, such as `-3d`.
-    pub(crate) clock: Option<String>,
 }
 
 /// Puts the server's own directories in place, where no name is known but those in /etc/hosts, says so, and reaps whatever is orphaned until it is killed.
@@ -47,8 +45,7 @@ impl Server {
         fs::create_dir_all(disk.join("lib")).unwrap();
         fs::create_dir_all(disk.join("etc")).unwrap();
         fs::create_dir_all("/var/lib/pando").unwrap();
-        let mut server =
-            Self { name: name.to_owned(), link, disk: disk.to_owned(), outer: None, init: 0, clock: None };
+        let mut server = Self { name: name.to_owned(), link, disk: disk.to_owned(), outer: None, init: 0 };
         server.power_on();
         server
     }
@@ -95,9 +92,6 @@ impl Server {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.init.to_string(), "--mount", "--net", "--pid"]);
         command.arg(format!("--wdns={}", dir.display())).arg("--").arg(program).stdin(Stdio::null());
-        if let Some(clock) = &self.clock {
-            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", clock).env("DONT_FAKE_MONOTONIC", "1");
-        }
         command
     }
 
@@ -168,6 +162,25 @@ impl Server {
         PathBuf::from(format!("/proc/{}/root{path}", self.init))
     }
 
+    /// Its wall clock is off by so many seconds from now on, for all programs that start after the first such call. The disk keeps
+    /// that over a loss of power.
+    ///
+    /// Own code, since libfaketime shifts what measures durations too, unless each program's environment says otherwise, and
+    /// a daemon has an environment of its own.
+    pub(crate) fn shift_clock(&self, seconds: i64) {
+        fs::write(self.disk.join("clock.c"), include_str!("clock.c")).unwrap();
+        fs::write(self.disk.join("clock-shift"), seconds.to_ne_bytes()).unwrap();
+        let disk = self.disk.display();
+        self.sh(&format!(
+            "test -e /etc/clock.so || cc -shared -fPIC -O1 -o /etc/clock.so {disk}/clock.c; \
+             dd if={disk}/clock-shift of=/etc/clock-shift conv=notrunc 2>/dev/null; echo /etc/clock.so > /etc/ld.so.preload"
+        ));
+        let now = self.sh("date +%s").trim().parse::<i64>().unwrap();
+        let true_now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let off = now - i64::try_from(true_now.as_secs()).unwrap();
+        assert!((off - seconds).abs() <= 2, "the clock of {} is off by {off} s, not {seconds}", self.name);
+    }
+
     /// The pid of the daemon, as the machine sees it; `None`: it does not run just now.
     pub(crate) fn daemon_pid(&self) -> Option<u32> {
         self.kept_pid("daemon")
@@ -209,9 +222,6 @@ impl Server {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 }
-
-/// Debian's libfaketime.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// The machine's pids of all processes of the pid namespace that is `init`'s.
 fn pids_of(init: u32) -> Vec<u32> {
