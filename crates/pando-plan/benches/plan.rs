@@ -304,7 +304,7 @@ fn bench(criterion: &mut Criterion<ProcessorTime>) {
     let now = at(601);
     let observed = all_is_well(&world, now);
     assert_eq!(plan(&input(&world, &observed, now)).actions, []);
-    let server = *world.servers.keys().next().unwrap();
+    let server = *world.assignments.iter().max_by_key(|(_, told)| told.instances.len()).unwrap().0;
     let (before, later) = (&observed.servers[&server], at(603));
     let after = heard(Some(before), AgentReport { sequence: 2, ..before.report.clone() }, later);
     assert!(!has_news(&world, Some(before), &after));
