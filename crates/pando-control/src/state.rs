@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pando_model::assignment::share;
+use pando_model::assignment::Sharing;
 use pando_model::desired::{AppDesired, Assigned, Deployment, Settings, Wish};
 use pando_model::id::ServerId;
 use pando_model::name::AppName;
@@ -77,10 +77,10 @@ impl State {
         let mut reading = store.read(ranges).await?;
         let beside = reading.ranges.split_off(own).concat();
         let mut state = Self { revision: reading.revision, ..Self::default() };
+        let mut sharing = Sharing::default();
         for entry in reading.ranges.iter().flatten() {
-            state.take(entry)?;
+            state.take(entry, &mut sharing)?;
         }
-        share(state.world.assignments.values_mut());
         for app in state.world.apps.values_mut() {
             // Keys of deployments sort by the time of their making; numbers of releases don't, but their map does.
             app.deployments.make_contiguous().sort_by_key(|deployment| deployment.id);
@@ -88,7 +88,7 @@ impl State {
         Ok((state, beside))
     }
 
-    fn take(&mut self, entry: &Entry) -> Result<(), StoreError> {
+    fn take(&mut self, entry: &Entry, sharing: &mut Sharing) -> Result<(), StoreError> {
         self.revisions.insert(entry.key.clone(), (entry.created, entry.modified));
         let world = &mut self.world;
         let Ok(key) = entry.key.parse::<Key>() else {
@@ -105,7 +105,9 @@ impl State {
                 world.table = Some(published.table);
             }
             Key::ServerSpec(id) => drop(world.servers.insert(id, decode(entry)?)),
-            Key::ServerAssignment(id) => drop(world.assignments.insert(id, decode(entry)?)),
+            Key::ServerAssignment(id) => {
+                drop(world.assignments.insert(id, sharing.share(decode(entry)?)));
+            }
             Key::Port(port) => drop(world.ports.insert(port, decode(entry)?)),
             Key::AppSpec(app) => world.app(app).wish = decode::<Wish>(entry)?,
             Key::AppAssigned(app) => world.app(app).assigned = decode::<Assigned>(entry)?,

@@ -83,26 +83,33 @@ impl Assignment {
     }
 }
 
-/// Makes what is equal in these assignments the same in memory. What servers are told has much in common, which is lost when it is
-/// read anew: a thousand servers that list each other are a million addresses then.
-pub fn share<'a>(assignments: impl IntoIterator<Item = &'a mut Assignment>) {
-    let mut ranges: BTreeSet<Arc<BTreeSet<Cidr>>> = BTreeSet::new();
-    let mut releases: BTreeMap<(AppName, ReleaseNumber), Arc<AssignedRelease>> = BTreeMap::new();
-    for assignment in assignments {
+/// Makes what is equal in assignments the same in memory, one after the other as they are read. What servers are told has much in
+/// common: a thousand that list each other are a million addresses, each time that all are read.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    ranges: BTreeSet<Arc<BTreeSet<Cidr>>>,
+    releases: BTreeMap<(AppName, ReleaseNumber), Arc<AssignedRelease>>,
+}
+
+impl Sharing {
+    /// The assignment, made of what those before it had where that is equal.
+    #[must_use]
+    pub fn share(&mut self, mut assignment: Assignment) -> Assignment {
         for rule in assignment.firewall.iter_mut().flat_map(|firewall| &mut firewall.rules) {
             let Sources::Of(own) = &mut rule.from else { continue };
-            match ranges.get(own) {
+            match self.ranges.get(own) {
                 Some(known) => *own = Arc::clone(known),
-                None => drop(ranges.insert(Arc::clone(own))),
+                None => drop(self.ranges.insert(Arc::clone(own))),
             }
         }
         for own in &mut assignment.releases {
-            let key = (own.app.clone(), own.release);
-            let known = releases.entry(key).or_insert_with(|| Arc::clone(own));
+            let known =
+                self.releases.entry((own.app.clone(), own.release)).or_insert_with(|| Arc::clone(own));
             if known == own {
                 *own = Arc::clone(known);
             }
         }
+        assignment
     }
 }
 
@@ -152,4 +159,39 @@ pub struct AssignedTask {
 pub enum TaskKind {
     /// The deployment's release command.
     Release,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firewall::FirewallRule;
+
+    fn told(env: &str) -> Assignment {
+        let from = Sources::Of(Arc::new(["10.0.0.1".parse().unwrap()].into()));
+        let rule = FirewallRule { ports: (22, 22), protocol: Default::default(), from, why: String::new() };
+        let release = AssignedRelease {
+            app: AppName::new("hits").unwrap(),
+            release: ReleaseNumber(1),
+            artifact: Digest::new("a".repeat(64)).unwrap(),
+            prepare: None,
+            env: [("KEY".to_owned(), env.to_owned())].into(),
+        };
+        let firewall = Some(FirewallRules { rules: vec![rule], ..FirewallRules::default() });
+        let server = ServerId::from_uuid(uuid::Uuid::nil());
+        Assignment { firewall, releases: vec![Arc::new(release)], ..Assignment::empty(server) }
+    }
+
+    #[test]
+    fn what_is_equal_is_shared_and_nothing_else_changes() {
+        let mut sharing = Sharing::default();
+        let [one, other, third] = ["same", "same", "different"].map(|env| sharing.share(told(env)));
+        assert_eq!((&one, &other, &third), (&told("same"), &told("same"), &told("different")));
+        let ranges = |told: &Assignment| match &told.firewall.as_ref().unwrap().rules[0].from {
+            Sources::Of(ranges) => Arc::as_ptr(ranges),
+            Sources::Anywhere => unreachable!("it was of one address"),
+        };
+        assert!(ranges(&one) == ranges(&other) && ranges(&one) == ranges(&third));
+        assert!(Arc::ptr_eq(&one.releases[0], &other.releases[0]));
+        assert!(!Arc::ptr_eq(&one.releases[0], &third.releases[0]));
+    }
 }

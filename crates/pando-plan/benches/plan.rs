@@ -19,7 +19,7 @@ use pando_model::app::{
     Algorithm, AppSpec, DomainSpec, EnvValue, HealthCheck, HealthKind, ProcessSpec, ReplicaCount, RunSource,
     Strategy,
 };
-use pando_model::assignment::{Assignment, share};
+use pando_model::assignment::{Assignment, Sharing};
 use pando_model::desired::{Deployment, DeploymentKind, DeploymentPhase};
 use pando_model::id::{DeploymentId, Entropy, ServerId, Version};
 use pando_model::name::{AppName, ProcessName, RoleName, ServerName};
@@ -279,11 +279,11 @@ fn settled() -> World {
 
 /// As a control plane has it that has just read its store.
 fn as_read(mut world: World) -> World {
+    let mut sharing = Sharing::default();
     for assignment in world.assignments.values_mut() {
         let written = serde_json::to_vec(assignment).unwrap();
-        *assignment = serde_json::from_slice(&written).unwrap();
+        *assignment = sharing.share(serde_json::from_slice(&written).unwrap());
     }
-    share(world.assignments.values_mut());
     world
 }
 
