@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pando_sim::{FaultKind, Keep, Options, run};
 
-fn holds(options: &Options) {
+pub(crate) fn holds(options: &Options) {
     let outcome = run(options);
     if outcome.broken.is_some() {
         let again = run(&Options { keep: Keep::Last(80), ..options.clone() });
@@ -22,14 +22,30 @@ macro_rules! seeds {
 }
 
 seeds! {
-    seeds_from_100: 100..106
-    seeds_from_106: 106..112
-    seeds_from_112: 112..118
-    seeds_from_118: 118..124
-    seeds_from_124: 124..130
-    seeds_from_130: 130..136
-    seeds_from_136: 136..142
-    seeds_from_142: 142..148
+    seeds_from_100: 100..104
+    seeds_from_104: 104..108
+    seeds_from_108: 108..112
+    seeds_from_112: 112..116
+    seeds_from_116: 116..120
+    seeds_from_120: 120..124
+    seeds_from_124: 124..128
+    seeds_from_128: 128..132
+    seeds_from_132: 132..136
+    seeds_from_136: 136..140
+    seeds_from_140: 140..144
+    seeds_from_144: 144..148
+    seeds_from_148: 148..152
+    seeds_from_152: 152..156
+    seeds_from_156: 156..160
+    seeds_from_160: 160..164
+    seeds_from_164: 164..168
+    seeds_from_168: 168..172
+    seeds_from_172: 172..176
+    seeds_from_176: 176..180
+    seeds_from_180: 180..184
+    seeds_from_184: 184..188
+    seeds_from_188: 188..192
+    seeds_from_192: 192..196
 }
 
 /// What people plan, without any fault, costs no request.
