@@ -267,7 +267,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Effe
         Event::ReleaseFetched(key) => release::fetched(state, &key),
         Event::ReleaseUnpacked(key) => release::unpacked(state, &key, now, effects),
         Event::ReleaseReady(key) => release::ready(state, &key),
-        Event::ReleaseFailed { release, message } => release::failed(state, &release, message),
+        Event::ReleaseFailed { release, message } => release::failed(state, &release, message, now),
         Event::ReleaseRemoved(key) => release::removed(state, &key),
         Event::RemovalFailed(key) => release::removal_failed(state, &key, now),
         Event::CheckPassed(key) => instance::checked(state, key, Ok(()), now),
@@ -336,7 +336,7 @@ fn started(state: &mut State, held: &Held, now: Timestamp, effects: &mut Vec<Eff
 fn start_failed(state: &mut State, key: RunKey, reason: FailureReason, message: String, now: Timestamp) {
     if !instance::start_failed(state, key, reason, &message, now) && !task::start_failed(state, key, &message)
     {
-        release::prepare_refused(state, key, &message);
+        release::prepare_refused(state, key, &message, now);
     }
 }
 
@@ -351,7 +351,7 @@ fn stop_failed(state: &mut State, key: RunKey, now: Timestamp) {
 fn ended(state: &mut State, key: RunKey, exit: ExitReport, now: Timestamp, effects: &mut Vec<Effect>) {
     if !instance::ended(state, key, &exit, now, effects)
         && !task::ended(state, key, &exit)
-        && !release::prepare_ended(state, key, &exit, effects)
+        && !release::prepare_ended(state, key, &exit, now, effects)
     {
         stray::ended(state, key, effects);
     }

@@ -15,12 +15,19 @@ use super::{Effect, ReleaseKey, State, TRY_AGAIN, task};
 /// noticed the same hour.
 pub(crate) const PREPARE_TIMEOUT: Millis = Millis::from_secs(30 * 60);
 
+/// What failed is tried again after this, then after twice as long, and so on: a disk may have space again. What always fails, as
+/// a `prepare` may that runs for minutes, must not keep the server busy.
+const RETRY_FIRST: Millis = Millis::from_secs(30);
+const RETRY_MOST: Millis = Millis::from_secs(10 * 60);
+
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
     /// As the work under way was ordered.
     spec: Option<AssignedRelease>,
     /// What a ready one is made from.
     made_from: Option<Digest>,
+    /// In a row.
+    failures: u32,
     phase: Phase,
 }
 
@@ -33,7 +40,10 @@ enum Phase {
     Preparing(Prepare),
     Sealing,
     Ready,
-    Failed(String),
+    Failed {
+        message: String,
+        again_at: Timestamp,
+    },
     /// `again_at`: that failed, and is tried again then.
     Removing {
         again_at: Option<Timestamp>,
@@ -54,7 +64,13 @@ struct Prepare {
 impl Slot {
     pub(super) fn on_disk(sealed: Option<Digest>) -> Self {
         let phase = if sealed.is_some() { Phase::Ready } else { Phase::Absent };
-        Self { spec: None, made_from: sealed, phase }
+        Self { spec: None, made_from: sealed, failures: 0, phase }
+    }
+
+    fn fail(&mut self, message: String, now: Timestamp) {
+        let after = Millis(RETRY_FIRST.0 << self.failures.min(16)).min(RETRY_MOST);
+        self.failures += 1;
+        self.phase = Phase::Failed { message, again_at: now + after };
     }
 
     /// It is ready, and made from `artifact` where one is asked for: a restored store may count releases anew.
@@ -81,7 +97,7 @@ pub(super) fn is_ready(state: &State, key: &ReleaseKey) -> bool {
 /// Why it can't be had, when it can't.
 pub(super) fn failure(state: &State, key: &ReleaseKey) -> Option<String> {
     match state.releases.get(key).map(|slot| &slot.phase) {
-        Some(Phase::Failed(message)) => Some(message.clone()),
+        Some(Phase::Failed { message, .. }) => Some(message.clone()),
         _ if is_assigned(&state.ledger.assignment.releases, key) => None,
         Some(Phase::Ready) => None,
         _ => Some(format!("{} {} is not among the releases that this server was told to have", key.0, key.1)),
@@ -101,6 +117,7 @@ pub(super) fn ensure(state: &mut State, now: Timestamp, effects: &mut Vec<Effect
         let missing = match &slot.phase {
             // What a failed removal left is cleared by the work itself.
             Phase::Absent | Phase::Removing { again_at: Some(_) } => true,
+            Phase::Failed { again_at, .. } => now >= *again_at,
             Phase::Ready => !slot.holds(Some(&release.artifact)),
             _ => false,
         };
@@ -174,7 +191,7 @@ fn is_used(state: &State, key: &ReleaseKey) -> bool {
 /// A new assignment is a new try.
 pub(super) fn try_failed_again(state: &mut State) {
     for slot in state.releases.values_mut() {
-        if matches!(slot.phase, Phase::Failed(_)) {
+        if matches!(slot.phase, Phase::Failed { .. }) {
             slot.phase = Phase::Absent;
         }
     }
@@ -212,15 +229,15 @@ pub(super) fn unpacked(state: &mut State, key: &ReleaseKey, now: Timestamp, effe
 pub(super) fn ready(state: &mut State, key: &ReleaseKey) {
     let Some(slot) = state.releases.get_mut(key) else { return };
     if matches!(slot.phase, Phase::Fetching | Phase::Unpacking | Phase::Sealing) {
-        slot.phase = Phase::Ready;
+        (slot.phase, slot.failures) = (Phase::Ready, 0);
         slot.made_from = slot.spec.as_ref().map(|spec| spec.artifact.clone());
     }
 }
 
-pub(super) fn failed(state: &mut State, key: &ReleaseKey, message: String) {
+pub(super) fn failed(state: &mut State, key: &ReleaseKey, message: String, now: Timestamp) {
     let Some(slot) = state.releases.get_mut(key) else { return };
     if matches!(slot.phase, Phase::Fetching | Phase::Unpacking | Phase::Sealing) {
-        slot.phase = Phase::Failed(message);
+        slot.fail(message, now);
     }
 }
 
@@ -253,9 +270,9 @@ pub(super) fn prepare_started(state: &mut State, key: RunKey) {
     }
 }
 
-pub(super) fn prepare_refused(state: &mut State, key: RunKey, message: &str) {
+pub(super) fn prepare_refused(state: &mut State, key: RunKey, message: &str, now: Timestamp) {
     if let Some((release, slot)) = preparing(state, key) {
-        slot.phase = Phase::Failed(format!("`prepare` of {} could not start: {message}", release.1));
+        slot.fail(format!("`prepare` of {} could not start: {message}", release.1), now);
     }
 }
 
@@ -271,6 +288,7 @@ pub(super) fn prepare_ended(
     state: &mut State,
     key: RunKey,
     exit: &ExitReport,
+    now: Timestamp,
     effects: &mut Vec<Effect>,
 ) -> bool {
     let Some((release, slot)) = preparing(state, key) else { return false };
@@ -285,7 +303,7 @@ pub(super) fn prepare_ended(
         // It was not wanted any more; by now it may be again.
         _ if stopped && !late => slot.phase = Phase::Absent,
         _ => {
-            slot.phase = Phase::Failed(prepare_failure(&release, exit, late));
+            slot.fail(prepare_failure(&release, exit, late), now);
             effects.push(Effect::RemoveRelease(release));
         }
     }
@@ -327,7 +345,7 @@ fn status(slot: Option<&Slot>, artifact: &Digest) -> ReleaseState {
         Some(Phase::Unpacking | Phase::Sealing) => ReleaseState::Unpacking,
         Some(Phase::Preparing(_)) => ReleaseState::Preparing,
         Some(Phase::Ready) => ReleaseState::Ready,
-        Some(Phase::Failed(message)) => ReleaseState::Failed { message: message.clone() },
+        Some(Phase::Failed { message, .. }) => ReleaseState::Failed { message: message.clone() },
     }
 }
 
@@ -336,6 +354,7 @@ pub(super) fn wakes(state: &State) -> impl Iterator<Item = Timestamp> {
         Phase::Preparing(prepare) if prepare.stopping => prepare.again_at,
         Phase::Preparing(prepare) => Some(prepare.deadline),
         Phase::Removing { again_at } => *again_at,
+        Phase::Failed { again_at, .. } => Some(*again_at),
         _ => None,
     })
 }

@@ -175,3 +175,19 @@ fn a_failed_fetch_is_said() {
     agent.on(Event::ReleaseFailed { release: release(1), message: message.clone() });
     assert_eq!(state(&agent), ReleaseState::Failed { message });
 }
+
+#[test]
+fn what_failed_is_tried_again_by_itself_after_longer_and_longer() {
+    let mut agent = Agent::new();
+    agent.on(Event::Assignment(assignment(1, &[1])));
+    let fails =
+        || Event::ReleaseFailed { release: release(1), message: "no space left on the disk".to_owned() };
+    let ensures = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::EnsureRelease(_)));
+    for pause in [30_000, 60_000, 120_000, 240_000, 480_000, 600_000, 600_000] {
+        agent.on(fails());
+        assert!(!ensures(&agent.after(pause - 1, Event::Tick)), "before {pause} ms have passed");
+        assert!(ensures(&agent.after(1, Event::Tick)), "after {pause} ms");
+    }
+    agent.on(Event::ReleaseReady(release(1)));
+    assert_eq!(state(&agent), ReleaseState::Ready);
+}
