@@ -84,10 +84,12 @@ impl World {
         let endpoint = EndpointId(id.as_uuid());
         decision.live.iter().find_map(|at| {
             let machine = &self.machines[*at];
-            if machine.went_back {
+            let proxy = machine.proxy.as_deref();
+            // It ended because it was told to; its table stays on the disk, and nobody sends anything by it.
+            let ended = machine.gone || (machine.on && proxy.is_none() && !machine.keeps_proxy);
+            if machine.went_back || ended {
                 return None;
             }
-            let proxy = machine.proxy.as_deref();
             let table = proxy.map_or(machine.disk.proxy_table.as_ref(), |proxy| proxy.table.as_ref());
             if table.is_some_and(|table| is_active(table, endpoint)) {
                 return Some(format!("while the load balancer of {} sends it requests", machine.name));
