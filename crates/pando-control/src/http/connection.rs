@@ -93,7 +93,9 @@ impl Serving {
                 let now = Timestamp::from_millis(clock.now_millis());
                 let expired = certified.is_some_and(|Certified(peer)| peer.at(now).expired);
                 // Said in an answer, so that nobody sends into a connection that is being closed.
-                let ends = Instant::now() > last || expired;
+                // Who is not let in is not kept, either: a server that was removed would be connected for ever.
+                let stranger = answer.status() == StatusCode::UNAUTHORIZED;
+                let ends = Instant::now() > last || expired || stranger;
                 if ends && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }

@@ -185,6 +185,17 @@ async fn a_connection_ends_with_an_answer_after_its_life() {
     }
 }
 
+/// A server that was removed, above all, would be connected for ever, and a firewall that spares connections held up.
+#[tokio::test]
+async fn who_is_not_let_in_is_not_kept() {
+    let cluster = Cluster::within(Limits::default()).await;
+    let mut stream = TcpStream::connect(cluster.address).await.unwrap();
+    stream.write_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("connection: close"), "{answer}");
+}
+
 #[tokio::test]
 async fn a_connection_is_kept_while_it_is_young() {
     let (cluster, _) = Cluster::secured().await;
