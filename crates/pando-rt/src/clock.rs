@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Tells the time in milliseconds since 1970 (UTC). Cheap to clone.
 #[derive(Debug, Clone)]
@@ -12,8 +14,8 @@ pub struct Clock(Source);
 enum Source {
     System,
     Manual(Arc<AtomicI64>),
-    /// Since then, and what it was then.
-    Steady(Instant, Arc<AtomicI64>),
+    /// So far ahead of what the machine counts since it was started.
+    Steady(Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -34,10 +36,10 @@ impl Clock {
     pub fn steady(&self) -> Self {
         match &self.0 {
             Source::System => {
-                let at = AtomicI64::new(self.now_millis());
-                Self(Source::Steady(Instant::now(), Arc::new(at)))
+                let ahead = AtomicI64::new(self.now_millis().saturating_sub(since_boot()));
+                Self(Source::Steady(Arc::new(ahead)))
             }
-            Source::Manual(_) | Source::Steady(..) => self.clone(),
+            Source::Manual(_) | Source::Steady(_) => self.clone(),
         }
     }
 
@@ -49,19 +51,22 @@ impl Clock {
                 i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
             }
             Source::Manual(millis) => millis.load(Ordering::SeqCst),
-            Source::Steady(began, at) => {
-                let since = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-                at.load(Ordering::SeqCst).saturating_add(since)
-            }
+            Source::Steady(ahead) => ahead.load(Ordering::SeqCst).saturating_add(since_boot()),
         }
     }
 
     /// Moves a manual or a steady clock on, for everybody who has a copy of it; a system clock goes its own way.
     pub fn advance(&self, millis: i64) {
-        if let Source::Manual(now) | Source::Steady(_, now) = &self.0 {
+        if let Source::Manual(now) | Source::Steady(now) = &self.0 {
             now.fetch_add(millis, Ordering::SeqCst);
         }
     }
+}
+
+/// In milliseconds. The time for which the machine slept counts too: a laptop's evening is not this morning.
+fn since_boot() -> i64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
 }
 
 #[cfg(test)]
