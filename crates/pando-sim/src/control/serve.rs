@@ -73,15 +73,21 @@ impl World {
         self.answer(self.control.machine, caller, Answer::Taken);
         for report in reports {
             if self.control.knows(report.server) {
+                let own = report.server == self.machines[caller.machine].id;
                 let report = Box::new(AgentReport::clone(report));
-                self.control_hears(Incoming::Event(reconcile::Event::Reported { report, at }));
+                let event = match own {
+                    true => reconcile::Event::Reported { report, at },
+                    false => reconcile::Event::Relayed { report, at },
+                };
+                self.control_hears(Incoming::Event(event));
             }
         }
     }
 }
 
 fn is_report(incoming: &Incoming) -> bool {
-    matches!(incoming, Incoming::Event(reconcile::Event::Reported { .. }))
+    use reconcile::Event::{Relayed, Reported};
+    matches!(incoming, Incoming::Event(Reported { .. } | Relayed { .. }))
 }
 
 fn newer(published: &Published, have: &Have) -> Option<Answer> {
