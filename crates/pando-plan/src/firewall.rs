@@ -17,7 +17,7 @@ use pando_model::firewall::{
     Sources,
 };
 use pando_model::id::ServerId;
-use pando_model::name::{AppName, ServiceName};
+use pando_model::name::{AppName, ProcessName, ServiceName};
 use pando_model::release::{Release, ReleaseNumber};
 use pando_model::server::Server;
 
@@ -32,7 +32,8 @@ pub use changes::{Change, changes};
 pub fn rules(input: &Input<'_>) -> BTreeMap<ServerId, FirewallRules> {
     let apps = input.desired.apps.iter();
     let apps = apps.map(|(name, app)| {
-        let held = app.assigned.instances.values().map(|instance| (instance.target.release, instance.server));
+        let held = app.assigned.instances.values();
+        let held = held.map(|it| (&it.replica.process, it.target.release, it.server));
         Users::of(name, &app.releases, app.assigned.committed, held, app.deployments.iter())
     });
     let cluster = Cluster::new(input, apps.collect());
@@ -67,6 +68,8 @@ pub(crate) struct Users<'a> {
     specs: Vec<&'a AppSpec>,
     /// Where something of it runs, whatever the roles say by now.
     homes: BTreeSet<ServerId>,
+    /// Where something of it runs that gets requests.
+    serving: BTreeSet<ServerId>,
 }
 
 struct Service<'a> {
@@ -80,7 +83,7 @@ impl<'a> Cluster<'a> {
     /// As the plan leaves it.
     pub(crate) fn planned(input: &'a Input<'a>, apps: &'a [AppPlan<'a>]) -> Self {
         let users = |app: &'a AppPlan<'a>| {
-            let held = app.members.iter().map(|member| (member.target.release, member.server));
+            let held = app.members.iter().map(|it| (&it.replica.process, it.target.release, it.server));
             Users::of(app.name, &app.desired.releases, app.committed, held, app.deployments.iter())
         };
         Self::new(input, apps.iter().map(users).collect())
@@ -199,10 +202,18 @@ impl<'a> Users<'a> {
         name: &'a AppName,
         releases: &'a BTreeMap<ReleaseNumber, Release>,
         committed: Option<Target>,
-        held: impl Iterator<Item = (ReleaseNumber, ServerId)>,
+        held: impl Iterator<Item = (&'d ProcessName, ReleaseNumber, ServerId)>,
         deployments: impl Iterator<Item = &'d Deployment> + Clone,
     ) -> Self {
-        let (mut numbers, mut homes): (BTreeSet<ReleaseNumber>, BTreeSet<ServerId>) = held.unzip();
+        let (mut numbers, mut homes, mut serving) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for (process, release, server) in held {
+            numbers.insert(release);
+            homes.insert(server);
+            // Of a release that is not known any more, it may be.
+            if releases.get(&release).is_none_or(|release| release.spec.routed().contains(process)) {
+                serving.insert(server);
+            }
+        }
         numbers.extend(committed.map(|target| target.release));
         numbers.extend(deployments.clone().map(|deployment| deployment.release));
         homes.extend(deployments.filter_map(|deployment| match deployment.phase {
@@ -210,7 +221,7 @@ impl<'a> Users<'a> {
             _ => None,
         }));
         let specs = numbers.iter().filter_map(|number| releases.get(number)).map(|release| &release.spec);
-        Self { name, specs: specs.collect(), homes }
+        Self { name, specs: specs.collect(), homes, serving }
     }
 
     /// Something of it runs there, or may.
@@ -226,7 +237,7 @@ impl<'a> Users<'a> {
             let serving = spec.processes.iter().filter(|(name, _)| routed.contains(name));
             serving.into_iter().any(|(_, process)| may_run(process, server))
         };
-        self.homes.contains(&server.id) || self.specs.iter().any(may)
+        self.serving.contains(&server.id) || self.specs.iter().any(may)
     }
 }
 

@@ -224,18 +224,32 @@ fn databases_accept_the_servers_that_may_run_their_apps() {
     pinned.servers.insert(ServerName::new("s3").unwrap());
     assert_eq!(reached(&world), [3]);
     // One that still runs where it no longer may: it is not cut off before it has ended.
-    let hits = world.apps.get_mut(&AppName::new("hits").unwrap()).unwrap();
+    leave(&mut world, "worker", 4);
+    assert_eq!(reached(&world), [3, 4]);
+}
+
+/// One replica of the process still runs on server `n`.
+fn leave(world: &mut World, process: &str, n: u8) {
     let leaving = Instance {
-        replica: ReplicaName::new(worker, 1),
+        replica: ReplicaName::new(ProcessName::new(process).unwrap(), 1),
         target: target(1),
-        server: id(4),
+        server: id(n),
         port: 20_000,
         created_at: NOW,
         phase: Phase::Stopping { since: NOW },
         unready_since: None,
     };
+    let hits = world.apps.get_mut(&AppName::new("hits").unwrap()).unwrap();
     hits.assigned.instances.insert(InstanceId::from_uuid(Uuid::nil()), leaving);
-    assert_eq!(reached(&world), [3, 4]);
+}
+
+#[test]
+fn entry_points_reach_what_gets_requests_and_nothing_else_that_runs() {
+    let mut world = world(&[server(1, &["web"]), server(2, &["worker"]), server(4, &["other"])]);
+    leave(&mut world, "worker", 2);
+    assert!(!may(&of(&world, 2), 1, 20_000) && !may(&of(&world, 4), 1, 20_000));
+    leave(&mut world, "web", 4);
+    assert!(may(&of(&world, 4), 1, 20_000), "where it no longer may run, but still does");
 }
 
 #[test]
