@@ -12,8 +12,8 @@ use pando_plan::input::version_of;
 use pando_rt::error_chain::error_chain;
 
 use super::extract::{Asked, Place, Sent};
-use super::poll;
 use super::reply::{Answer, Refused};
+use super::{gate, poll};
 use crate::shared::{Published, Shared};
 use crate::store::{Key, StoreError};
 
@@ -42,6 +42,10 @@ pub(crate) async fn target(
         }
         if !poll::or_end(&shared, until, async { published.changed().await.is_ok() }).await {
             return Ok(Json(target));
+        }
+        let forgotten = !published.borrow().assignments.contains_key(&server);
+        if forgotten && shared.store.get(&Key::ServerSpec(server)).await?.is_none() {
+            return Err(gate::no_member(server));
         }
     }
 }

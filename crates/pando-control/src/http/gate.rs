@@ -11,6 +11,7 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use pando_api::auth::{Bearer, Scope};
 use pando_api::{ErrorBody, ErrorCode};
+use pando_model::id::ServerId;
 use pando_model::name::AppName;
 use pando_model::server::Server;
 use pando_trust::PeerIdentity;
@@ -150,13 +151,7 @@ impl Gate {
             ));
         };
         let known = self.shared.store.get(&Key::ServerSpec(server)).await?;
-        let Some(entry) = known else {
-            let error = ErrorBody::new(
-                ErrorCode::Unauthorized,
-                format!("{server} is not, or no longer, a server of this cluster"),
-            );
-            return Err(error.hint("it can join again: `pando cluster token` makes a token for it").into());
-        };
+        let entry = known.ok_or_else(|| no_member(server))?;
         let name = decode::<Server>(&entry)?.name.to_string();
         if peer.expired && access != Access::Renew {
             let text = format!("the certificate of {name} has expired: it is good for its renewal alone");
@@ -164,6 +159,13 @@ impl Gate {
         }
         Ok(Caller { id: server.to_string(), name, scope: Scope::Agent { server } })
     }
+}
+
+/// What somebody is told who was a server of the cluster, or never was.
+pub(super) fn no_member(server: ServerId) -> Refused {
+    let text = format!("{server} is not, or no longer, a server of this cluster");
+    let error = ErrorBody::new(ErrorCode::Unauthorized, text);
+    error.hint("it can join again: `pando cluster token` makes a token for it").into()
 }
 
 fn unauthorized(message: &str) -> Refused {

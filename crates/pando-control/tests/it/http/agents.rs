@@ -8,6 +8,7 @@ use pando_api::auth::Scope;
 use pando_api::v1::agents::{ReportBody, TargetQuery};
 use pando_api::v1::traffic::TrafficQuery;
 use pando_control::shared::Published;
+use pando_control::store::{Key, Txn};
 use pando_model::assignment::Assignment;
 use pando_model::id::{ServerId, Version};
 use pando_routing::{PoolId, PoolStats, ProxyStats, Table, TableVersion};
@@ -63,6 +64,26 @@ async fn a_target_comes_as_soon_as_it_is_newer() {
     };
     let target = agent.target(server, &have).await.unwrap();
     assert!(target.assignment.is_none() && target.table.is_some());
+}
+
+#[tokio::test]
+async fn the_poll_of_a_server_that_is_removed_ends_with_the_next_publication() {
+    let cluster = Cluster::in_memory().await;
+    let server = cluster.server;
+    let agent = cluster.client_with(Scope::Agent { server }).await;
+    let have = TargetQuery { wait_millis: 30_000, ..TargetQuery::default() };
+    let asked = tokio::spawn(async move { agent.target(server, &have).await });
+    cluster.write(Txn::new().delete(Key::ServerSpec(server))).await;
+    let published = async {
+        while !asked.is_finished() {
+            // The poll may not have begun yet.
+            cluster.shared.published.send_replace(Arc::default());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, published).await.unwrap();
+    let error = asked.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Unauthorized), "{error}");
 }
 
 #[tokio::test]
