@@ -141,10 +141,13 @@ impl Server {
 
     /// Leaves so many kilobytes on its disk.
     pub(crate) fn fill_disk(&self, leave_kb: u64) {
-        let free = self.sh("df --output=avail -k /var/lib/pando | tail -1");
-        let free: u64 = free.trim().parse().unwrap();
-        let size = free.saturating_sub(leave_kb);
-        self.sh(&format!("fallocate -l {size}K /var/lib/pando/ballast"));
+        // Others may write between the look and the deed.
+        self.sh(&format!(
+            "for try in 1 2 3 4 5 6 7 8 9 10; do \
+               free=$(df --output=avail -k /var/lib/pando | tail -1); \
+               fallocate -l $((free - {leave_kb}))K /var/lib/pando/ballast && exit 0; \
+             done; exit 1"
+        ));
     }
 
     /// Leaves nothing at all, whoever else writes just now.
