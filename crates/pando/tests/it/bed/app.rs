@@ -69,7 +69,7 @@ const SERVICES: &str = "services:\n  db: {type: postgres, managed: false, url: \
     cache: {type: redis, managed: false, url: \"redis://{host}:{port}\"}\n";
 const SERVICES_ENV: &str =
     "  - {name: DATABASE_URL, from: {service: db}}\n  - {name: REDIS_URL, from: {service: cache}}\n";
-const FILE_ENV: &str = "  - {name: HITS_DB, value: /tmp/hits-in-server.db}\n";
+const FILE_ENV: &str = "  - {name: HITS_DB, value: /run/hits/hits.db}\n";
 
 impl Bed {
     /// Writes the project anew.

@@ -29,6 +29,7 @@ const INIT: &str = r#"
 set -e
 mount --bind "$1/lib" /var/lib/pando
 mount -t tmpfs -o size=64m tmpfs /run
+mkdir -m 1777 /run/hits
 mkdir -p "$1/etc/up" "$1/etc/work"
 mount -t overlay -o "lowerdir=/etc,upperdir=$1/etc/up,workdir=$1/etc/work" overlay /etc
 echo 'nameserver 127.0.0.1' > /etc/resolv.conf
