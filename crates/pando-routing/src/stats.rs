@@ -46,6 +46,9 @@ pub struct PoolStats {
     pub by_class: [u64; 5],
     /// Requests that failed by no fault of the client: answered 502, 503 or 504 by the proxy itself, or cut off in the middle.
     pub failed: u64,
+    /// Those of them that got 503 because no endpoint was in rotation.
+    #[serde(default)]
+    pub unready: u64,
     /// Tries beyond the first.
     pub retries: u64,
     /// Requests that the client gave up.

@@ -58,6 +58,7 @@ impl Traffic {
 fn add_difference(sum: &mut PoolStats, now: &PoolStats, old: &PoolStats) {
     sum.requests += now.requests.saturating_sub(old.requests);
     sum.failed += now.failed.saturating_sub(old.failed);
+    sum.unready += now.unready.saturating_sub(old.unready);
     sum.retries += now.retries.saturating_sub(old.retries);
     sum.cancelled += now.cancelled.saturating_sub(old.cancelled);
     for (total, (now, old)) in sum.by_class.iter_mut().zip(now.by_class.iter().zip(old.by_class)) {

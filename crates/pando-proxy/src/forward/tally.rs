@@ -84,6 +84,11 @@ impl Tally {
         if page == Page::UnknownHost {
             self.plane.unmatched.fetch_add(1, Relaxed);
         }
+        if page == Page::NobodyReady
+            && let Some(pool) = &self.pool
+        {
+            pool.counters.unready();
+        }
         if matches!(self.status, 502..=504) {
             self.note_failure();
         }

@@ -11,6 +11,7 @@ pub(crate) struct PoolCounters {
     pub(crate) id: PoolId,
     classes: [AtomicU64; 5],
     failed: AtomicU64,
+    unready: AtomicU64,
     retries: AtomicU64,
     cancelled: AtomicU64,
     latency: Box<[AtomicU64]>,
@@ -24,6 +25,7 @@ impl PoolCounters {
             id,
             classes: Default::default(),
             failed: AtomicU64::new(0),
+            unready: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             latency,
@@ -41,6 +43,11 @@ impl PoolCounters {
 
     pub(crate) fn failed(&self) {
         self.failed.fetch_add(1, Relaxed);
+    }
+
+    /// A failure because nothing was in rotation.
+    pub(crate) fn unready(&self) {
+        self.unready.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn retried(&self) {
@@ -64,6 +71,7 @@ impl PoolCounters {
             requests: by_class.iter().sum(),
             by_class,
             failed: self.failed.load(Relaxed),
+            unready: self.unready.load(Relaxed),
             retries: self.retries.load(Relaxed),
             cancelled: self.cancelled.load(Relaxed),
             latency: Latency { buckets },

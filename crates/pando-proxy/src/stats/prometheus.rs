@@ -64,6 +64,8 @@ fn of_pool(pool: &PoolLive, page: &mut Page) {
     }
     let help = "Requests that failed by no fault of the client.";
     page.counter("pando_proxy_failed_total", help, &label, stats.failed);
+    let help = "Those that failed because no endpoint was in rotation.";
+    page.counter("pando_proxy_unready_total", help, &label, stats.unready);
     page.counter("pando_proxy_retries_total", "Tries beyond the first.", &label, stats.retries);
     page.counter("pando_proxy_cancelled_total", "Requests that the client gave up.", &label, stats.cancelled);
     page.histogram(&label, &stats.latency, pool.counters.latency_micros());

@@ -320,8 +320,8 @@ async fn what_cannot_be_served_gets_a_page_with_the_requests_id() {
     let stats = proxy.stats().await;
     assert_eq!(stats.unmatched, 3);
     let (empty, dead) = (proxy.pool("empty").await, proxy.pool("dead").await);
-    assert_eq!((empty.requests, empty.failed, empty.by_class[4]), (2, 2, 2));
-    assert_eq!((dead.requests, dead.failed, dead.cancelled), (1, 1, 0));
+    assert_eq!((empty.requests, empty.failed, empty.unready, empty.by_class[4]), (2, 2, 2, 2));
+    assert_eq!((dead.requests, dead.failed, dead.unready, dead.cancelled), (1, 1, 0, 0));
 }
 
 #[tokio::test]

@@ -117,6 +117,7 @@ async fn metrics_tell_what_happened_also_over_tcp_and_nothing_else_does() {
         "pando_proxy_table_revision 4",
         "pando_proxy_requests_total{pool=\"web\",class=\"2xx\"} 3",
         "pando_proxy_failed_total{pool=\"web\"} 0",
+        "pando_proxy_unready_total{pool=\"web\"} 0",
         "pando_proxy_request_duration_seconds_count{pool=\"web\"} 3",
         "pando_proxy_request_duration_seconds_bucket{pool=\"web\",le=\"+Inf\"} 3",
         &format!(

@@ -2,10 +2,11 @@
 
 mod cursor;
 mod merge;
+mod watch;
 
 use std::collections::VecDeque;
 use std::io;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use futures_util::Stream;
 use pando_model::time::Timestamp;
@@ -16,16 +17,15 @@ use super::line::{Line, Stream as LineStream};
 use super::query::Query;
 use cursor::Cursor;
 use merge::Merge;
-
-/// How soon a follower sees a new line: soon enough for a person, at the cost of a few system calls per replica.
-const POLL: Duration = Duration::from_millis(100);
+use watch::Watch;
 
 impl LogStore {
     /// Reads the lines that `query` wants, oldest first. Nothing is read before the first call of [`LogStream::next`].
     #[must_use]
     pub fn read(&self, query: Query) -> LogStream {
-        let follow = query.follow;
-        let merge = Merge::new(self.root.join(query.app.as_str()), query);
+        let directory = self.root.join(query.app.as_str());
+        let follow = query.follow.then(|| Follow { directory: directory.clone(), watch: None });
+        let merge = Merge::new(directory, query);
         LogStream { state: State::Idle(Box::new(merge)), ready: VecDeque::new(), follow }
     }
 }
@@ -53,7 +53,30 @@ impl LogStore {
 pub struct LogStream {
     state: State,
     ready: VecDeque<Line>,
-    follow: bool,
+    follow: Option<Follow>,
+}
+
+#[derive(Debug)]
+struct Follow {
+    directory: PathBuf,
+    /// Made before the first read, so that nothing is written unseen in between.
+    watch: Option<Watch>,
+}
+
+impl Follow {
+    /// A watch that tells nothing is tried anew: the directory may be there by now.
+    fn begin(&mut self) {
+        if !self.watch.as_ref().is_some_and(Watch::tells) {
+            self.watch = Some(Watch::new(&self.directory));
+        }
+    }
+
+    /// Cancel-safe.
+    async fn changed(&self) {
+        if let Some(watch) = &self.watch {
+            watch.changed().await;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -93,6 +116,9 @@ impl LogStream {
             let State::Idle(mut merge) = std::mem::replace(&mut self.state, State::Over) else {
                 return Ok(false);
             };
+            if let Some(follow) = &mut self.follow {
+                follow.begin();
+            }
             self.state = State::Reading(tokio::task::spawn_blocking(move || {
                 let lines = merge.read_some();
                 (merge, lines)
@@ -103,13 +129,13 @@ impl LogStream {
         let lines = lines?;
         let nothing = lines.is_empty();
         self.ready.extend(lines);
-        if nothing && !self.follow {
+        if nothing && self.follow.is_none() {
             self.state = State::Over;
             return Ok(false);
         }
         self.state = State::Idle(merge);
-        if nothing {
-            tokio::time::sleep(POLL).await;
+        if let Some(follow) = self.follow.as_ref().filter(|_| nothing) {
+            follow.changed().await;
         }
         Ok(true)
     }

@@ -55,7 +55,7 @@ impl Live {
         let served = match &before.traffic {
             Some(earlier) => counters_of_the_end(client, app, deployment)
                 .await
-                .map(|after| Served::between(earlier, &after)),
+                .map(|after| Served::between(earlier, &after, before.ran)),
             None => None,
         };
         Self {
@@ -149,6 +149,8 @@ fn is_of_the_end(traffic: &Traffic, end: Timestamp) -> bool {
 #[derive(Debug)]
 struct Served {
     sum: PoolStats,
+    /// Requests from before anything of the app was ready, where nothing of it ran before: nobody had them served.
+    early: u64,
     /// A pool of the app exists.
     takes_requests: bool,
     /// A load balancer was started anew: what it counted last, nobody heard.
@@ -156,13 +158,19 @@ struct Served {
 }
 
 impl Served {
-    fn between(earlier: &Traffic, later: &Traffic) -> Self {
+    /// `ran`: replicas of the app existed at the earlier moment.
+    fn between(earlier: &Traffic, later: &Traffic, ran: bool) -> Self {
         let is_new_run = |proxy: &ProxyTraffic| {
             let mut runs = earlier.proxies.iter().filter(|old| old.server == proxy.server).peekable();
             runs.peek().is_some() && !runs.any(|old| old.boot == proxy.boot)
         };
+        let mut sum = later.since(earlier);
+        let early = if ran { 0 } else { sum.unready };
+        sum.requests = sum.requests.saturating_sub(early);
+        sum.failed = sum.failed.saturating_sub(early);
         Self {
-            sum: later.since(earlier),
+            sum,
+            early,
             takes_requests: later.proxies.iter().any(|proxy| !proxy.pools.is_empty()),
             restarted: later.proxies.iter().any(is_new_run),
         }
@@ -182,18 +190,22 @@ impl Served {
                 p99.unwrap_or_default()
             )
         };
+        let early = match self.early {
+            0 => String::new(),
+            early => format!("; {} came before anything was ready", thousands(early)),
+        };
         let lost = if self.restarted {
             "; a load balancer was started anew, and its last count is missing"
         } else {
             ""
         };
-        told + lost
+        told + &early + lost
     }
 
     fn json(&self) -> serde_json::Value {
         let p99 = self.sum.latency.quantile_micros(0.99);
         json!({
-            "requests": self.sum.requests, "failed": self.sum.failed, "retries": self.sum.retries, "p99_micros": p99,
+            "requests": self.sum.requests, "failed": self.sum.failed, "early": self.early, "retries": self.sum.retries, "p99_micros": p99,
             "complete": !self.restarted,
         })
     }
@@ -228,7 +240,7 @@ mod tests {
 
     #[track_caller]
     fn check(earlier: &Traffic, later: &Traffic, words: &str) {
-        assert_eq!(Served::between(earlier, later).words(), words);
+        assert_eq!(Served::between(earlier, later, true).words(), words);
     }
 
     #[test]
@@ -248,6 +260,18 @@ mod tests {
     }
 
     #[test]
+    fn what_came_before_a_first_deploy_was_ready_is_no_failure_of_it() {
+        let before = traffic(1, 0, Some(stats(5, 5)));
+        let after = traffic(1, 0, Some(PoolStats { unready: 20, ..stats(125, 26) }));
+        let words = |ran| Served::between(&before, &after, ran).words();
+        assert_eq!(
+            words(false),
+            "100 requests were served meanwhile, 1 failed (p99 11 ms); 20 came before anything was ready"
+        );
+        assert_eq!(words(true), "120 requests were served meanwhile, 21 failed (p99 11 ms)");
+    }
+
+    #[test]
     fn a_load_balancer_that_was_started_anew_is_told() {
         let (before, after) = (traffic(1, 0, Some(stats(100, 0))), traffic(2, 0, Some(stats(7, 0))));
         let words = "7 requests were served meanwhile, 0 failed (p99 11 ms); a load balancer was started anew, and its last count is missing";
@@ -257,8 +281,8 @@ mod tests {
 
     #[test]
     fn an_app_without_pools_takes_no_requests() {
-        assert!(!Served::between(&Traffic::default(), &traffic(1, 0, None)).takes_requests);
-        assert!(!Served::between(&Traffic::default(), &Traffic::default()).takes_requests);
+        assert!(!Served::between(&Traffic::default(), &traffic(1, 0, None), true).takes_requests);
+        assert!(!Served::between(&Traffic::default(), &Traffic::default(), true).takes_requests);
     }
 
     #[test]

@@ -65,8 +65,7 @@ fn a_good_deploy_tells_each_step_and_proves_itself() {
 #[test]
 fn the_result_is_told_to_programs() {
     let told = Place::with(&good()).pando(&["deploy", "--json"]).expect(0).json();
-    let served =
-        json!({ "requests": 41_208, "failed": 0, "retries": 0, "p99_micros": 11_264, "complete": true });
+    let served = json!({ "requests": 41_208, "failed": 0, "early": 0, "retries": 0, "p99_micros": 11_264, "complete": true });
     assert_eq!(
         told,
         json!({ "app": "hits", "release": 43, "deployment": DEPLOYMENT, "phase": "done", "replaced": 3, "servers": 2,

@@ -128,8 +128,7 @@ fn programs_get_a_list_of_all() {
     let place = two_targets(&near, &far);
     let told = place.pando(&["deploy", "--all", "--json"]).expect(1).json();
     let [good, bad] = told.as_array().unwrap().as_slice() else { panic!("{told}") };
-    let traffic =
-        json!({ "requests": 41_208, "failed": 0, "retries": 0, "p99_micros": 11_264, "complete": true });
+    let traffic = json!({ "requests": 41_208, "failed": 0, "early": 0, "retries": 0, "p99_micros": 11_264, "complete": true });
     assert_eq!(
         *good,
         json!({ "target": "near", "cluster": "near", "app": "hits", "result": "live", "exit_code": 0, "release": 43,
