@@ -22,7 +22,8 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
-        let removed = Command::new("userdel").arg(&self.0).output().unwrap();
+        // A server of a test bed may have a user with the same number, whose processes look like this one's.
+        let removed = Command::new("userdel").args(["--force", &self.0]).output().unwrap();
         assert!(removed.status.success() || !is_root() || std::thread::panicking(), "{removed:?}");
     }
 }
