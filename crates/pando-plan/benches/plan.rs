@@ -340,7 +340,8 @@ fn bench(criterion: &mut Criterion<ProcessorTime>) {
 
     let mut mourned = observed.clone();
     for id in world.servers.keys().skip(1).step_by(10) {
-        Arc::make_mut(mourned.servers.get_mut(id).unwrap()).heard_at = at(500);
+        let silent = Arc::make_mut(mourned.servers.get_mut(id).unwrap());
+        (silent.heard_at, silent.reported_at) = (at(500), at(500));
     }
     assert!(plan(&input(&world, &mourned, now)).actions.len() > 1000);
     group.bench_function("100 servers are lost", |b| {
