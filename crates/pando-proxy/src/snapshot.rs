@@ -30,6 +30,13 @@ pub(crate) struct PoolView {
     pub(crate) live: Arc<PoolLive>,
 }
 
+impl PoolView {
+    /// Whether some endpoint was not looked at yet.
+    pub(crate) fn has_unseen(&self) -> bool {
+        self.active.iter().any(|endpoint| !endpoint.was_looked_at())
+    }
+}
+
 impl Snapshot {
     /// `registry` must have been renewed with `table`.
     pub(crate) fn new(table: Arc<Table>, registry: &Registry) -> Self {

@@ -23,6 +23,7 @@ use crate::balance::{Picked, Tried, pick};
 use crate::engine::{ExchangeError, Inflow, Link, Upload, Waits};
 use crate::live::Lease;
 use crate::plane::Plane;
+use crate::snapshot::PoolView;
 use crate::tunnel::Switched;
 
 /// A request that cannot be sent twice takes an idle connection only if it was used so recently that no server's idle
@@ -31,6 +32,9 @@ const YOUTH: Duration = Duration::from_secs(1);
 
 /// How often a pick may come too late for a table that was swapped meanwhile.
 const PICKS: u32 = 16;
+
+/// What a request waits at most for the first looks at endpoints. Each look has its own time-out.
+const FIRST_LOOKS: Duration = Duration::from_secs(5);
 
 /// How long a connection may take to let go of HTTP after a 101.
 const SWITCH: Duration = Duration::from_secs(5);
@@ -111,15 +115,16 @@ pub(super) async fn run(errand: Errand, plane: &Plane, tally: &mut Tally) -> Res
     let mut past = Past::default();
     loop {
         tally.for_pool(&routed.pool.live);
-        let lease = match begin(plane, &target, &mut routed, &past.tried) {
+        let mut begun = begin(plane, &target, &mut routed, &past.tried);
+        if matches!(begun, Err(Page::NobodyReady)) && routed.pool.has_unseen() {
+            first_looks(plane, &routed.pool).await;
+            begun = begin(plane, &target, &mut routed, &past.tried);
+        }
+        let lease = match begun {
             Ok(lease) => lease,
-            Err(Page::NobodyReady) => {
-                tally.for_pool(&routed.pool.live);
-                return Err(past.page_for_nobody());
-            }
             Err(page) => {
                 tally.for_pool(&routed.pool.live);
-                return Err(page);
+                return Err(if matches!(page, Page::NobodyReady) { past.page_for_nobody() } else { page });
             }
         };
         tally.at(&routed.pool.live, &lease.endpoint);
@@ -152,6 +157,13 @@ fn begin(plane: &Plane, target: &Target, routed: &mut Routed, tried: &Tried) -> 
         }
     }
     Err(Page::NobodyReady)
+}
+
+/// A table that comes after others were missed may offer none but endpoints that nobody has looked at: to say that none is ready
+/// would be a guess.
+async fn first_looks(plane: &Plane, pool: &PoolView) {
+    let known = || !pool.has_unseen() || pool.active.iter().any(|endpoint| endpoint.in_rotation());
+    plane.sequence.wait_until(known, FIRST_LOOKS).await;
 }
 
 async fn ask(
@@ -221,10 +233,10 @@ async fn answered(
 }
 
 fn unreachable(request: Request<Upload>, lease: &Lease, error: &io::Error) -> Failure {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
     let endpoint = &lease.endpoint;
     tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, %error, "cannot connect");
-    if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut) {
+    if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable) {
         endpoint.suspect();
     }
     Failure::Unreachable(Box::new(request))

@@ -74,6 +74,44 @@ async fn a_new_endpoint_gets_nothing_before_its_first_pass() {
     assert_eq!(shares(&proxy, 10).await["new"], 5);
 }
 
+/// As on a server that was cut off while everything moved: the table that it missed has none of its old endpoints.
+#[tokio::test]
+async fn requests_wait_for_the_first_look_when_all_are_new() {
+    let (old, looked) = (App::named("old").await, Arc::new(AtomicBool::new(false)));
+    let seen = looked.clone();
+    let new = App::serving(move |request| {
+        let seen = seen.clone();
+        Box::pin(async move {
+            use http_body_util::BodyExt;
+            if request.uri().path() == "/up" {
+                tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+                seen.store(true, SeqCst);
+            }
+            assert!(seen.load(SeqCst), "asked before its first passed check");
+            Response::new(http_body_util::Full::new(Bytes::from("new")).boxed_unsync())
+        })
+    })
+    .await;
+    let proxy = Proxy::start().await;
+    let probed = |revision, endpoint| {
+        TableBuilder::serving(revision, [endpoint]).adjust("web", |pool| {
+            pool.probe.kind = ProbeKind::Http { path: "/up".to_owned(), host: None };
+            pool.probe.timeout_millis = 2000;
+        })
+    };
+    proxy.put_ready(&probed(1, &old.endpoint)).await;
+    proxy.put(&probed(2, &new.endpoint)).await;
+    assert!(!looked.load(SeqCst), "the look is over before a request was made");
+    let response = proxy.get("/").await;
+    assert_eq!((response.status, response.text()), (200, "new"));
+
+    // Who was looked at and is not ready is not waited for.
+    let gone = endpoint(free_address());
+    let acknowledgement = proxy.put(&probed(3, &gone)).await;
+    assert_eq!(acknowledgement.not_in_rotation.len(), 1);
+    assert_eq!(proxy.get("/").await.status, 503);
+}
+
 #[tokio::test]
 async fn an_acknowledgement_has_live_endpoints_in_rotation() {
     let apps = [App::named("a").await, App::named("b").await];
