@@ -1,7 +1,10 @@
 //! Failures and remarks in words.
 
+use std::collections::BTreeSet;
+
 use pando_model::app::ProcessSpec;
 use pando_model::desired::Failure;
+use pando_model::name::RoleName;
 use pando_model::observed::ExitReport;
 use pando_model::resources::{Bytes, Cores, Resources};
 
@@ -78,6 +81,22 @@ pub(crate) fn asked_for(spec: &ProcessSpec) -> String {
         text.push_str(&format!(" and one of the names {}", names.join(", ")));
     }
     text
+}
+
+/// What there is in place of what nobody has, and how to get that.
+pub(crate) fn instead(view: &View<'_>, spec: &ProcessSpec) -> String {
+    let with_role = view.with_role(&spec.role).iter().map(|place| view.name_of(*place));
+    let with_role: Vec<&str> = with_role.collect();
+    if !with_role.is_empty() {
+        return format!("the role is that of {}", names(with_role));
+    }
+    let roles: BTreeSet<&str> =
+        view.seats.iter().flat_map(|seat| &seat.server.roles).map(RoleName::as_str).collect();
+    format!(
+        "the roles here are {}; `pando server roles NAME +{}` gives it to a server",
+        names(roles),
+        spec.role
+    )
 }
 
 /// `512 MB of memory and 0.5 cores`

@@ -104,8 +104,9 @@ pub(super) fn fits(view: &View<'_>, wanted: &[Wanted<'_>]) -> Result<(), Refusal
         for (process, spec, count) in of_app.processes() {
             let ground = Ground::of(view, spec, count);
             if ground.open.is_empty() {
-                let asked_for = words::asked_for(spec);
-                return Err(Refusal::DoesNotFit(format!("no server has {asked_for} that `{process}` needs")));
+                let (asked_for, instead) = (words::asked_for(spec), words::instead(view, spec));
+                let text = format!("no server has {asked_for} that `{process}` needs; {instead}");
+                return Err(Refusal::DoesNotFit(text));
             }
             let homes = of_app.homes(view, process);
             let placement = place(&ground, view, spec, count, &homes, &mut rooms);

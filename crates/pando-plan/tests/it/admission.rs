@@ -51,7 +51,9 @@ fn a_role_that_no_server_has_is_refused() {
     let mut app = spec::app(1, 0);
     app.processes.insert(ProcessName::new("gpu").unwrap(), spec::process("gpu", ReplicaCount::PerServer(1)));
     let refused = admit(&input(&desired, &observed), &app).unwrap_err();
-    assert_eq!(refused, Refusal::DoesNotFit("no server has the role `gpu` that `gpu` needs".to_owned()));
+    let text = "no server has the role `gpu` that `gpu` needs; the roles here are lb, web, worker; \
+                `pando server roles NAME +gpu` gives it to a server";
+    assert_eq!(refused, Refusal::DoesNotFit(text.to_owned()));
 }
 
 #[test]
