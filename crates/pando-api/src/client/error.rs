@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pando_trust::Subject;
+
 use crate::error::{ErrorBody, ErrorCode};
 
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -11,8 +13,8 @@ pub enum ClientError {
     #[error("`{url}` is not a control plane's address: {why}")]
     Address { url: String, why: String },
     /// Nothing was sent.
-    #[error("can't reach the control plane at {url}")]
-    Unreachable { url: String, source: Cause },
+    #[error("can't reach the {} at {url}", who(.whom))]
+    Unreachable { whom: Subject, url: String, source: Cause },
     /// Nothing was sent.
     #[error("what answers at {url} does not speak TLS: is it the control plane's port?")]
     NotTls { url: String, source: Cause },
@@ -45,6 +47,13 @@ pub enum ClientError {
     Protocol { url: String, what: String },
     #[error("can't read `{path}`")]
     File { path: String, source: std::io::Error },
+}
+
+fn who(whom: &Subject) -> &'static str {
+    match whom {
+        Subject::Control => "control plane",
+        Subject::Server(_) => "agent",
+    }
 }
 
 impl ClientError {

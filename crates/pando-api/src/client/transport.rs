@@ -32,6 +32,8 @@ const MAX_ANSWER: usize = 64 * 1024 * 1024;
 #[derive(Clone)]
 pub(crate) struct Transport {
     http: Http,
+    /// Who is expected to answer.
+    whom: Subject,
     base: String,
     token: Option<Bearer>,
 }
@@ -117,7 +119,7 @@ impl Transport {
     pub(crate) fn new(url: &str, token: Option<Bearer>) -> Result<Self, ClientError> {
         let address = |why: String| ClientError::Address { url: url.to_owned(), why };
         match address::read(url).map_err(address)? {
-            Address::Plain(base) => Ok(Self { http: Http::plain(), base, token }),
+            Address::Plain(base) => Ok(Self { http: Http::plain(), whom: Subject::Control, base, token }),
             Address::Pinned(pinned) => {
                 let config = pinned_config(pinned.fingerprint, &Clock::system());
                 let config = config.map_err(|error| address(error.to_string()))?;
@@ -132,9 +134,9 @@ impl Transport {
         place: &str,
         token: Option<Bearer>,
         config: Arc<ClientConfig>,
-        subject: Subject,
+        whom: Subject,
     ) -> Self {
-        Self { http: Http::with_tls(config, subject), base: format!("https://{place}"), token }
+        Self { http: Http::with_tls(config, whom), whom, base: format!("https://{place}"), token }
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -178,7 +180,7 @@ impl Transport {
         let connecting = error.is_connect();
         match mistrust::of(&error) {
             Some(mistrust) => mistrust.because(url, Box::new(error)),
-            None if connecting => ClientError::Unreachable { url, source: Box::new(error) },
+            None if connecting => ClientError::Unreachable { whom: self.whom, url, source: Box::new(error) },
             None => ClientError::Broken { url, source: Box::new(error) },
         }
     }

@@ -116,8 +116,9 @@ async fn connect(shared: &Shared, app: &AppName, start: ExecStart) -> Result<Exe
     let observed = Arc::clone(&shared.observed.borrow());
     let (server, start) = target(&state, &observed, start)?;
     let unable = |error: &dyn std::error::Error, code: Option<ErrorCode>| {
-        let text = format!("the agent on {} can't do it: {}", server.name, error_chain(error));
-        Refused::new(code.unwrap_or(ErrorCode::Unavailable), text)
+        let text = format!("{} can't do it: {}", server.name, error_chain(error));
+        let hint = format!("`pando server show {}` tells how it is", server.name);
+        ErrorBody::new(code.unwrap_or(ErrorCode::Unavailable), text).hint(hint).into()
     };
     let client = shared.agent(server).map_err(|error| unable(&error, None))?;
     client.exec(&start).await.map_err(|error| unable(&error, error.code()))

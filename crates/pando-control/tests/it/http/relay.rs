@@ -294,7 +294,7 @@ async fn a_command_that_cannot_run_ends_with_words() {
     let cluster = cluster().await;
     for (wanted, words) in [
         (start(app("hits"), Some("web-9")), "there is no replica web-9 (there are: web-1)"),
-        (start(app("hits"), Some("web-1")), "the agent on main can't do it: can't reach"),
+        (start(app("hits"), Some("web-1")), "main can't do it: can't reach"),
         (ExecStart { release: Some(ReleaseNumber(8)), ..start(app("hits"), None) }, "no release v8"),
     ] {
         let (_, _, end) = run(&cluster, &wanted).await;
