@@ -152,7 +152,12 @@ fn over(look: &Look, context: &Context) -> anyhow::Result<ExitCode> {
         printer.json(&look.as_json())?;
         return Ok(ExitCode::SUCCESS);
     }
-    printer.line("every domain points at the load balancers, and nothing arrives elsewhere")?;
+    printer.line(match look.pointers.is_empty() {
+        true => {
+            "no app has a domain: there is nothing to move, and nothing arrives beside the load balancers"
+        }
+        false => "every domain points at the load balancers, and nothing arrives elsewhere",
+    })?;
     if !look.list.lockdown {
         printer.talk("`pando lb lockdown` closes direct access");
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use pando_api::v1::servers::ServerDetail;
+use pando_api::v1::status::ServerState;
 use pando_api::{Client, ErrorCode};
 use pando_model::name::ServerName;
 use pando_model::server::Standing;
@@ -68,6 +69,9 @@ async fn look(
                 }
                 if goal != Goal::Settled && server.status.standing == Standing::Active {
                     return Err(overruled(&server).into());
+                }
+                if goal != Goal::Gone && server.status.state == ServerState::Lost {
+                    return Err(lost(&server).into());
                 }
                 if Instant::now() >= deadline {
                     return Err(late(&server).into());
@@ -139,6 +143,17 @@ fn settling(server: &ServerDetail) -> String {
 fn overruled(server: &ServerDetail) -> Trouble {
     let message = format!("{} is not emptied any more: somebody let it take work again", server.status.name);
     Trouble::new(FAILED, "overruled", message).hint("`pando events --all` tells who")
+}
+
+/// It can't be told now, and nobody knows what still runs there.
+fn lost(server: &ServerDetail) -> Trouble {
+    let name = &server.status.name;
+    let message = format!(
+        "{name} is lost, so it can't follow now; what was asked for is noted, and done when it returns"
+    );
+    let details = server.waiting_on.iter().map(|line| harmless(line)).collect();
+    let hint = format!("gone for good? `pando server rm {name}`");
+    Trouble::new(FAILED, "lost", message).details(details).hint(hint)
 }
 
 fn late(server: &ServerDetail) -> Trouble {
