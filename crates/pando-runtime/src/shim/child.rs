@@ -159,7 +159,7 @@ impl<'a> Inside<'a> {
 pub(super) fn signal_all(main: Process, signal: Signal) {
     let all = proc::all();
     let own_session = Stat::of(std::process::id()).map(|stat| stat.session);
-    // Once the group is empty, its number may become somebody else's; but not one in this session.
+    // Once the group is empty, its number may become somebody else's; but not that of one under this shim, which leads them all.
     let in_group = |stat: &Stat| stat.group == main.pid && Some(stat.session) == own_session;
     if all.iter().any(in_group) {
         // Refusals can't happen to a parent of the same user, or root; and there is nobody to tell.
