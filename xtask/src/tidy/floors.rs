@@ -18,10 +18,11 @@ pub(super) struct Crate {
 pub(super) const CRATES: &[Crate] = &[
     Crate { name: "pando-model", floor: 0, allowed: &[] },
     Crate { name: "pando-routing", floor: 0, allowed: &[] },
+    Crate { name: "pando-http", floor: 0, allowed: &[] },
     Crate { name: "pando-rt", floor: 0, allowed: &[] },
     Crate { name: "pando-plan", floor: 1, allowed: &["pando-model", "pando-routing"] },
     Crate { name: "pando-config", floor: 1, allowed: &["pando-model"] },
-    Crate { name: "pando-proxy", floor: 1, allowed: &["pando-routing", "pando-rt"] },
+    Crate { name: "pando-proxy", floor: 1, allowed: &["pando-http", "pando-routing", "pando-rt"] },
     Crate { name: "pando-runtime", floor: 1, allowed: &["pando-model", "pando-rt"] },
     Crate { name: "pando-provider", floor: 1, allowed: &["pando-model", "pando-rt"] },
     Crate { name: "pando-trust", floor: 1, allowed: &["pando-model", "pando-rt"] },
@@ -83,7 +84,7 @@ pub(super) const CRATES: &[Crate] = &[
 ];
 
 /// These only compute: they read no clock, file, variable or socket, and wait for nothing.
-const PURE: [&str; 3] = ["pando-model", "pando-routing", "pando-plan"];
+const PURE: [&str; 4] = ["pando-model", "pando-http", "pando-routing", "pando-plan"];
 const IMPURE: [&str; 8] =
     ["::now()", "now_v7", "std::fs", "std::env::", "std::process", "std::thread", ".await", "async fn"];
 

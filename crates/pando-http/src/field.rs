@@ -1,0 +1,189 @@
+//! The fields of a head: where they lie, which of them are known, which stay behind.
+
+use crate::span::Span;
+
+/// One field line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    pub name: Span,
+    /// Without the white space around it.
+    pub value: Span,
+    pub known: Known,
+    /// Ends here: it is not passed on.
+    pub dropped: bool,
+}
+
+/// Names that a proxy has to do with. Every other is [`Known::Other`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    Other,
+    Accept,
+    AcceptEncoding,
+    Authorization,
+    Connection,
+    ContentEncoding,
+    ContentLength,
+    ContentType,
+    Cookie,
+    Date,
+    Expect,
+    Forwarded,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    Origin,
+    Proxy,
+    ProxyConnection,
+    Referer,
+    RetryAfter,
+    Server,
+    SetCookie,
+    Te,
+    Traceparent,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+    UserAgent,
+    Vary,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedPort,
+    XForwardedProto,
+    XForwardedScheme,
+    XForwardedSsl,
+    XRealIp,
+    XRequestId,
+}
+
+/// By length, then by name: at most four comparisons.
+#[rustfmt::skip]
+const NAMES: [(&str, Known); 36] = [
+    ("te", Known::Te),
+    ("date", Known::Date), ("host", Known::Host), ("vary", Known::Vary),
+    ("proxy", Known::Proxy),
+    ("accept", Known::Accept), ("cookie", Known::Cookie), ("expect", Known::Expect), ("origin", Known::Origin), ("server", Known::Server),
+    ("referer", Known::Referer), ("trailer", Known::Trailer), ("upgrade", Known::Upgrade),
+    ("forwarded", Known::Forwarded), ("x-real-ip", Known::XRealIp),
+    ("connection", Known::Connection), ("keep-alive", Known::KeepAlive), ("set-cookie", Known::SetCookie), ("user-agent", Known::UserAgent),
+    ("retry-after", Known::RetryAfter), ("traceparent", Known::Traceparent),
+    ("content-type", Known::ContentType), ("x-request-id", Known::XRequestId),
+    ("authorization", Known::Authorization),
+    ("content-length", Known::ContentLength), ("http2-settings", Known::Http2Settings),
+    ("accept-encoding", Known::AcceptEncoding), ("x-forwarded-for", Known::XForwardedFor), ("x-forwarded-ssl", Known::XForwardedSsl),
+    ("content-encoding", Known::ContentEncoding), ("proxy-connection", Known::ProxyConnection), ("x-forwarded-host", Known::XForwardedHost),
+    ("x-forwarded-port", Known::XForwardedPort),
+    ("transfer-encoding", Known::TransferEncoding), ("x-forwarded-proto", Known::XForwardedProto),
+    ("x-forwarded-scheme", Known::XForwardedScheme),
+];
+
+/// Where in [`NAMES`] names of a length begin; one more than the longest, so that the next entry is their end.
+const STARTS: [u8; 20] = starts();
+
+const fn starts() -> [u8; 20] {
+    let mut starts = [0; 20];
+    let mut length = 0;
+    while length < 20 {
+        let mut before = 0;
+        while before < NAMES.len() && NAMES[before].0.len() < length {
+            before += 1;
+        }
+        // There are 36.
+        starts[length] = before.to_le_bytes()[0];
+        length += 1;
+    }
+    starts
+}
+
+impl Known {
+    /// Case does not matter.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        let (Some(start), Some(end)) = (STARTS.get(name.len()), STARTS.get(name.len() + 1)) else {
+            return Self::Other;
+        };
+        let of_length = &NAMES[usize::from(*start)..usize::from(*end)];
+        let found = of_length.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
+        found.map_or(Self::Other, |(_, known)| *known)
+    }
+}
+
+/// The fields of one head, in its order. Meant to be kept and filled again.
+#[derive(Debug, Default)]
+pub struct Fields(pub(crate) Vec<Field>);
+
+impl Fields {
+    pub fn iter(&self) -> std::slice::Iter<'_, Field> {
+        self.0.iter()
+    }
+
+    /// The first of that name.
+    #[must_use]
+    pub fn first(&self, known: Known) -> Option<&Field> {
+        self.0.iter().find(|field| field.known == known)
+    }
+
+    /// The only one of that name; `None` when there are several, too.
+    #[must_use]
+    pub fn only(&self, known: Known) -> Option<&Field> {
+        let mut all = self.all(known);
+        all.next().filter(|_| all.next().is_none())
+    }
+
+    pub fn all(&self, known: Known) -> impl Iterator<Item = &Field> {
+        self.0.iter().filter(move |field| field.known == known)
+    }
+
+    /// Leaves behind what `ends` says of.
+    pub fn drop_if(&mut self, mut ends: impl FnMut(&Field) -> bool) {
+        self.0.iter_mut().for_each(|field| field.dropped |= ends(field));
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn fill(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) {
+        self.0.clear();
+        self.0.extend(headers.iter().map(|header| Field {
+            name: Span::of(header.name.as_bytes(), head),
+            value: Span::of(header.value, head),
+            known: Known::of(header.name.as_bytes()),
+            dropped: false,
+        }));
+    }
+}
+
+/// The elements of a list such as `a, b`, without empty ones.
+pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_in_any_case_and_no_other() {
+        for (name, known) in NAMES {
+            assert_eq!(Known::of(name.as_bytes()), known, "{name}");
+            assert_eq!(Known::of(name.to_ascii_uppercase().as_bytes()), known);
+            assert_eq!(Known::of(format!("{name}x").as_bytes()), Known::Other);
+        }
+        assert!(NAMES.is_sorted_by_key(|(name, _)| name.len()));
+        for other in ["", "x", "hos", "hast", "x-forwarded-four", "a-name-that-is-longer-than-all"] {
+            assert_eq!(Known::of(other.as_bytes()), Known::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn lists_have_no_empty_elements() {
+        let found: Vec<&[u8]> = tokens(b" a,, b ,\tc").collect();
+        assert_eq!(found, [b"a", b"b", b"c"]);
+    }
+}
