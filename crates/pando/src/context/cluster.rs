@@ -12,7 +12,7 @@ use pando_rt::fs::read_if_there;
 use serde::{Deserialize, Serialize};
 
 use super::clusters::Clusters;
-use crate::exit::{Trouble, UNREACHABLE};
+use crate::exit::{Trouble, UNREACHABLE, WRONG};
 use crate::words::listed;
 
 /// What the environment says, and where clusters are known from.
@@ -260,12 +260,13 @@ fn none() -> Trouble {
     )
 }
 
+/// A name that stands for nothing here is a wrong word, whatever can be reached.
 pub(super) fn unknown(which: &str, names: &[String]) -> Trouble {
     let there = match names {
         [] => String::new(),
         names => format!("; known are {}", listed(names)),
     };
-    let trouble = Trouble::new(UNREACHABLE, "no_cluster", format!("no cluster {which} is known{there}"));
+    let trouble = Trouble::new(WRONG, "no_cluster", format!("no cluster {which} is known{there}"));
     trouble.hint("`pando cluster add NAME URL` makes one known; PANDO_CLUSTER_URL and PANDO_TOKEN do without")
 }
 
