@@ -4,6 +4,7 @@ mod add;
 mod change;
 mod join;
 mod show;
+mod unasked;
 mod wait;
 
 use std::process::ExitCode;
@@ -12,6 +13,7 @@ use crate::cli::{ServerArgs, ServerCommand};
 use crate::context::Context;
 
 pub(crate) use show::{server_word, standing_word, table as server_table};
+pub(crate) use unasked::unasked;
 
 pub(crate) async fn run(args: &ServerArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match &args.command {

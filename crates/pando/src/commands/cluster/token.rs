@@ -5,6 +5,7 @@ use pando_trust::{ClusterUrl, JoinWord};
 use serde_json::json;
 
 use crate::cli::ClusterTokenArgs;
+use crate::commands::server::unasked;
 use crate::context::Context;
 use crate::exit::Trouble;
 
@@ -21,6 +22,9 @@ pub(super) async fn run(args: &ClusterTokenArgs, context: &Context) -> anyhow::R
     let url = reached_at(place, made.fingerprint)?;
     let word = JoinWord { url, secret: made.secret.parse()? };
     let printer = context.printer();
+    if let Some(remark) = unasked(&args.roles, &client).await {
+        printer.talk(remark);
+    }
     if printer.is_json() {
         return printer.json(&json!({
             "word": word.to_string(), "command": format!("pando server join {word}"), "expires_at": made.expires_at, "id": made.id,

@@ -21,6 +21,7 @@ use self::facts::{Facts, Plan, Root};
 use self::program::Program;
 use self::ssh::{Ssh, Step};
 use super::show;
+use super::unasked::unasked;
 use crate::cli::ServerAddArgs;
 use crate::context::Context;
 use crate::exit::{FAILED, REFUSED, Trouble};
@@ -46,6 +47,11 @@ pub(super) async fn run(args: &ServerAddArgs, context: &Context) -> anyhow::Resu
     let facts = look(&mut ssh).await?;
     let plan = facts::plan(&facts, args, &program.kind, &servers)?;
     progress.keep(&format!("{}: {}", args.bare_host(), facts.line()));
+    if matches!(plan, Plan::Join { .. })
+        && let Some(remark) = unasked(&args.roles, &client).await
+    {
+        progress.keep(&remark);
+    }
     if args.dry_run {
         return rehearse(&plan, &facts, &program, context);
     }

@@ -6,6 +6,7 @@ use pando_model::name::ServerName;
 use serde_json::json;
 
 use super::show;
+use super::unasked::unasked;
 use super::wait::{Goal, until};
 use crate::cli::{ServerDrainArgs, ServerLabelsArgs, ServerRmArgs, ServerRolesArgs, labels_of, roles_of};
 use crate::context::Context;
@@ -16,6 +17,9 @@ pub(super) async fn roles(args: &ServerRolesArgs, context: &Context) -> anyhow::
     let (add, remove) = roles_of(&args.changes);
     let request = RolesRequest { add, remove, force: args.act.force };
     let server = client.set_roles(&args.name, &request).await?;
+    if let Some(remark) = unasked(&request.add, &client).await {
+        context.printer().talk(remark);
+    }
     let server = settled(server, args.act.detach, &client, context).await?;
     if context.printer().is_json() {
         return show::print(&server, context);

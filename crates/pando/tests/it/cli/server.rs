@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::fake::{Answer, Asked, Fake};
 use super::place::Place;
-use super::world::server;
+use super::world::{cluster, release, server};
 
 /// `app-2` is emptied step by step, a look each, and then is as `last` says.
 fn emptied(last: impl Fn() -> Answer + Send + Sync + 'static) -> Fake {
@@ -155,4 +155,51 @@ fn a_server_takes_work_again() {
     let said = Place::with(&fake).pando(&["server", "undrain", "app-2"]);
     assert_eq!(said.expect(0).stdout, "app-2 takes work again\n");
     assert_eq!(fake.lines(), ["POST /v1/servers/app-2/undrain"]);
+}
+
+/// Release 43 asks for `gpu` and has a database; 42 runs, 41 is of the past.
+fn asks_for_roles(asked: &Asked) -> Answer {
+    let with_role = |number, current, role: &str| {
+        let mut release = release(number, current, true);
+        release["spec"]["processes"]["web"]["role"] = json!(role);
+        release
+    };
+    let mut newest = with_role(43, false, "gpu");
+    newest["spec"]["services"] = json!({ "db": { "kind": "postgres", "role": "store", "port": 5432 } });
+    match asked.path.as_str() {
+        "/v1/apps" => Answer::ok(json!({ "apps": cluster()["apps"] })),
+        "/v1/apps/hits/releases" => Answer::ok(
+            json!({ "releases": [newest, with_role(42, true, "web"), with_role(41, false, "wrk")] }),
+        ),
+        "/v1/cluster/join-tokens" => Answer::ok(json!({
+            "secret": pando_trust::JoinSecret::make().unwrap().reveal(), "fingerprint": "ab".repeat(32), "id": "t1",
+            "expires_at": "2026-01-01T12:15:00Z",
+        })),
+        _ => Answer::ok(server(2, "active", &[])),
+    }
+}
+
+#[test]
+fn a_role_that_no_app_asks_for_is_remarked_upon() {
+    let remark = "no app asks for the role `wrk` (asked for: gpu, store, web)\n";
+    let of = |words: &[&str]| Place::with(&Fake::new(asks_for_roles)).pando(words);
+    let roles = of(&["server", "roles", "app-2", "+wrk", "+cache", "+gpu", "+store"]);
+    assert!(roles.expect(0).stderr.starts_with(remark), "{roles}");
+    let token = of(&["cluster", "token", "--role", "wrk", "--json"]);
+    assert_eq!(token.expect(0).stderr, remark);
+    assert!(token.json()["word"].is_string(), "{token}");
+}
+
+#[test]
+fn a_role_that_is_known_is_looked_up_nowhere() {
+    let fake = Fake::new(asks_for_roles);
+    let said = Place::with(&fake).pando(&["server", "roles", "app-2", "+cron", "-wrk", "--detach"]);
+    assert_eq!(said.expect(0).stderr, "");
+    assert_eq!(fake.lines(), ["POST /v1/servers/app-2/roles"]);
+    let mute = Fake::new(|asked| match asked.path.as_str() {
+        "/v1/apps" => Answer::refused(503, "unavailable", "not now"),
+        _ => asks_for_roles(asked),
+    });
+    let said = Place::with(&mute).pando(&["server", "roles", "app-2", "+wrk", "--detach"]);
+    assert_eq!(said.expect(0).stderr, "");
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::fake::{Answer, Fake};
 use super::place::Place;
-use super::world::{app, cluster, deployment, replica, takes_deploys, uuid};
+use super::world::{app, cluster, deployment, release, replica, takes_deploys, uuid};
 
 fn busy_app() -> serde_json::Value {
     let mut crashing = replica(3, 43, "backing_off");
@@ -111,18 +111,6 @@ fn watching_through_a_pipe_tells_what_changes_and_ctrl_c_is_no_failure() {
 
 #[test]
 fn releases_and_events_are_listed() {
-    let release = |number: u64, current: bool, succeeded: bool| {
-        let spec = json!({
-            "name": "hits", "run": { "directory": { "path": "." } }, "strategy": "replace", "min_ready": 0,
-            "processes": { "web": { "command": "bin/web", "role": "web", "count": { "total": 1 }, "stop_timeout": 30_000,
-                "health": { "kind": { "type": "none" }, "interval": 2000, "timeout": 2000, "healthy": 2, "unhealthy": 3, "start_timeout": 60_000 } } },
-        });
-        let now = pando_model::time::Timestamp::from_millis(jiff::Timestamp::now().as_millisecond());
-        json!({
-            "number": number, "spec": spec, "artifact": "ab".repeat(32), "created_by": "ci", "current": current, "succeeded": succeeded,
-            "created_at": now - pando_model::time::Millis::from_secs(7200),
-        })
-    };
     let fake = Fake::new(move |asked| match asked.path.as_str() {
         "/v1/apps/hits/releases" => Answer::ok(
             json!({ "releases": [release(43, false, false), release(42, true, true), release(41, false, true)] }),

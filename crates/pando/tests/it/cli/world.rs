@@ -34,6 +34,20 @@ pub(crate) fn app(release: Option<u64>, state: &str, replicas: &[Value]) -> Valu
     })
 }
 
+/// Of an app with the process `web`, made two hours ago.
+pub(crate) fn release(number: u64, current: bool, succeeded: bool) -> Value {
+    let spec = json!({
+        "name": "hits", "run": { "directory": { "path": "." } }, "strategy": "replace", "min_ready": 0,
+        "processes": { "web": { "command": "bin/web", "role": "web", "count": { "total": 1 }, "stop_timeout": 30_000,
+            "health": { "kind": { "type": "none" }, "interval": 2000, "timeout": 2000, "healthy": 2, "unhealthy": 3, "start_timeout": 60_000 } } },
+    });
+    let now = Timestamp::from_millis(jiff::Timestamp::now().as_millisecond());
+    json!({
+        "number": number, "spec": spec, "artifact": "ab".repeat(32), "created_by": "ci", "current": current, "succeeded": succeeded,
+        "created_at": now - Millis::from_secs(7200),
+    })
+}
+
 /// The deployment of v43, begun at noon.
 pub(crate) fn deployment(phase: Value, ended_after: Option<&str>) -> Value {
     let mut deployment = json!({
