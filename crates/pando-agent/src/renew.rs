@@ -5,22 +5,22 @@
 //! is away it is asked again and again: nothing depends on it for half a week, and
 //! even an expired certificate is taken for this.
 
+mod pace;
+
 use std::time::Duration;
 
 use pando_api::client::{Client, ClientError};
 use pando_api::v1::agents::CertificateRequest;
 use pando_model::id::ServerId;
-use pando_rt::backoff::Backoff;
 use pando_rt::error_chain::error_chain;
 use pando_trust::{Identity, PendingIdentity, TrustError};
 use tokio::time::Instant;
 
+use self::pace::Pace;
 use crate::trust::Membership;
 
 /// How often it is looked whether it is time: clocks are set, and machines sleep.
 const LOOK: Duration = Duration::from_secs(1);
-
-const TRY_AGAIN: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) };
 
 pub(crate) struct Renewer {
     pub(crate) client: Client,
@@ -43,22 +43,20 @@ enum RenewError {
 impl Renewer {
     /// Runs until it is dropped.
     pub(crate) async fn run(self) {
-        let mut failures = 0;
-        let mut not_before = Instant::now();
+        let mut pace = Pace::default();
         loop {
             tokio::time::sleep(LOOK).await;
-            if !self.is_due() || Instant::now() < not_before {
+            if !self.is_due() || !pace.may_try(Instant::now()) {
                 continue;
             }
             match self.renew().await {
                 Ok(()) => {
-                    failures = 0;
-                    tracing::info!("the certificate of this server was renewed");
+                    pace = pace.succeeded(Instant::now());
+                    self.tell();
                 }
                 Err(error) => {
-                    self.complain(&error, failures);
-                    not_before = Instant::now() + TRY_AGAIN.nth(failures);
-                    failures = failures.saturating_add(1);
+                    self.complain(&error, pace.failures());
+                    pace = pace.failed(Instant::now());
                 }
             }
         }
@@ -89,6 +87,16 @@ impl Renewer {
         let file = self.membership.file.clone();
         let saved = tokio::task::spawn_blocking(move || identity.save(&file)).await;
         Ok(saved.map_err(|_| RenewError::CutOff)??)
+    }
+
+    fn tell(&self) {
+        if self.is_due() {
+            tracing::warn!(
+                "the certificate of this server was renewed, and by the clock here the new one is due again: is this clock ahead?"
+            );
+        } else {
+            tracing::info!("the certificate of this server was renewed");
+        }
     }
 
     /// Once in a while: for days this is nothing to act upon.

@@ -50,6 +50,7 @@ struct Shared {
     signer: Mutex<Option<Arc<Cluster>>>,
     caller: Mutex<Option<PeerIdentity>>,
     joins: Mutex<Joins>,
+    renewals: Mutex<Renewals>,
     target: watch::Sender<Targets>,
     reports: watch::Sender<Vec<ReportBody>>,
     artifacts: Mutex<BTreeMap<String, Bytes>>,
@@ -65,6 +66,13 @@ struct Shared {
 struct Joins {
     servers: BTreeMap<String, ServerId>,
     lost: usize,
+}
+
+/// How often a new certificate was asked for, and how often it still is refused.
+#[derive(Default)]
+struct Renewals {
+    asked: usize,
+    refuse: usize,
 }
 
 #[derive(Default)]
@@ -125,6 +133,7 @@ impl Control {
             signer: Mutex::default(),
             caller: Mutex::default(),
             joins: Mutex::default(),
+            renewals: Mutex::default(),
             target: watch::Sender::default(),
             reports: watch::Sender::new(Vec::new()),
             artifacts: Mutex::default(),
@@ -190,6 +199,16 @@ impl Control {
         self.shared.joins.lock().unwrap().lost = count;
     }
 
+    /// Answers so many requests for a new certificate with an error; then all is well.
+    pub(crate) fn refuse_renewals(&self, count: usize) {
+        self.shared.renewals.lock().unwrap().refuse = count;
+    }
+
+    /// How often a new certificate was asked for.
+    pub(crate) fn renewals(&self) -> usize {
+        self.shared.renewals.lock().unwrap().asked
+    }
+
     /// The servers that were asked for, by their keys.
     pub(crate) fn joined(&self) -> Vec<ServerId> {
         self.shared.joins.lock().unwrap().servers.values().copied().collect()
@@ -237,6 +256,14 @@ impl Control {
 
     pub(crate) fn forget_reports(&self) {
         self.shared.reports.send_modify(Vec::clear);
+    }
+
+    /// Waits for so many more reports. While nothing changes, they are heartbeats, two seconds apart.
+    pub(crate) async fn further(&self, reports: usize) {
+        self.forget_reports();
+        let mut seen = self.shared.reports.subscribe();
+        let heard = tokio::time::timeout(DEADLINE, seen.wait_for(|held| held.len() >= reports)).await;
+        heard.unwrap_or_else(|_| panic!("{reports} further reports: {}", self.reports().len())).unwrap();
     }
 
     /// The first report, from now on the last or a later one, that `holds`.
@@ -319,11 +346,22 @@ async fn renew(
     State(control): State<Control>,
     Path(server): Path<ServerId>,
     Json(request): Json<CertificateRequest>,
-) -> Json<CertificateIssued> {
+) -> Response {
+    let refused = {
+        let mut renewals = control.shared.renewals.lock().unwrap();
+        renewals.asked += 1;
+        let refused = renewals.refuse > 0;
+        renewals.refuse = renewals.refuse.saturating_sub(1);
+        refused
+    };
+    if refused {
+        let body = serde_json::json!({"code": "unavailable", "message": "not now"});
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    }
     let cluster = control.shared.cluster.clone().unwrap();
     let subject = Subject::Server(server);
     let certificate = cluster.authority.issue(&request.request, subject, cluster.now()).unwrap();
-    Json(CertificateIssued { certificate, authority: cluster.authority.anchor().clone() })
+    Json(CertificateIssued { certificate, authority: cluster.authority.anchor().clone() }).into_response()
 }
 
 async fn join(

@@ -2,11 +2,13 @@
 
 use pando_model::observed::InstanceState;
 use pando_model::time::Timestamp;
+use pando_rt::clock::Clock;
 use pando_trust::tls::client_config;
 use pando_trust::{Identity, Subject};
+use tokio::net::TcpListener;
 
 use crate::authority::Cluster;
-use crate::bench::{Bench, is, listening, until};
+use crate::bench::{Bench, DEADLINE, is, listening, until};
 
 const DAY: i64 = 86_400_000;
 
@@ -33,8 +35,9 @@ async fn at_half_life_a_new_key_and_certificate_take_over_live() {
     let first = current(&bench);
     assert_eq!(shown(&bench), Some(first));
     cluster(&bench).clock.advance(3 * DAY);
-    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
-    assert_eq!(current(&bench), first, "too early");
+    // It is looked every second.
+    bench.control.further(2).await;
+    assert_eq!((current(&bench), bench.control.renewals()), (first, 0), "too early");
     cluster(&bench).clock.advance(DAY);
     until("renewed", || current(&bench) > first).await;
     let renewed = current(&bench);
@@ -49,8 +52,7 @@ async fn at_half_life_a_new_key_and_certificate_take_over_live() {
     // New connections to the control plane show it: the old ones are broken here.
     bench.control.go_away().await;
     bench.control.come_back().await;
-    bench.control.forget_reports();
-    bench.control.until("a report", |_| true).await;
+    bench.control.further(1).await;
     assert_eq!(shown(&bench), Some(renewed));
     assert_eq!(bench.runtime.running().len(), 1);
     bench.stop_agent().await;
@@ -69,11 +71,47 @@ async fn an_outage_of_ten_days_is_survived() {
     let first = current(&bench);
     bench.control.go_away().await;
     cluster(&bench).clock.advance(10 * DAY);
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    hang_up(&bench, 3).await;
     assert_eq!(current(&bench), first);
+    bench.control.refuse_renewals(2);
     bench.control.come_back().await;
     until("renewed", || current(&bench) > first).await;
-    bench.control.forget_reports();
-    bench.control.until("a report", |_| true).await;
+    assert_eq!(bench.control.renewals(), 3);
+    bench.control.further(1).await;
+    bench.stop_agent().await;
+}
+
+/// In place of the control plane: somebody who hangs up on so many.
+async fn hang_up(bench: &Bench, times: usize) {
+    let listener = TcpListener::bind(bench.control.address()).await.unwrap();
+    for _ in 0..times {
+        let accepted = tokio::time::timeout(DEADLINE, listener.accept()).await;
+        drop(accepted.expect("the agent tries on").unwrap());
+    }
+}
+
+/// Each new certificate is due at once by such a clock.
+#[tokio::test]
+async fn a_clock_that_is_days_ahead_renews_once_and_goes_on_with_what_it_has() {
+    let mut bench = Bench::certified().await;
+    let ahead = Clock::manual(cluster(&bench).clock.now_millis() + 5 * DAY);
+    bench.membership.as_mut().unwrap().clock = ahead.clone();
+    cluster(&bench).clock.advance(1000);
+    let first = current(&bench);
+    bench.start_agent().await;
+    until("renewed", || current(&bench) > first).await;
+    let renewed = current(&bench);
+    bench.control.further(2).await;
+    // Expired as well by now, and new connections are made.
+    ahead.advance(5 * DAY);
+    bench.control.go_away().await;
+    bench.control.come_back().await;
+    bench.control.further(2).await;
+    assert_eq!((current(&bench), shown(&bench)), (renewed, Some(renewed)));
+    assert_eq!(bench.control.renewals(), 1);
+    bench.stop_agent().await;
+    // Who starts anew asks anew.
+    bench.start_agent().await;
+    until("asked again", || bench.control.renewals() == 2).await;
     bench.stop_agent().await;
 }
