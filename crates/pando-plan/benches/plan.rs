@@ -7,6 +7,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on fails")]
 
+#[allow(dead_code, reason = "stories use more of it")]
+#[path = "../tests/it/spec.rs"]
+mod spec;
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,20 +19,17 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, criterion_group, criterion_main};
-use pando_model::app::{
-    Algorithm, AppSpec, DomainSpec, EnvValue, HealthCheck, HealthKind, ProcessSpec, ReplicaCount, RunSource,
-    Strategy,
-};
+use pando_model::app::{AppSpec, DomainSpec, EnvValue, Strategy};
 use pando_model::assignment::{Assignment, Sharing};
 use pando_model::desired::{Deployment, DeploymentKind, DeploymentPhase};
 use pando_model::id::{DeploymentId, Entropy, ServerId, Version};
-use pando_model::name::{AppName, ProcessName, RoleName, ServerName};
+use pando_model::name::{AppName, RoleName};
 use pando_model::observed::{
     AgentReport, InstanceState, InstanceStatus, Observed, ProxyStatus, ReleaseState, ReleaseStatus,
 };
 use pando_model::release::{Digest, Release, ReleaseNumber};
 use pando_model::resources::{Capacity, Resources};
-use pando_model::server::{Server, Standing};
+use pando_model::server::Server;
 use pando_model::time::{Millis, Timestamp};
 use pando_plan::input::heard;
 use pando_plan::{Action, Input, Plan, World, check, has_news, plan};
@@ -77,10 +78,6 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + seconds * 1000)
 }
 
-fn role(name: &str) -> RoleName {
-    RoleName::new(name).unwrap()
-}
-
 fn server(number: u32) -> Server {
     // Scattered, as a cloud gives them out.
     let [_, _, high, low] = (number * 40_503 % 65_536).to_be_bytes();
@@ -92,61 +89,28 @@ fn server(number: u32) -> Server {
     };
     Server {
         id: ServerId::new(at(0), &mut Entropy::from_seed(u64::from(number))),
-        name: ServerName::new(format!("server-{number:04}")).unwrap(),
-        roles: roles.into_iter().map(role).collect(),
+        roles: roles.into_iter().map(|role| RoleName::new(role).unwrap()).collect(),
         private_address: address,
-        public_address: None,
         agent_address: SocketAddr::new(address, 7421),
         capacity: Capacity { cpu_millis: 16_000, memory_bytes: 64_000_000_000 },
-        labels: BTreeMap::new(),
-        standing: Standing::Active,
         joined_at: at(0),
-    }
-}
-
-fn process(role_name: &str, count: u32) -> ProcessSpec {
-    ProcessSpec {
-        command: Some(format!("bin/{role_name}")),
-        role: role(role_name),
-        count: ReplicaCount::Total(count),
-        container_port: None,
-        health: HealthCheck {
-            kind: HealthKind::Http { path: "/health".to_owned() },
-            interval: Millis(2000),
-            timeout: Millis(2000),
-            healthy: 2,
-            unhealthy: 3,
-            start_timeout: Millis::from_secs(60),
-        },
-        stop_timeout: Millis::from_secs(30),
-        resources: Resources { cpu_millis: Some(500), memory_bytes: Some(512_000_000) },
-        singleton: false,
-        env: BTreeMap::new(),
-        servers: std::collections::BTreeSet::new(),
-        labels: BTreeMap::new(),
+        ..spec::server(&format!("server-{number:04}"), 0)
     }
 }
 
 fn app(name: &AppName) -> AppSpec {
     let env = (0..8).map(|n| (format!("SETTING_{n}"), EnvValue::Value(format!("value number {n}"))));
-    AppSpec {
+    let mut app = AppSpec {
         name: name.clone(),
-        run: RunSource::Directory { path: ".".to_owned() },
-        prepare: None,
-        release_command: None,
         strategy: Strategy::default(),
-        min_ready: Millis::ZERO,
-        processes: BTreeMap::from([
-            (ProcessName::web(), process("web", WEB)),
-            (ProcessName::new("worker").unwrap(), process("worker", WORKERS)),
-        ]),
         domains: vec![DomainSpec { domain: format!("{name}.example.com"), aliases: Vec::new() }],
-        routes: Vec::new(),
-        balancing: Algorithm::RoundRobin,
         env: env.collect(),
-        volumes: Vec::new(),
-        services: BTreeMap::new(),
+        ..spec::app(WEB, WORKERS)
+    };
+    for process in app.processes.values_mut() {
+        process.resources = Resources { cpu_millis: Some(500), memory_bytes: Some(512_000_000) };
     }
+    app
 }
 
 fn empty_world() -> World {
