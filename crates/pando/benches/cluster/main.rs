@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a measurement that can't go on ends")]
 #![allow(dead_code, reason = "the test bed can do more than is measured")]
 
+#[path = "../../tests/it/answer.rs"]
+mod answer;
 mod balancer;
 #[path = "../../tests/it/bed/mod.rs"]
 mod bed;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod answer;
 #[allow(dead_code, reason = "each story uses a part of it")]
 mod bed;
 mod cli;

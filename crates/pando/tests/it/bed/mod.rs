@@ -14,13 +14,14 @@ pub(crate) mod server;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use network::Network;
 use server::Server;
+
+use crate::answer::{told, wait_for_answer};
 
 /// A cluster of servers, and a project that is deployed to it.
 pub(crate) struct Bed {
@@ -98,6 +99,7 @@ impl Bed {
     }
 
     /// Asks again and again until the answer is as wanted.
+    #[track_caller]
     pub(crate) fn wait_for(
         &self,
         args: &[&str],
@@ -107,21 +109,7 @@ impl Bed {
     ) -> Value {
         let mut args = args.to_vec();
         args.push("--json");
-        let deadline = Instant::now() + Duration::from_secs(seconds);
-        loop {
-            let output = self.pando(&args);
-            let answer: Option<Value> = serde_json::from_slice(&output.stdout).ok();
-            if let Some(answer) = answer.filter(|_| output.status.success()).filter(&wanted) {
-                return answer;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{what} did not come within {seconds} s; the answer is\n{}\n{}",
-                told(&output),
-                self.logs()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_for_answer(what, seconds, || self.pando(&args), || self.logs(), wanted)
     }
 
     /// What each server's daemon said last.
@@ -143,16 +131,6 @@ fn check_rights() {
         }
     };
     panic!("this test makes network namespaces, for which it must run as root: {remedy}");
-}
-
-/// Both outputs, for a failing assertion.
-pub(crate) fn told(output: &Output) -> String {
-    format!(
-        "{}\nstdout: {}\nstderr: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }
 
 /// Runs a program of the test bed itself, which must succeed.

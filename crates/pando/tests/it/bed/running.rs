@@ -4,7 +4,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Bed, told};
+use super::Bed;
+use crate::answer::told;
 
 /// One `pando`, with what it says kept for its end.
 pub(crate) struct Running {

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::must;
 use super::network::Link;
-use super::{must, told};
+use crate::answer::told;
 
 /// More than a test puts on it, less than would hurt the machine.
 const DISK: &str = "size=768m";

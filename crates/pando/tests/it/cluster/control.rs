@@ -4,10 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::answer::told;
+use crate::bed::Bed;
 use crate::bed::app::App;
 use crate::bed::running::Running;
-use crate::bed::{Bed, told};
 use crate::e2e::bed::kill;
+use crate::e2e::load::Load;
 
 /// A step of a deploy, and how it shows that this step is under way.
 struct Step {
@@ -105,17 +107,27 @@ fn cluster_the_control_plane_is_killed_at_each_step_of_a_deploy() {
         let mut deploy = bed.begin(&["deploy"]);
         assert!(reach(&bed, step, &mut deploy, before + 1), "{}: {}", step.name, deploy.end_well(&bed, 1));
         kill(bed.server("main").daemon_pid().unwrap());
-        let output = deploy.end(&bed, 60);
-        println!("killed during {}: {}", step.name, output.status);
-        let settled = bed.wait_spread("web", &[("main", 1), ("app-2", 1), ("app-3", 1)], 60);
-        match output.status.code() {
-            Some(0) => assert_eq!(settled["release"], before + 1, "{}", step.name),
-            // Nothing was asked for yet.
-            Some(3) if step.name == "upload" => assert_eq!(settled["release"], before),
-            _ => panic!("{}: {}\n{}", step.name, told(&output), bed.logs()),
-        }
+        check_end(&bed, step, deploy, before, &[("main", 1), ("app-2", 1), ("app-3", 1)]);
     }
     check_starts(&bed);
+    check_loads(loads);
+}
+
+/// The command followed its deploy to the end, or nothing had been asked for yet; whichever release it is has settled.
+#[track_caller]
+fn check_end(bed: &Bed, step: &Step, deploy: Running, before: u64, spread: &[(&str, usize)]) {
+    let output = deploy.end(bed, 90);
+    println!("cut off during {}: {}", step.name, output.status);
+    let settled = bed.wait_spread("web", spread, 60);
+    match output.status.code() {
+        Some(0) => assert_eq!(settled["release"], before + 1, "{}", step.name),
+        Some(3) if step.name == "upload" => assert_eq!(settled["release"], before),
+        _ => panic!("{}: {}\n{}", step.name, told(&output), bed.logs()),
+    }
+}
+
+/// Nobody who asked for a page noticed.
+fn check_loads(loads: Vec<(String, Load)>) {
     for (name, load) in loads {
         load.stop().check(&format!("through {name}"), 0);
     }
@@ -164,17 +176,8 @@ fn cluster_the_control_server_loses_power_at_each_step_of_a_deploy() {
         loads.iter().for_each(|(_, load)| load.wait_for_requests(2));
         bed.server_mut("main").power_on();
         bed.server("main").start();
-        let output = deploy.end(&bed, 90);
-        println!("no power during {}: {}", step.name, output.status);
-        let settled = bed.wait_spread("web", &spread, 60);
-        match output.status.code() {
-            Some(0) => assert_eq!(settled["release"], before + 1, "{}", step.name),
-            Some(3) if step.name == "upload" => assert_eq!(settled["release"], before),
-            _ => panic!("{}: {}\n{}", step.name, told(&output), bed.logs()),
-        }
+        check_end(&bed, step, deploy, before, &spread);
     }
     check_starts(&bed);
-    for (name, load) in loads {
-        load.stop().check(&format!("through {name}"), 0);
-    }
+    check_loads(loads);
 }

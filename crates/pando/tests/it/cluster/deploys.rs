@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::answer::told;
+use crate::bed::Bed;
 use crate::bed::app::App;
 use crate::bed::running::Running;
-use crate::bed::{Bed, told};
 
 const FIVE: [&str; 5] = ["main", "app-2", "app-3", "app-4", "app-5"];
 /// Of one load: a client with keep-alive and one without, each with one request under way.

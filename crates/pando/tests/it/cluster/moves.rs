@@ -68,7 +68,7 @@ fn cluster_deploys_over_five_servers_fail_no_request() {
     app.edition += 1;
     bed.write(&app);
     let failed = bed.pando(&["deploy"]);
-    assert_eq!(failed.status.code(), Some(1), "{}", crate::bed::told(&failed));
+    assert_eq!(failed.status.code(), Some(1), "{}", crate::answer::told(&failed));
     for load in loads {
         println!("{} requests, 0 failed", load.stop_flawless());
     }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use crate::bed::{Bed, must, told};
+use crate::answer::told;
+use crate::bed::{Bed, must};
 
 const SSHD: &str = "/usr/sbin/sshd";
 

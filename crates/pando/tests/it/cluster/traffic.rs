@@ -5,8 +5,9 @@ use std::net::TcpStream;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use crate::answer::told;
+use crate::bed::Bed;
 use crate::bed::app::{App, HOST};
-use crate::bed::{Bed, told};
 use crate::e2e::load::Load;
 
 /// Says where visitors find the app, to the first server's resolver.

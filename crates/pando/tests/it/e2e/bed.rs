@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::answer::{told, wait_for_answer};
 use crate::pty::Pty;
 
 /// Ends the cluster when dropped, whatever became of the test.
@@ -139,22 +140,21 @@ impl Bed {
     }
 
     /// Waits until the status is as wanted.
+    #[track_caller]
     pub(crate) fn wait_for(&self, what: &str, seconds: u64, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(seconds);
-        loop {
-            let output = self.pando(&["status", "--json"]);
-            let status: Option<Value> = serde_json::from_slice(&output.stdout).ok();
-            if let Some(status) = status.filter(|_| output.status.success()).filter(&wanted) {
-                return status;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "{what} did not come within {seconds} s; the status is\n{}\n{}",
-                told(&output),
-                self.daemon_log()
-            );
-            std::thread::sleep(Duration::from_millis(25));
-        }
+        self.wait_for_answer(&["status", "--json"], what, seconds, wanted)
+    }
+
+    /// Asks again and again until the answer is as wanted.
+    #[track_caller]
+    pub(crate) fn wait_for_answer(
+        &self,
+        args: &[&str],
+        what: &str,
+        seconds: u64,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
+        wait_for_answer(what, seconds, || self.pando(args), || self.daemon_log(), wanted)
     }
 
     /// `n` replicas of `web` serve, of one release, and nothing else is left.
@@ -223,16 +223,6 @@ impl Drop for Bed {
             panic!("the cluster does not end: {}", told(ended));
         }
     }
-}
-
-/// Both outputs, for a failing assertion.
-pub(crate) fn told(output: &Output) -> String {
-    format!(
-        "{}\nstdout: {}\nstderr: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }
 
 /// SIGKILL to a process that this test's cluster started.

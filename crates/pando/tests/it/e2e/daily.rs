@@ -1,6 +1,7 @@
 //! The commands of every day, one after the other, on one cluster.
 
-use super::bed::{Bed, Settings, told};
+use super::bed::{Bed, Settings};
+use crate::answer::told;
 
 #[test]
 fn e2e_a_day_with_the_command_line() {

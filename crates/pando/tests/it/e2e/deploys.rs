@@ -1,7 +1,8 @@
 //! Deploys under load: nobody notices the good ones, nor the broken ones.
 
-use super::bed::{Bed, Settings, told};
+use super::bed::{Bed, Settings};
 use super::load::Load;
+use crate::answer::told;
 
 #[test]
 fn e2e_twenty_rolling_deploys_in_a_row_fail_no_request() {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::bed::{Bed, Settings, kill, told};
+use super::bed::{Bed, Settings, kill};
 use super::load::Load;
+use crate::answer::told;
 
 /// The moments after the start of a deploy at which the daemon dies: a deploy of three takes about one second, so that every
 /// step of it is hit.

@@ -5,8 +5,9 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use super::bed::{Bed, Settings, told};
+use super::bed::{Bed, Settings};
 use super::load::Load;
+use crate::answer::told;
 
 /// A project that runs nowhere itself, and knows both clusters by name.
 struct Project {

@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::bed::{Bed, Settings, told};
+use super::bed::{Bed, Settings};
 use super::load::Load;
+use crate::answer::told;
 
 #[test]
 fn e2e_a_port_in_use_is_said_before_anything_starts() {
