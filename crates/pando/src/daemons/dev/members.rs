@@ -1,6 +1,7 @@
 //! The servers of a cluster on this machine, beside the first: on loopback addresses of their own, state in
 //! `.pando/servers/NAME`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use pando_api::client::Client;
 use pando_api::v1::join::JoinTokenRequest;
+use pando_model::id::ServerId;
 use pando_model::name::{RoleName, ServerName};
 use pando_model::time::Millis;
 use pando_rt::shutdown::Shutdown;
@@ -32,8 +34,10 @@ pub(super) fn address(number: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 1, number))
 }
 
-/// Starts the servers that there are, and those that are missing to `servers` in all.
+/// Starts the servers that there are, and those that are missing to `servers` in all. One that was removed from the cluster is
+/// missing.
 pub(super) async fn up(main: &Layout, me: &Me, client: &Client, servers: u8) -> anyhow::Result<()> {
+    retire(main, client).await?;
     for number in 2..=servers {
         let layout = of(main, &format!("app-{number}"))?;
         if Me::load(&layout.identity())?.is_none() {
@@ -45,6 +49,32 @@ pub(super) async fn up(main: &Layout, me: &Me, client: &Client, servers: u8) -> 
         keep(&layout, parts::own_env()).await?;
     }
     Ok(())
+}
+
+/// Nobody knows who was removed; what is left of it makes room for a new one of its name.
+async fn retire(main: &Layout, client: &Client) -> anyhow::Result<()> {
+    let known: BTreeSet<ServerId> =
+        client.servers().await?.servers.into_iter().map(|server| server.id).collect();
+    for layout in all(main)? {
+        let Some(me) = Me::load(&layout.identity())? else { continue };
+        if !known.contains(&me.id) {
+            down(&layout).await?;
+            set_aside(main, &layout, &me.name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Its logs may still be wanted: the last one of each name is kept.
+fn set_aside(main: &Layout, layout: &Layout, name: &ServerName) -> anyhow::Result<()> {
+    let removed = main.root().join("removed");
+    make_dir(&removed, 0o700)?;
+    let to = removed.join(name.as_str());
+    let failed = || format!("can't move `{}` to `{}`", layout.root().display(), to.display());
+    match fs::remove_dir_all(&to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(failed),
+        _ => fs::rename(layout.root(), &to).with_context(failed),
+    }
 }
 
 async fn enter(layout: &Layout, main: &Me, client: &Client, number: u8) -> anyhow::Result<Me> {

@@ -1,5 +1,9 @@
 //! The commands of every day, one after the other, on one cluster.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use super::bed::{Bed, Settings};
 use crate::answer::told;
 
@@ -50,7 +54,7 @@ fn e2e_tokens_open_what_they_say() {
     let bed = Bed::up(Settings { replicas: 1, ..Settings::default() });
     let read = bed.json(&["token", "create", "--scope", "read", "--name", "reader"]);
     let token = read["token"].as_str().unwrap();
-    let context: serde_json::Value =
+    let context: Value =
         serde_json::from_slice(&std::fs::read(bed.path(".pando/context.json")).unwrap()).unwrap();
     let with = |args: &[&str], token: &str| {
         let mut command = bed.command(args);
@@ -64,6 +68,34 @@ fn e2e_tokens_open_what_they_say() {
     let id = read["info"]["id"].as_str().unwrap();
     bed.ok(&["token", "rm", id]);
     assert_ne!(with(&["status"], token).status.code(), Some(0), "a removed token opens nothing");
+}
+
+#[test]
+fn e2e_a_server_of_this_machine_that_was_removed_joins_anew() {
+    let bed = Bed::prepare(Settings::default());
+    let port = bed.port.to_string();
+    let up = |servers| bed.ok(&["dev", "--detach", "--port", &port, "--servers", servers]);
+    let third = |servers: &Value| {
+        let servers = servers["servers"].as_array().unwrap();
+        servers.iter().find(|server| server["name"] == "app-3").cloned()
+    };
+    up("3");
+    let first = third(&bed.json(&["server", "ls"])).unwrap();
+    // Twice: what was set aside before makes room as well.
+    let mut seen = BTreeSet::from([first["id"].to_string()]);
+    for _ in 0..2 {
+        bed.ok(&["server", "rm", "app-3"]);
+        up("2");
+        assert_eq!(third(&bed.json(&["server", "ls"])), None, "it comes when it is asked for");
+        up("3");
+        let alive = |servers: &Value| third(servers).is_some_and(|server| server["state"] == "alive");
+        let servers = bed.wait_for_answer(&["server", "ls", "--json"], "a new app-3", 30, alive);
+        assert!(seen.insert(third(&servers).unwrap()["id"].to_string()), "{servers}");
+    }
+    bed.wait_for("a replica on the new server", 60, |status| {
+        let replicas = status["replicas"].as_array().unwrap();
+        replicas.iter().any(|one| one["server_name"] == "app-3" && one["state"] == "serving")
+    });
 }
 
 fn http_status(bed: &Bed, path: &str) -> u16 {
