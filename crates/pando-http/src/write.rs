@@ -1,6 +1,7 @@
 //! Heads and chunks, written.
 
 use crate::field::{Field, Fields};
+use crate::trailers::Trailers;
 
 /// Ends a chunked body that has no trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -78,6 +79,14 @@ pub fn chunk_head(out: &mut Vec<u8>, length: usize) {
 pub fn chunk(out: &mut Vec<u8>, data: &[u8]) {
     chunk_head(out, data.len());
     out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The end of a chunked body, trailers included.
+pub fn end(out: &mut Vec<u8>, trailers: Option<&Trailers>) {
+    let Some(trailers) = trailers else { return out.extend_from_slice(LAST_CHUNK) };
+    out.extend_from_slice(b"0\r\n");
+    out.extend_from_slice(trailers.lines());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -11,34 +11,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::header::{HOST, HeaderName, HeaderValue, REFERER, USER_AGENT};
-use http::{Request, Version};
+use pando_http::{Known, Span, Version};
 use pando_routing::PoolId;
 use tokio::sync::mpsc;
 
-use crate::engine::Client;
+use crate::asked::Asked;
+use crate::client::Client;
 use crate::error::ProxyError;
+use crate::forward::Id;
 use crate::settings::AccessLog;
 pub(crate) use writer::Writer;
 
 /// Records that wait to be written.
 const QUEUE: usize = 8192;
 
-/// A header's value in the log is at most this long: what clients send is theirs to choose.
-const LONGEST_VALUE: usize = 1024;
+/// A value in the log is at most this long: what clients send is theirs to choose.
+const LONGEST_VALUE: usize = 8 << 10;
 
 /// What is known of a request when it is over.
 #[derive(Debug)]
 pub(crate) struct Record {
     pub(crate) at_millis: i64,
     pub(crate) client: IpAddr,
-    pub(crate) method: http::Method,
+    pub(crate) method: String,
     pub(crate) target: String,
     pub(crate) version: Version,
     pub(crate) host: String,
     pub(crate) user_agent: String,
     pub(crate) referer: String,
-    pub(crate) id: HeaderValue,
+    pub(crate) id: String,
     /// 0: the client gave up before there was an answer.
     pub(crate) status: u16,
     pub(crate) bytes: u64,
@@ -60,21 +61,20 @@ pub(crate) enum Outcome {
 }
 
 impl Record {
-    pub(crate) fn of<B>(request: &Request<B>, client: Client, id: &HeaderValue, at_millis: i64) -> Self {
-        let header = |name: HeaderName| {
-            let value = request.headers().get(name).map(HeaderValue::as_bytes).unwrap_or_default();
-            String::from_utf8_lossy(&value[..value.len().min(LONGEST_VALUE)]).into_owned()
-        };
+    pub(crate) fn of(asked: &Asked, client: Client, id: &Id, at_millis: i64) -> Self {
+        let (head, bytes) = (&asked.head, asked.bytes.bytes());
+        let value = |span: Span| span.bytes(bytes);
+        let field = |known: Known| head.fields.first(known).map_or(&[][..], |field| value(field.value));
         Self {
             at_millis,
             client: client.address.ip().to_canonical(),
-            method: request.method().clone(),
-            target: request.uri().to_string(),
-            version: request.version(),
-            host: header(HOST),
-            user_agent: header(USER_AGENT),
-            referer: header(REFERER),
-            id: id.clone(),
+            method: text(value(head.method_text)),
+            target: text(value(head.target)),
+            version: head.version,
+            host: text(value(head.host)),
+            user_agent: text(field(Known::UserAgent)),
+            referer: text(field(Known::Referer)),
+            id: text(id.text(bytes)),
             status: 0,
             bytes: 0,
             took: Duration::ZERO,
@@ -84,6 +84,10 @@ impl Record {
             outcome: Outcome::Cancelled,
         }
     }
+}
+
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(&value[..value.len().min(LONGEST_VALUE)]).into_owned()
 }
 
 /// The requests' side of the log. Clones write to the same.

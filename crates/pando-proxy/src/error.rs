@@ -19,6 +19,11 @@ pub enum ProxyError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot start a thread to serve clients")]
+    Worker {
+        #[source]
+        source: io::Error,
+    },
     #[error("nothing to listen on: give at least one listener")]
     NoListener,
     #[error("cannot open the control socket `{}`", path.display())]

@@ -1,32 +1,39 @@
 //! What happens to one request: where it goes, what is tried, what the client gets.
 
 mod attempt;
-mod headers;
+mod deliver;
 mod id;
 mod page;
 mod tally;
-mod target;
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, EXPECT, HeaderValue};
-use http::{Method, Request, Response, StatusCode, Version};
+use pando_http::Method;
 
-use crate::engine::{Client, Download, Upload};
+use crate::asked::Asked;
+use crate::client::Client;
+use crate::exchange::{Upload, send_whole};
+use crate::front::Front;
+use crate::live::Lease;
 use crate::plane::Plane;
 use crate::snapshot::PoolView;
 use crate::tunnel::Tunnel;
-use attempt::{Answered, Errand};
+use crate::upstream::{Heard, Link, drop_claims};
+use attempt::Failure;
+pub(crate) use id::{HEADER as ID_HEADER, Id};
 use page::{Page, Wants};
 pub(crate) use tally::Tally;
-use target::Target;
 
-/// What the client gets.
+/// What becomes of a client's connection after a request.
 #[derive(Debug)]
-pub(crate) enum Reply {
-    Answer(Response<Download>),
-    /// The head of an upgrade; once it is out, the connection belongs to the tunnel.
-    Tunnel(Response<Download>, Box<Tunnel>),
+pub(crate) enum End {
+    /// It can take another one.
+    Next,
+    Close,
+    /// The answer broke off: closing must not look like its end.
+    Cut,
+    /// It is no longer HTTP.
+    Tunnel(Box<Tunnel>),
 }
 
 /// Where a request goes.
@@ -37,88 +44,93 @@ struct Routed {
     strip: usize,
 }
 
-/// Answers one request. `can_upgrade`: the connection can become something else than HTTP. Dropping the future gives the request
-/// up everywhere.
-pub(crate) async fn forward(
-    request: Request<Upload>,
-    can_upgrade: bool,
+/// An endpoint has begun to answer.
+struct Answering {
+    link: Link,
+    lease: Lease,
+    upload: Upload,
+    heard: Heard,
+    routed: Routed,
+}
+
+/// Answers one request. Dropping the future gives the request up everywhere.
+pub(crate) async fn forward<F: Front>(
+    front: &mut F,
+    mut asked: Asked,
     client: Client,
     plane: &Arc<Plane>,
-) -> Reply {
-    let id = id::of(request.headers());
-    let wants = Wants::of(&request);
-    let mut tally = Tally::begin(plane, &request, client, &id);
-    let mut reply = match consider(request, can_upgrade, client, plane, &id) {
-        Ok(errand) => carry_out(errand, tally, wants, &id, plane).await,
-        Err(page) => {
-            tally.refused(page);
-            Reply::Answer(page.write(wants, &id, tally))
-        }
+) -> End {
+    let id = Id::of(&asked.head, asked.bytes.bytes());
+    let mut tally = Tally::begin(plane, &asked, client, &id);
+    let routed = match consider(&asked, plane) {
+        Ok(routed) => routed,
+        Err(page) => return refuse(front, page, &asked, &id, tally, plane).await,
     };
-    let (Reply::Answer(response) | Reply::Tunnel(response, _)) = &mut reply;
-    if plane.is_ending() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    drop_claims(&mut asked);
+    let answered = attempt::run(front, &mut asked, routed, client, &id, plane, &mut tally).await;
+    let delivered = match answered {
+        Ok(answering) => deliver::run(front, &mut asked, answering, &id, plane, tally).await,
+        Err(failure) => Err((failure, tally)),
+    };
+    match delivered {
+        Ok(end) => end,
+        Err((Failure::Final(page), tally)) => refuse(front, page, &asked, &id, tally, plane).await,
+        // Nobody is there to be told anything.
+        Err(_) => End::Cut,
     }
-    response.headers_mut().insert(id::HEADER, id);
-    reply
 }
 
 /// Everything that can be said before an endpoint is asked.
-fn consider(
-    request: Request<Upload>,
-    can_upgrade: bool,
-    client: Client,
-    plane: &Plane,
-    id: &HeaderValue,
-) -> Result<Errand, Page> {
-    if request.method() == Method::CONNECT {
+fn consider(asked: &Asked, plane: &Plane) -> Result<Routed, Page> {
+    if asked.head.method == Method::Connect {
         return Err(Page::ConnectRefused);
     }
-    if !headers::is_plainly_framed(request.headers()) {
-        return Err(Page::UnknownCoding);
-    }
-    let target = Target::of(&request).map_err(Page::BadRequest)?;
-    let routed = route(plane, &target)?;
-    let (mut head, body) = request.into_parts();
-    if head.version == Version::HTTP_10 {
-        // An old client's expectation means nothing (RFC 9110, 10.1.1).
-        head.headers.remove(EXPECT);
-    }
-    head.version = Version::HTTP_11;
-    let upgrade = headers::to_upstream(&mut head.headers, client, id, can_upgrade && body.is_empty());
-    Ok(Errand { head, body, target, routed, upgrade })
+    route(plane, asked)
 }
 
 /// Looks into the newest snapshot.
-fn route(plane: &Plane, target: &Target) -> Result<Routed, Page> {
+fn route(plane: &Plane, asked: &Asked) -> Result<Routed, Page> {
     let snapshot = plane.snapshot.load();
     let snapshot = snapshot.as_deref().ok_or(Page::NoTable)?;
-    let (found, pool) = snapshot.find(&target.host, &target.path).ok_or(Page::UnknownHost)?;
+    let bytes = asked.bytes.bytes();
+    let path = match asked.head.path.bytes(bytes) {
+        b"" => "/",
+        // What is no text is below no rule but the root.
+        path => std::str::from_utf8(path).unwrap_or("/"),
+    };
+    let (found, pool) = snapshot.find(asked.head.host.text(bytes), path).ok_or(Page::UnknownHost)?;
     Ok(Routed { pool: Arc::clone(pool), strip: found.strip.len() })
 }
 
-async fn carry_out(
-    errand: Errand,
+/// Answers with a page of our own.
+async fn refuse<F: Front>(
+    front: &mut F,
+    page: Page,
+    asked: &Asked,
+    id: &Id,
     mut tally: Tally,
-    wants: Wants,
-    id: &HeaderValue,
-    plane: &Arc<Plane>,
-) -> Reply {
-    match attempt::run(errand, plane, &mut tally).await {
-        Ok(Answered::Whole(mut answer)) => {
-            headers::to_client(&mut answer.response);
-            tally.answered(answer.response.status());
-            let body = |body| Download::endpoint(body, answer.link, answer.lease, answer.idle, tally);
-            Reply::Answer(answer.response.map(body))
-        }
-        Ok(Answered::Upgrade(mut response, switched)) => {
-            headers::to_client_upgrading(&mut response);
-            tally.answered(StatusCode::SWITCHING_PROTOCOLS);
-            Tunnel::agree(response, switched, tally)
-        }
-        Err(page) => {
-            tally.refused(page);
-            Reply::Answer(page.write(wants, id, tally))
-        }
+    plane: &Plane,
+) -> End {
+    tally.refused(page);
+    swallow(front);
+    let bytes = asked.bytes.bytes();
+    let wants = Wants::of(asked);
+    let (kind, text) = page.render(wants, std::str::from_utf8(id.text(bytes)).unwrap_or_default());
+    let close = page.ends_connection() || plane.is_ending() || !front.is_body_over();
+    page.write_head(front, kind, text.len(), id.text(bytes), close);
+    let body = if wants.is_head() { &[] } else { text.as_bytes() };
+    tally.sent(body.len());
+    tally.whole();
+    if send_whole(front, body, plane.limits.client_stall).await.is_err() {
+        return End::Cut;
+    }
+    if front.goes_on() { End::Next } else { End::Close }
+}
+
+/// Takes what is here already of a body that nobody wants, so that small ones don't end the connection.
+fn swallow<F: Front>(front: &mut F) {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    while let std::task::Poll::Ready(Ok(count @ 1..)) = front.poll_body(&mut cx) {
+        front.consume(count);
     }
 }

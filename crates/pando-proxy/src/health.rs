@@ -2,6 +2,7 @@
 //!
 //! `verdict` judges, `look` looks; here is the loop that waits in between.
 
+mod ask;
 mod look;
 mod verdict;
 

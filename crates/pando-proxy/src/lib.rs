@@ -5,17 +5,24 @@
 //! it serves until told to end. What a table means is `pando-routing`'s to say;
 //! who writes tables and why is nobody's business here.
 //!
-//! The HTTP engine is `engine`; nothing outside it knows hyper.
+//! The way of a request: `worker` accepts, `http1` reads it, `forward` decides, `exchange` carries it out over a
+//! connection of `upstream`. What these share is a table's `snapshot`, and the `live` state of its endpoints.
 
 mod access_log;
+mod asked;
 mod balance;
+mod client;
 mod control;
-mod engine;
 mod error;
+mod exchange;
 mod forward;
+mod front;
 mod health;
+mod http1;
+mod inbox;
 mod listen;
 mod live;
+mod outbox;
 mod plane;
 mod run;
 mod settings;
@@ -24,6 +31,9 @@ mod stats;
 mod tables;
 mod time;
 mod tunnel;
+mod upstream;
+mod wire;
+mod worker;
 
 pub use error::ProxyError;
 pub use listen::Listeners;

@@ -25,6 +25,8 @@ pub(crate) struct Plane {
     pub(crate) sequence: Sequence,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    /// Threads that serve.
+    pub(crate) workers: usize,
     pub(crate) log: Option<LogHandle>,
     /// Requests that no rule matched.
     pub(crate) unmatched: AtomicU64,
@@ -42,7 +44,7 @@ pub(crate) struct Gauges {
 }
 
 impl Plane {
-    pub(crate) fn new(limits: Limits, log: Option<LogHandle>, stop: Shutdown) -> Self {
+    pub(crate) fn new(limits: Limits, workers: usize, log: Option<LogHandle>, stop: Shutdown) -> Self {
         Self {
             boot: Uuid::now_v7(),
             snapshot: ArcSwapOption::empty(),
@@ -50,6 +52,7 @@ impl Plane {
             sequence: Sequence::default(),
             clock: Clock::system(),
             limits,
+            workers,
             log,
             unmatched: AtomicU64::new(0),
             gauges: Gauges::default(),

@@ -6,16 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pando_rt::shutdown::Shutdown;
-use pando_rt::tasks::Tasks;
-use tokio::sync::Semaphore;
-
 use crate::control::{self, Control, ControlSocket};
 use crate::error::ProxyError;
 use crate::plane::Plane;
 use crate::settings::Settings;
 use crate::tables::{Tables, file, restore};
+use crate::worker::Workers;
 use crate::{access_log, listen};
+use pando_rt::shutdown::Shutdown;
+use pando_rt::tasks::Tasks;
 
 /// For tasks that were told to end at once.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,7 +24,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown` begins, lets requests under way end (at most `limits.drain`), and returns.
 ///
-/// Runs on the current tokio runtime, which needs its IO and time drivers. Everything that it starts has ended when it
+/// Clients are served by threads of its own; the rest runs on the current tokio runtime, which needs its IO and time drivers.
+/// Everything that it starts has ended when it
 /// returns.
 ///
 /// # Errors
@@ -34,16 +34,15 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), ProxyErro
     let until_clients_left = Shutdown::new();
     let background = Tasks::new(&until_clients_left);
     let started = start(settings, &shutdown, &background).await;
-    if let Ok((clients, cut, drain, socket)) = started {
+    if let Ok((clients, workers, drain, socket)) = started {
         shutdown.wait().await;
         if !clients.finish(drain).await {
             tracing::warn!(
                 connections = clients.len(),
                 "closing connections whose requests did not end in time"
             );
-            cut.begin();
-            clients.finish(PATIENCE).await;
         }
+        workers.end().await;
         background.finish(PATIENCE).await;
         drop(socket);
         return Ok(());
@@ -52,7 +51,7 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), ProxyErro
     started.map(|_| ())
 }
 
-type Started = (Tasks, Shutdown, Duration, Option<ControlSocket>);
+type Started = (Tasks, Workers, Duration, Option<ControlSocket>);
 
 async fn start(settings: Settings, shutdown: &Shutdown, background: &Tasks) -> Result<Started, ProxyError> {
     if settings.listeners.is_empty() {
@@ -70,15 +69,11 @@ async fn start(settings: Settings, shutdown: &Shutdown, background: &Tasks) -> R
         background.spawn_until_shutdown(control::serve_metrics(listener, control, background.clone()));
     }
     background.spawn_until_shutdown(sweep(Arc::clone(&plane)));
-    let (clients, cut) = (Tasks::new(shutdown), Shutdown::new());
-    let room = Arc::new(Semaphore::new(listen::room(limits.connections)));
-    for listener in listeners {
-        let listener = listen::into_async(listener).map_err(|source| ProxyError::Listener { source })?;
-        let accept =
-            listen::accept(listener, Arc::clone(&plane), clients.clone(), Arc::clone(&room), cut.clone());
-        clients.spawn(accept);
-    }
-    Ok((clients, cut, limits.drain, socket))
+    let clients = Tasks::new(shutdown);
+    let room = listen::room(limits.connections);
+    let workers = Workers::start(listeners, room, &plane, &clients).await;
+    let workers = workers.map_err(|source| ProxyError::Worker { source })?;
+    Ok((clients, workers, limits.drain, socket))
 }
 
 fn make_plane(
@@ -90,7 +85,9 @@ fn make_plane(
         background.spawn(writer.run(background.shutdown().clone()));
         handle
     });
-    Ok(Arc::new(Plane::new(settings.limits.clone(), log, shutdown.clone())))
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let workers = settings.workers.unwrap_or_else(cores);
+    Ok(Arc::new(Plane::new(settings.limits.clone(), workers, log, shutdown.clone())))
 }
 
 /// From the file, if there is one; else what was in use when the proxy ran last.

@@ -19,6 +19,8 @@ pub struct Settings {
     pub access_log: Option<AccessLog>,
     /// Serves `GET /metrics`, and nothing else, over TCP.
     pub metrics_listener: Option<TcpListener>,
+    /// Threads that serve clients. `None`: one a core.
+    pub workers: Option<usize>,
     pub limits: Limits,
 }
 
@@ -51,6 +53,10 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a request's head; more are answered 431. Default 64 KiB, at least 8 KiB.
     pub head_bytes: usize,
+    /// Bytes of a request's target; more are answered 414. Default 8 KiB.
+    pub target_bytes: usize,
+    /// Headers of a request; more are answered 431. Default 100, at most 256.
+    pub head_fields: usize,
     /// From a request's first byte to the end of its head; then 408. Default 10 s.
     pub head_time: Duration,
     /// A client's connection without a request. Default 75 s.
@@ -72,6 +78,8 @@ impl Default for Limits {
         Self {
             connections: 16_384,
             head_bytes: 64 << 10,
+            target_bytes: 8 << 10,
+            head_fields: 100,
             head_time: Duration::from_secs(10),
             client_idle: Duration::from_secs(75),
             client_stall: Duration::from_secs(60),

@@ -125,7 +125,7 @@ impl Tables {
 
     fn make(&self, endpoint: &pando_routing::Endpoint) -> Arc<Endpoint> {
         let limits = &self.plane.limits;
-        let idle = IdleLinks::new(limits.upstream_idle_connections, limits.upstream_idle);
+        let idle = IdleLinks::new(self.plane.workers, limits.upstream_idle_connections, limits.upstream_idle);
         Arc::new(Endpoint::new(endpoint.id, endpoint.address, idle, self.plane.sequence.clone()))
     }
 }

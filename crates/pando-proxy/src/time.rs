@@ -3,10 +3,11 @@
 //! Deadlines move with every byte. An [`Alarm`] therefore isn't set anew when its
 //! deadline moves further away: it rings early, looks, and goes back to sleep.
 
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::Sleep;
 
@@ -20,6 +21,24 @@ pub(crate) fn ticks() -> u64 {
 /// A duration in ticks.
 pub(crate) fn span(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds for which a `Date` is told again; its own unit is a second.
+const DATE_LASTS: u64 = 200;
+
+/// Gives `use_it` the time as a `Date` field has it (RFC 9110, 5.6.7).
+pub(crate) fn date(use_it: impl FnOnce(&[u8])) {
+    thread_local! {
+        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    DATE.with_borrow_mut(|(at, text)| {
+        let now = ticks();
+        if text.is_empty() || now >= *at + DATE_LASTS {
+            *text = httpdate::fmt_http_date(SystemTime::now());
+            *at = now;
+        }
+        use_it(text.as_bytes());
+    });
 }
 
 /// Wakes its task at a deadline that may change from poll to poll.

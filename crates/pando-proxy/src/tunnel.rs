@@ -10,17 +10,16 @@ mod pump;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Response;
 use pando_rt::shutdown::Shutdown;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Download, Stream};
-use crate::forward::{Reply, Tally};
+use crate::forward::Tally;
+use crate::inbox::Inbox;
 use crate::live::Lease;
 use crate::plane::Plane;
 use crate::time::{Alarm, span, ticks};
+use crate::wire::Wire;
 use pump::{Direction, Pump};
 
 /// How long both sides have to say goodbye once they were told.
@@ -29,9 +28,9 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// The endpoint's side of an agreed upgrade.
 #[derive(Debug)]
 pub(crate) struct Switched {
-    pub(crate) upstream: Stream,
+    pub(crate) upstream: Wire,
     /// What the endpoint has said already.
-    pub(crate) first: Bytes,
+    pub(crate) first: Inbox,
     pub(crate) lease: Lease,
     pub(crate) is_websocket: bool,
     /// The longest time without a byte either way.
@@ -46,41 +45,42 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// The answer to the client, and the tunnel that begins after it. The request counts as answered here.
-    pub(crate) fn agree(response: Response<()>, switched: Switched, mut tally: Tally) -> Reply {
+    /// The tunnel that begins after the answer. The request counts as answered here.
+    pub(crate) fn agree(switched: Switched, mut tally: Tally) -> Box<Self> {
         tally.count_whole();
-        let response = response.map(|()| Download::nothing());
-        Reply::Tunnel(response, Box::new(Self { switched, tally }))
+        Box::new(Self { switched, tally })
     }
 
     /// Passes bytes until both sides have closed, one breaks, nothing moves for too long, or the endpoint (or the proxy)
     /// has to go.
-    pub(crate) async fn run(self, client: Stream, first: Bytes, plane: &Plane, stop: &Shutdown) {
+    pub(crate) async fn run(self, client: Wire, first: Inbox, plane: &Plane, stop: &Shutdown) {
         let Self { switched, mut tally } = self;
         plane.gauges.open_tunnels.fetch_add(1, Relaxed);
-        let to_client = pass(&switched, client, first, stop).await;
+        let to_client = pass(switched, client, first, stop).await;
         plane.gauges.open_tunnels.fetch_sub(1, Relaxed);
         tally.sent(usize::try_from(to_client).unwrap_or(usize::MAX));
     }
 }
 
 /// Answers how many bytes went to the client.
-async fn pass(switched: &Switched, client: Stream, first: Bytes, stop: &Shutdown) -> u64 {
+async fn pass(switched: Switched, client: Wire, first: Inbox, stop: &Shutdown) -> u64 {
     let Switched { upstream, first: upstream_first, lease, is_websocket, idle } = switched;
     let moved = AtomicU64::new(ticks());
     let sent = AtomicU64::new(0);
     let goodbye = CancellationToken::new();
-    let down = Pump::new(Direction::ToClient, *is_websocket, &moved, &goodbye, &sent);
-    let up = Pump::new(Direction::ToEndpoint, *is_websocket, &moved, &goodbye, &sent);
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_upstream, to_upstream) = tokio::io::split(upstream);
+    let down = Pump::new(Direction::ToClient, is_websocket, &moved, &goodbye, &sent);
+    let up = Pump::new(Direction::ToEndpoint, is_websocket, &moved, &goodbye, &sent);
     let both = async {
         tokio::try_join!(
-            down.run(upstream.clone(), client.clone(), upstream_first.clone()),
-            up.run(client.clone(), upstream.clone(), first),
+            down.run(from_upstream, to_client, upstream_first),
+            up.run(from_client, to_upstream, first),
         )
     };
     let farewell = async {
         closing_time(lease.endpoint.closing(), stop).await;
-        if *is_websocket {
+        if is_websocket {
             goodbye.cancel();
             tokio::time::sleep(GOODBYE).await;
         }
@@ -89,7 +89,7 @@ async fn pass(switched: &Switched, client: Stream, first: Bytes, stop: &Shutdown
         // Whichever ends first ends the tunnel; dropping the others closes both connections.
         _ = both => {}
         () = farewell => {}
-        () = silence(&moved, *idle) => {}
+        () = silence(&moved, idle) => {}
     }
     sent.load(Relaxed)
 }

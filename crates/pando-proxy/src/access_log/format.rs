@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use http::Version;
+use pando_http::Version;
 use serde::Serialize;
 
 use super::{Outcome, Record};
@@ -42,7 +42,7 @@ fn json(record: &Record, out: &mut String) {
     let line = Line {
         time: rfc3339(record.at_millis),
         client: record.client,
-        method: record.method.as_str(),
+        method: &record.method,
         host: &record.host,
         target: &record.target,
         version: version(record.version),
@@ -57,7 +57,7 @@ fn json(record: &Record, out: &mut String) {
             Outcome::Cut => "cut",
             Outcome::Cancelled => "cancelled",
         },
-        request_id: record.id.to_str().unwrap_or_default(),
+        request_id: &record.id,
         user_agent: &record.user_agent,
         referer: &record.referer,
     };
@@ -98,7 +98,7 @@ fn quoted(text: &str, out: &mut String) {
 }
 
 fn version(version: Version) -> &'static str {
-    if version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" }
+    if version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" }
 }
 
 /// `2026-11-02T10:20:30.456Z`
@@ -154,19 +154,22 @@ impl Civil {
 
 #[cfg(test)]
 mod tests {
-    use http::header::HeaderValue;
-
     use super::*;
-    use crate::engine::Client;
+    use crate::asked::Asked;
+    use crate::client::Client;
+    use crate::forward::Id;
+    use crate::inbox::Inbox;
 
     fn record() -> Record {
-        let request = http::Request::get("/x?q=1")
-            .header("host", "a.example")
-            .header("user-agent", HeaderValue::from_bytes(b"evil\"\\ \xff agent").unwrap())
-            .body(())
-            .unwrap();
+        let mut asked = Asked::blank();
+        let paper = &mut *asked;
+        paper.bytes = Inbox::holding(
+            b"GET /x?q=1 HTTP/1.1\r\nhost: a.example\r\nx-request-id: id-1\r\nuser-agent: evil\"\\ \xff agent\r\n\r\n",
+        );
+        paper.head.read(paper.bytes.bytes(), &pando_http::Limits::default()).unwrap();
         let client = Client { address: "10.0.0.1:1".parse().unwrap() };
-        let mut record = Record::of(&request, client, &HeaderValue::from_static("id-1"), 1_793_614_830_456);
+        let id = paper.head.fields.only(pando_http::Known::XRequestId).unwrap().value;
+        let mut record = Record::of(&asked, client, &Id::Given(id), 1_793_614_830_456);
         record.status = 200;
         record.bytes = 12;
         record.took = std::time::Duration::from_micros(1_500);

@@ -8,23 +8,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::{Request, Response, StatusCode};
+use pando_http::Framing;
 use pando_routing::EndpointId;
 
-use super::headers::{Upgrade, ensure_host};
 use super::page::Page;
-use super::target::Target;
-use super::{Routed, Tally, route};
+use super::{Answering, Id, Routed, Tally, route};
+use crate::asked::Asked;
 use crate::balance::{Picked, Tried, pick};
-use crate::engine::{ExchangeError, Inflow, Link, Upload, Waits};
-use crate::live::Lease;
+use crate::client::Client;
+use crate::exchange::{ExchangeError, Upload, Waits, head};
+use crate::front::Front;
+use crate::live::{Endpoint, Lease};
 use crate::plane::Plane;
 use crate::snapshot::PoolView;
-use crate::tunnel::Switched;
+use crate::upstream::{Heard, Link, write_head};
 
 /// A request that cannot be sent twice takes an idle connection only if it was used so recently that no server's idle
 /// time-out (5 s in Node, 2 s in gunicorn) can be about to close it.
@@ -36,43 +35,15 @@ const PICKS: u32 = 16;
 /// What a request waits at most for the first looks at endpoints. Each look has its own time-out.
 const FIRST_LOOKS: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to let go of HTTP after a 101.
-const SWITCH: Duration = Duration::from_secs(5);
-
-/// A request that knows where it goes.
-#[derive(Debug)]
-pub(super) struct Errand {
-    /// As the client sent it but for headers; the target is put in for each try.
-    pub(super) head: Parts,
-    pub(super) body: Upload,
-    pub(super) target: Target,
-    pub(super) routed: Routed,
-    pub(super) upgrade: Option<Upgrade>,
-}
-
-/// What an endpoint answered.
-#[derive(Debug)]
-pub(super) enum Answered {
-    Whole(Answer),
-    Upgrade(Response<()>, Switched),
-}
-
-/// The head of an answer, and where its body will come from.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) response: Response<Inflow>,
-    pub(super) link: Link,
-    pub(super) lease: Lease,
-    pub(super) idle: Duration,
-}
-
 /// How a try at one endpoint ended without an answer.
-enum Failure {
+#[derive(Debug)]
+pub(super) enum Failure {
     /// Nothing reached it.
-    Unreachable(Box<Request<Upload>>),
+    Unreachable,
     /// It may have been done, but may be done twice.
-    Unanswered(Box<Request<Upload>>),
+    Unanswered,
     Final(Page),
+    ClientGone,
 }
 
 /// Where a request was tried in vain.
@@ -84,17 +55,15 @@ struct Past {
 }
 
 impl Past {
-    /// The request for another endpoint, or what the client is told.
-    fn after(&mut self, failure: Failure, at: EndpointId) -> Result<Request<Upload>, Page> {
-        let (request, page) = match failure {
-            Failure::Unreachable(request) => (request, Page::Unreachable),
-            Failure::Unanswered(request) if !std::mem::replace(&mut self.repeated, true) => {
-                (request, Page::Broken)
-            }
-            Failure::Unanswered(_) => return Err(Page::Broken),
-            Failure::Final(page) => return Err(page),
+    /// Whether another endpoint may be asked; else what the client is told.
+    fn after(&mut self, failure: Failure, at: EndpointId) -> Result<(), Failure> {
+        let page = match failure {
+            Failure::Unreachable => Page::Unreachable,
+            Failure::Unanswered if !std::mem::replace(&mut self.repeated, true) => Page::Broken,
+            Failure::Unanswered => return Err(Failure::Final(Page::Broken)),
+            last => return Err(last),
         };
-        if self.tried.add(at) { Ok(*request) } else { Err(page) }
+        if self.tried.add(at) { Ok(()) } else { Err(Failure::Final(page)) }
     }
 
     fn page_for_nobody(&self) -> Page {
@@ -107,49 +76,54 @@ impl Past {
 }
 
 /// # Errors
-/// The page that the client gets instead.
-pub(super) async fn run(errand: Errand, plane: &Plane, tally: &mut Tally) -> Result<Answered, Page> {
-    let Errand { head, body, target, mut routed, upgrade } = errand;
-    let original = head.uri.clone();
-    let mut request = Request::from_parts(head, body);
+/// The page that the client gets instead, or that it has gone.
+pub(super) async fn run<F: Front>(
+    front: &mut F,
+    asked: &mut Asked,
+    mut routed: Routed,
+    client: Client,
+    id: &Id,
+    plane: &Plane,
+    tally: &mut Tally,
+) -> Result<Answering, Failure> {
     let mut past = Past::default();
     loop {
         tally.for_pool(&routed.pool.live);
-        let mut begun = begin(plane, &target, &mut routed, &past.tried);
+        let mut begun = begin(plane, asked, &mut routed, &past.tried);
         if matches!(begun, Err(Page::NobodyReady)) && routed.pool.has_unseen() {
             first_looks(plane, &routed.pool).await;
-            begun = begin(plane, &target, &mut routed, &past.tried);
+            begun = begin(plane, asked, &mut routed, &past.tried);
         }
         let lease = match begun {
             Ok(lease) => lease,
             Err(page) => {
                 tally.for_pool(&routed.pool.live);
-                return Err(if matches!(page, Page::NobodyReady) { past.page_for_nobody() } else { page });
+                let page = if page == Page::NobodyReady { past.page_for_nobody() } else { page };
+                return Err(Failure::Final(page));
             }
         };
         tally.at(&routed.pool.live, &lease.endpoint);
         if !past.tried.is_empty() {
             tally.retried();
         }
-        *request.uri_mut() = target.upstream(&original, routed.strip).map_err(Page::BadRequest)?;
-        let id = lease.endpoint.id;
-        match ask(request, lease, &routed, upgrade, tally).await {
-            Ok(answered) => return Ok(answered),
-            Err(failure) => request = past.after(failure, id)?,
+        write_head(asked, routed.strip, lease.endpoint.address, client, id);
+        match ask(front, asked, &lease, &routed.pool, plane, tally).await {
+            Ok((link, upload, heard)) => return Ok(Answering { link, lease, upload, heard, routed }),
+            Err(failure) => past.after(failure, lease.endpoint.id)?,
         }
     }
 }
 
 /// Begins the request on an endpoint of the newest table. A table that was swapped since the request was routed may have
 /// drained everything that its snapshot offers, so before giving up the newest is asked.
-fn begin(plane: &Plane, target: &Target, routed: &mut Routed, tried: &Tried) -> Result<Lease, Page> {
+fn begin(plane: &Plane, asked: &Asked, routed: &mut Routed, tried: &Tried) -> Result<Lease, Page> {
     for _ in 0..PICKS {
         match pick(&routed.pool, tried) {
             Picked::Lease(lease) => return Ok(lease),
-            Picked::Stale => *routed = route(plane, target)?,
+            Picked::Stale => *routed = route(plane, asked)?,
             Picked::Nobody => {
-                let newest = route(plane, target)?;
-                if Arc::ptr_eq(&newest.pool, &routed.pool) {
+                let newest = route(plane, asked)?;
+                if std::sync::Arc::ptr_eq(&newest.pool, &routed.pool) {
                     return Err(Page::NobodyReady);
                 }
                 *routed = newest;
@@ -166,40 +140,43 @@ async fn first_looks(plane: &Plane, pool: &PoolView) {
     plane.sequence.wait_until(known, FIRST_LOOKS).await;
 }
 
-async fn ask(
-    mut request: Request<Upload>,
-    lease: Lease,
-    routed: &Routed,
-    upgrade: Option<Upgrade>,
+pub(super) fn waits(pool: &PoolView, plane: &Plane) -> Waits {
+    Waits {
+        response: Duration::from_millis(pool.timeouts.response_millis),
+        idle: Duration::from_millis(pool.timeouts.idle_millis),
+        stall: plane.limits.client_stall,
+    }
+}
+
+async fn ask<F: Front>(
+    front: &mut F,
+    asked: &Asked,
+    lease: &Lease,
+    pool: &PoolView,
+    plane: &Plane,
     tally: &mut Tally,
-) -> Result<Answered, Failure> {
-    let timeouts = &routed.pool.timeouts;
-    let connect = Duration::from_millis(timeouts.connect_millis);
-    let waits = Waits {
-        response: Duration::from_millis(timeouts.response_millis),
-        idle: Duration::from_millis(timeouts.idle_millis),
-    };
-    ensure_host(request.headers_mut(), || lease.endpoint.address.to_string());
-    let may_repeat = request.method().is_idempotent() && request.body().is_empty();
-    let mut idle = lease.endpoint.idle.take((!may_repeat).then_some(YOUTH));
+) -> Result<(Link, Upload, Heard), Failure> {
+    let endpoint = &lease.endpoint;
+    let connect = Duration::from_millis(pool.timeouts.connect_millis);
+    let may_repeat = asked.head.method.is_idempotent() && asked.head.framing == Framing::Empty;
+    let mut idle = endpoint.idle.take((!may_repeat).then_some(YOUTH));
     loop {
         let reused = idle.is_some();
-        let mut link = match link(idle.take(), lease.endpoint.address, connect).await {
-            Ok(link) => link,
-            Err(error) => return Err(unreachable(request, &lease, &error)),
-        };
-        let copy = may_repeat.then(|| copy_of(&request));
+        let opened = link(idle.take(), endpoint.address, connect).await;
+        let mut link = opened.map_err(|error| unreachable(endpoint, &error))?;
+        link.begin(&asked.upstream);
+        let mut upload = Upload::new(&asked.head);
         // Who could not be asked again elsewhere waits on: the machine may yet come back.
-        let is_gone = || may_repeat && lease.endpoint.is_gone();
-        match (link.exchange(request, waits, is_gone).await, copy) {
-            (Ok(response), _) => return answered(response, link, lease, upgrade, waits.idle).await,
-            (Err(ExchangeError::NotSent(unsent)), _) if reused => request = *unsent,
-            (Err(ExchangeError::NotSent(unsent)), _) => return Err(Failure::Unreachable(unsent)),
-            (Err(ExchangeError::Unanswered(_)), Some(copy)) if reused => request = copy,
-            (Err(ExchangeError::Unanswered(_) | ExchangeError::Gone), Some(copy)) => {
-                return Err(Failure::Unanswered(Box::new(copy)));
+        let is_gone = || may_repeat && endpoint.is_gone();
+        match head(front, &mut link, &mut upload, waits(pool, plane), is_gone).await {
+            Ok(heard) => return Ok((link, upload, heard)),
+            Err(ExchangeError::NotSent) if reused => {}
+            Err(ExchangeError::NotSent) => return Err(Failure::Unreachable),
+            Err(ExchangeError::Unanswered(_)) if reused && may_repeat => {}
+            Err(ExchangeError::Unanswered(_) | ExchangeError::Gone) if may_repeat => {
+                return Err(Failure::Unanswered);
             }
-            (Err(error), _) => return Err(Failure::Final(page_for(error, &lease))),
+            Err(error) => return Err(failure_for(&error, endpoint)),
         }
         // The connection was at fault, not the endpoint: once more, over a new one.
         tally.retried();
@@ -213,52 +190,25 @@ async fn link(idle: Option<Link>, address: SocketAddr, patience: Duration) -> io
     }
 }
 
-async fn answered(
-    response: Response<Inflow>,
-    link: Link,
-    lease: Lease,
-    upgrade: Option<Upgrade>,
-    idle: Duration,
-) -> Result<Answered, Failure> {
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Answered::Whole(Answer { response, link, lease, idle }));
-    }
-    // Nobody asked: whatever this is, it isn't an answer.
-    let Some(upgrade) = upgrade else { return Err(Failure::Final(Page::Broken)) };
-    let switched = tokio::time::timeout(SWITCH, link.into_upgraded()).await;
-    let (upstream, first) = switched.map_err(|_| Failure::Final(Page::Broken))?;
-    let is_websocket = upgrade.is_websocket;
-    let switched = Switched { upstream, first, lease, is_websocket, idle };
-    Ok(Answered::Upgrade(response.map(|_| ()), switched))
-}
-
-fn unreachable(request: Request<Upload>, lease: &Lease, error: &io::Error) -> Failure {
+fn unreachable(endpoint: &Endpoint, error: &io::Error) -> Failure {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-    let endpoint = &lease.endpoint;
     tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, %error, "cannot connect");
     if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable) {
         endpoint.suspect();
     }
-    Failure::Unreachable(Box::new(request))
+    Failure::Unreachable
 }
 
-fn page_for(error: ExchangeError, lease: &Lease) -> Page {
-    let endpoint = &lease.endpoint;
+pub(super) fn failure_for(error: &ExchangeError, endpoint: &Endpoint) -> Failure {
     tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, %error, "no answer");
-    match error {
-        ExchangeError::NotSent(_) | ExchangeError::Unanswered(_) | ExchangeError::Broken(_) => Page::Broken,
+    Failure::Final(match error {
+        ExchangeError::NotSent
+        | ExchangeError::Unanswered(_)
+        | ExchangeError::Broken(_)
+        | ExchangeError::NotHttp(_) => Page::Broken,
         ExchangeError::Silent | ExchangeError::Gone => Page::Silent,
         ExchangeError::ClientStalled => Page::TooSlow,
-        ExchangeError::ClientBroken => Page::BadRequest("The request's body is malformed or broke off."),
-    }
-}
-
-/// A request without a body, once more.
-fn copy_of(request: &Request<Upload>) -> Request<Upload> {
-    let mut copy = Request::new(Upload::empty());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    copy.headers_mut().clone_from(request.headers());
-    copy
+        ExchangeError::ClientBroken(_) => Page::BadRequest("The request's body is malformed or broke off."),
+        ExchangeError::ClientGone => return Failure::ClientGone,
+    })
 }

@@ -5,36 +5,49 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
-use uuid::{Builder, Uuid};
+use pando_http::{Known, RequestHead, Span};
+use uuid::Builder;
 
-pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const HEADER: &str = "x-request-id";
 
 /// Longer ones are replaced: they are written to every log on the way.
 const LONGEST: usize = 128;
 
-/// The client's, if there is exactly one and it is visible ASCII of at most 128 characters; else a new UUIDv7.
-pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
-    let mut given = headers.get_all(HEADER).iter();
-    match (given.next(), given.next()) {
-        (Some(value), None) if is_sane(value) => value.clone(),
-        _ => make(),
+/// A request's id.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Id {
+    /// The client's own, in the request's head.
+    Given(Span),
+    Made([u8; 36]),
+}
+
+impl Id {
+    /// The client's, if there is exactly one and it is visible ASCII of at most 128 characters; else a new UUIDv7.
+    pub(super) fn of(head: &RequestHead, bytes: &[u8]) -> Self {
+        let given = head.fields.only(Known::XRequestId).map(|field| field.value);
+        given.filter(|given| is_sane(given.bytes(bytes))).map_or_else(make, Self::Given)
+    }
+
+    /// `bytes` are those of the head that it was made for.
+    pub(crate) fn text<'a>(&'a self, bytes: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Given(span) => span.bytes(bytes),
+            Self::Made(text) => text,
+        }
     }
 }
 
-fn is_sane(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
+fn is_sane(bytes: &[u8]) -> bool {
     (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
 }
 
-fn make() -> HeaderValue {
+fn make() -> Id {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     let id = Builder::from_unix_timestamp_millis(millis, &noise()).into_uuid();
-    let mut text = Uuid::encode_buffer();
-    let text = id.hyphenated().encode_lower(&mut text);
-    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    let mut text = [0; 36];
+    id.hyphenated().encode_lower(&mut text);
+    Id::Made(text)
 }
 
 /// Bytes that nobody can foretell: a keyed hash of a counter, its key drawn once. Asking the system for each request would cost
@@ -51,14 +64,17 @@ fn noise() -> [u8; 10] {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn id_of(values: &[&str]) -> String {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(HEADER, HeaderValue::from_str(value).unwrap());
-        }
-        of(&headers).to_str().unwrap().to_owned()
+        let lines: String = values.iter().map(|value| format!("x-request-id: {value}\r\n")).collect();
+        let text = format!("GET / HTTP/1.1\r\nhost: a\r\n{lines}\r\n");
+        let mut head = RequestHead::default();
+        head.read(text.as_bytes(), &pando_http::Limits::default()).unwrap();
+        let id = Id::of(&head, text.as_bytes());
+        String::from_utf8(id.text(text.as_bytes()).to_vec()).unwrap()
     }
 
     #[test]
@@ -77,7 +93,8 @@ mod tests {
 
     #[test]
     fn made_ids_differ() {
-        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| make()).collect();
+        let text = |id: Id| id.text(&[]).to_vec();
+        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| text(make())).collect();
         assert_eq!(ids.len(), 10_000);
     }
 }

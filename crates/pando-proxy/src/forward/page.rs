@@ -1,13 +1,10 @@
 //! The answers that the proxy gives itself: small, plain, with the request's id.
 
-use bytes::Bytes;
-use http::header::{
-    ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::StatusCode;
+use pando_http::{Known, Method, RequestHead, write};
 
-use super::Tally;
-use crate::engine::Download;
+use crate::asked::Asked;
+use crate::front::{Answer, AnswerBody, Front};
 
 /// Why an endpoint's answer isn't what the client gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,8 +13,6 @@ pub(crate) enum Page {
     /// The client stopped sending the body.
     TooSlow,
     ConnectRefused,
-    /// A transfer coding that the proxy can't take off.
-    UnknownCoding,
     UnknownHost,
     /// There is no table yet.
     NoTable,
@@ -48,7 +43,6 @@ impl Page {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::ConnectRefused => StatusCode::METHOD_NOT_ALLOWED,
-            Self::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::NoTable | Self::NobodyReady => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
@@ -61,7 +55,6 @@ impl Page {
             Self::BadRequest(why) => why,
             Self::TooSlow => "The request's body did not arrive in time.",
             Self::ConnectRefused => "This is not a forward proxy.",
-            Self::UnknownCoding => "The only transfer coding understood here is `chunked`, once.",
             Self::UnknownHost => "Nothing is served at this address.",
             Self::NoTable => "This server is starting. Please try again in a moment.",
             Self::NobodyReady => "No instance is ready to answer. Please try again in a moment.",
@@ -71,31 +64,41 @@ impl Page {
         }
     }
 
-    /// The whole response. `tally` is whole once it is on its way.
-    pub(super) fn write(self, wants: Wants, id: &HeaderValue, tally: Tally) -> Response<Download> {
-        let (kind, text) = self.render(wants.format, id.to_str().unwrap_or_default());
-        let length = HeaderValue::from(text.len());
-        let body = if wants.is_head { Bytes::new() } else { Bytes::from(text) };
-        let mut response = Response::new(Download::page(body, tally));
-        *response.status_mut() = self.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(CONTENT_LENGTH, length);
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        if matches!(self, Self::BadRequest(_) | Self::TooSlow | Self::ConnectRefused | Self::UnknownCoding) {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
+    /// Whether the client's connection is at its end, because nobody knows what on it comes next.
+    pub(super) fn ends_connection(self) -> bool {
+        matches!(self, Self::BadRequest(_) | Self::TooSlow | Self::ConnectRefused)
     }
 
-    fn render(self, format: Format, id: &str) -> (&'static str, String) {
+    /// Queues the head for a text of that kind and length.
+    pub(super) fn write_head<F: Front>(
+        self,
+        front: &mut F,
+        kind: &str,
+        length: usize,
+        id: &[u8],
+        close: bool,
+    ) {
+        let mut digits = Vec::with_capacity(8);
+        write::number(&mut digits, length as u64);
+        let status = self.status();
+        let own: [(&'static str, &[u8]); 5] = [
+            ("content-type", kind.as_bytes()),
+            ("content-length", &digits),
+            ("cache-control", b"no-store"),
+            (super::ID_HEADER, id),
+            ("retry-after", b"1"),
+        ];
+        let (status, waits) = (status.as_u16(), status == StatusCode::SERVICE_UNAVAILABLE);
+        let reason = self.status().canonical_reason().unwrap_or_default().as_bytes();
+        let own = if waits { &own[..] } else { &own[..4] };
+        front.head(&Answer { status, reason, passed: None, own, body: AnswerBody::Sized, close });
+    }
+
+    pub(super) fn render(self, wants: Wants, id: &str) -> (&'static str, String) {
         let status = self.status();
         let reason = status.canonical_reason().unwrap_or_default();
         let (code, sentence) = (status.as_u16(), self.sentence());
-        match format {
+        match wants.format {
             Format::Html => ("text/html; charset=utf-8", html(code, reason, sentence, id)),
             Format::Json => {
                 let body = serde_json::json!({"status": code, "error": sentence, "request_id": id});
@@ -120,16 +123,21 @@ fn html(code: u16, reason: &str, sentence: &str, id: &str) -> String {
 }
 
 impl Wants {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
-        Self { format: format_of(request.headers()), is_head: request.method() == Method::HEAD }
+    pub(super) fn of(asked: &Asked) -> Self {
+        let format = format_of(&asked.head, asked.bytes.bytes());
+        Self { format, is_head: asked.head.method == Method::Head }
+    }
+
+    pub(super) fn is_head(self) -> bool {
+        self.is_head
     }
 }
 
 /// The acceptable format with the highest weight; among equals the first.
-fn format_of(headers: &HeaderMap) -> Format {
+fn format_of(head: &RequestHead, bytes: &[u8]) -> Format {
     let mut best = (Format::Text, 0.0);
-    for value in headers.get_all(ACCEPT) {
-        for range in value.to_str().unwrap_or_default().split(',') {
+    for field in head.fields.all(Known::Accept) {
+        for range in field.value.text(bytes).split(',') {
             let mut parts = range.split(';').map(str::trim);
             let format = match parts.next().map(str::to_ascii_lowercase).as_deref() {
                 Some("text/html" | "application/xhtml+xml") => Format::Html,
@@ -161,22 +169,23 @@ mod tests {
             ("text/html;q=0", Format::Text),
             ("text/html;q=oops", Format::Html),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
-            assert_eq!(format_of(&headers), format, "{accept}");
+            let text = format!("GET / HTTP/1.1\r\nhost: a\r\naccept: {accept}\r\n\r\n");
+            let mut head = RequestHead::default();
+            head.read(text.as_bytes(), &pando_http::Limits::default()).unwrap();
+            assert_eq!(format_of(&head, text.as_bytes()), format, "{accept}");
         }
     }
 
     #[test]
     fn a_client_cannot_write_markup_into_a_page() {
-        let (_, page) = Page::Silent.render(Format::Html, "<script>&");
+        let (_, page) = Page::Silent.render(Wants { format: Format::Html, is_head: false }, "<script>&");
         assert!(page.contains("&lt;script&gt;&amp;") && !page.contains("<script>"), "{page}");
     }
 
     #[test]
     fn every_format_names_status_and_request() {
         for format in [Format::Html, Format::Json, Format::Text] {
-            let (_, page) = Page::NobodyReady.render(format, "id-7");
+            let (_, page) = Page::NobodyReady.render(Wants { format, is_head: false }, "id-7");
             assert!(page.contains("503") && page.contains("id-7"), "{page}");
         }
     }

@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use http::header::HeaderValue;
-use http::{Request, StatusCode};
-
+use super::Id;
 use super::page::Page;
 use crate::access_log::{Outcome, Record};
-use crate::engine::Client;
+use crate::asked::Asked;
+use crate::client::Client;
 use crate::live::{Endpoint, PoolLive};
 use crate::plane::Plane;
 
@@ -32,14 +31,11 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn begin<B>(
-        plane: &Arc<Plane>,
-        request: &Request<B>,
-        client: Client,
-        id: &HeaderValue,
-    ) -> Self {
-        let now = plane.clock.now_millis();
-        let record = plane.log.as_ref().map(|_| Box::new(Record::of(request, client, id, now)));
+    pub(super) fn begin(plane: &Arc<Plane>, asked: &Asked, client: Client, id: &Id) -> Self {
+        let record = plane.log.as_ref().map(|_| {
+            let now = plane.clock.now_millis();
+            Box::new(Record::of(asked, client, id, now))
+        });
         Self {
             plane: Arc::clone(plane),
             started: Instant::now(),
@@ -73,13 +69,13 @@ impl Tally {
     }
 
     /// The head of the answer is known.
-    pub(super) fn answered(&mut self, status: StatusCode) {
-        self.status = status.as_u16();
+    pub(super) fn answered(&mut self, status: u16) {
+        self.status = status;
     }
 
     /// The proxy answers itself.
     pub(super) fn refused(&mut self, page: Page) {
-        self.answered(page.status());
+        self.answered(page.status().as_u16());
         self.is_own = true;
         if page == Page::UnknownHost {
             self.plane.unmatched.fetch_add(1, Relaxed);

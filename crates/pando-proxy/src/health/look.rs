@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::verdict::Seen;
-use crate::engine;
 
 /// What is seen of the endpoint. A probe without a kind looks whether somebody listens.
 pub(super) async fn at(address: SocketAddr, probe: &Probe) -> Seen {
@@ -21,7 +20,7 @@ pub(super) async fn at(address: SocketAddr, probe: &Probe) -> Seen {
     };
     let ProbeKind::Http { path, host } = &probe.kind else { return Seen::Pass };
     let host = host.clone().unwrap_or_else(|| address.to_string());
-    match timeout_at(deadline, engine::ask(tcp, path, &host)).await {
+    match timeout_at(deadline, super::ask::ask(tcp, path, &host)).await {
         Ok(Ok(status)) if (200..400).contains(&status.as_u16()) => Seen::Pass,
         _ => Seen::Failure,
     }

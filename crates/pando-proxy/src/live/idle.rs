@@ -2,18 +2,21 @@
 //!
 //! The newest is used first, so that the rest grow old and are closed. While the
 //! endpoint drains nothing is kept: servers that end gracefully wait for their
-//! clients to let go.
+//! clients to let go. Each worker has its own, since a connection is watched by the
+//! event loop of the thread that opened it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::engine::Link;
 use crate::time::{span, ticks};
+use crate::upstream::Link;
+use crate::worker;
 
-/// A bounded stack of idle connections.
+/// A bounded stack of idle connections for each worker.
 #[derive(Debug)]
 pub(crate) struct IdleLinks {
-    held: Mutex<Held>,
+    held: Box<[Mutex<Held>]>,
+    /// Of each.
     most: usize,
     oldest: u64,
 }
@@ -26,25 +29,26 @@ struct Held {
 
 impl IdleLinks {
     /// Keeps at most `most` connections, none longer than `oldest`.
-    pub(crate) fn new(most: usize, oldest: Duration) -> Self {
-        Self { held: Mutex::default(), most, oldest: span(oldest) }
+    pub(crate) fn new(workers: usize, most: usize, oldest: Duration) -> Self {
+        let workers = workers.max(1);
+        let held = (0..workers).map(|_| Mutex::default()).collect();
+        Self { held, most: most.div_ceil(workers), oldest: span(oldest) }
     }
 
-    /// The newest connection that is still open and was idle for less than `youth`, if any.
+    /// The newest connection that is still open, if any. With `youth` it was idle for less than that, and is surely open.
     pub(crate) fn take(&self, youth: Option<Duration>) -> Option<Link> {
         let oldest = youth.map_or(self.oldest, |youth| span(youth).min(self.oldest));
         loop {
-            let (mut link, since) = {
-                let mut held = self.lock();
+            let link = {
+                let mut held = self.own();
                 let (_, since) = held.links.last()?;
                 if ticks().saturating_sub(*since) >= oldest {
                     // What lies below is older still. Young requirements leave it to others; the sweep ends the rest.
                     return None;
                 }
-                held.links.pop()?
+                held.links.pop()?.0
             };
-            if link.is_reusable() {
-                tracing::trace!(since, "reusing a connection");
+            if link.is_reusable(youth.is_some()) {
                 return Some(link);
             }
         }
@@ -52,7 +56,7 @@ impl IdleLinks {
 
     /// Keeps a connection for later, or closes it when there are enough or the endpoint drains.
     pub(crate) fn put(&self, link: Link) {
-        let mut held = self.lock();
+        let mut held = self.own();
         if !held.closed && held.links.len() < self.most {
             held.links.push((link, ticks()));
         }
@@ -60,35 +64,48 @@ impl IdleLinks {
 
     /// Closes all and keeps none from here on.
     pub(crate) fn close(&self) {
-        let mut held = self.lock();
-        held.closed = true;
-        let links = std::mem::take(&mut held.links);
-        drop(held);
-        drop(links);
+        for held in self.all() {
+            let mut held = lock(held);
+            held.closed = true;
+            let links = std::mem::take(&mut held.links);
+            drop(held);
+            drop(links);
+        }
     }
 
     pub(crate) fn open(&self) {
-        self.lock().closed = false;
+        self.all().for_each(|held| lock(held).closed = false);
     }
 
     /// Closes those that are too old, and those that the endpoint has closed.
     pub(crate) fn sweep(&self) {
         let now = ticks();
-        let mut held = self.lock();
-        held.links.retain_mut(|(link, since)| {
-            now.saturating_sub(*since) < self.oldest && !link.was_closed_by_peer()
-        });
-        if held.links.is_empty() {
-            held.links.shrink_to_fit();
+        for held in self.all() {
+            let mut held = lock(held);
+            held.links.retain(|(link, since)| {
+                now.saturating_sub(*since) < self.oldest && !link.was_closed_by_peer()
+            });
+            if held.links.is_empty() {
+                held.links.shrink_to_fit();
+            }
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().links.len()
+        self.all().map(|held| lock(held).links.len()).sum()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        // Nothing in here panics half-way; a poisoned list of connections is still a list of connections.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all(&self) -> impl Iterator<Item = &Mutex<Held>> {
+        self.held.iter()
     }
+
+    /// Those of the worker that asks.
+    fn own(&self) -> MutexGuard<'_, Held> {
+        lock(&self.held[worker::index() % self.held.len()])
+    }
+}
+
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    // Nothing in here panics half-way; a poisoned list of connections is still a list of connections.
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,19 +1,20 @@
 //! One direction of a tunnel.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio_util::sync::CancellationToken;
 
 use super::frames::{Frames, going_away};
-use crate::engine::Stream;
+use crate::inbox::Inbox;
 use crate::time::ticks;
+use crate::wire::Wire;
 
-/// Bytes read at a time. Two of these are what an open WebSocket costs.
-const BUFFER: usize = 8 << 10;
+type From = ReadHalf<Wire>;
+type To = WriteHalf<Wire>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -49,39 +50,37 @@ impl<'a> Pump<'a> {
     ///
     /// # Errors
     /// A broken connection: what one side can't say the other waits for in vain.
-    pub(super) async fn run(mut self, mut from: Stream, mut to: Stream, first: Bytes) -> io::Result<()> {
+    pub(super) async fn run(mut self, mut from: From, mut to: To, first: Inbox) -> io::Result<()> {
         self.pump(&mut from, &mut to, first).await?;
         to.shutdown().await
     }
 
-    async fn pump(&mut self, from: &mut Stream, to: &mut Stream, first: Bytes) -> io::Result<()> {
+    async fn pump(&mut self, from: &mut From, to: &mut To, mut inbox: Inbox) -> io::Result<()> {
         let goodbye = self.goodbye.clone();
         let mut told = pin!(goodbye.cancelled());
         let mut hurry = false;
-        let mut buffer = vec![0; BUFFER];
-        self.forward(&first, to, hurry).await?;
         loop {
+            self.forward(inbox.bytes(), to, hurry).await?;
+            inbox.consume(usize::MAX >> 1);
+            if self.is_done() {
+                return Ok(());
+            }
             let count = tokio::select! {
                 // Reading is cancel-safe: nothing is lost when the goodbye comes first.
                 () = &mut told, if !hurry => {
                     hurry = true;
-                    self.forward(&[], to, hurry).await?;
                     continue;
                 }
-                count = from.read(&mut buffer) => count?,
+                count = poll_fn(|cx| inbox.poll_fill(cx, from)) => count?,
             };
             if count == 0 {
-                return Ok(());
-            }
-            self.forward(&buffer[..count], to, hurry).await?;
-            if self.is_done() {
                 return Ok(());
             }
         }
     }
 
     /// Passes bytes on; in a hurry only to the end of the current frame, then says goodbye and drops what follows.
-    async fn forward(&mut self, bytes: &[u8], to: &mut Stream, hurry: bool) -> io::Result<()> {
+    async fn forward(&mut self, bytes: &[u8], to: &mut To, hurry: bool) -> io::Result<()> {
         let passed = match &mut self.frames {
             Some(frames) if self.said_goodbye => {
                 frames.follow(bytes);
@@ -107,7 +106,7 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    async fn write(&self, bytes: &[u8], to: &mut Stream) -> io::Result<()> {
+    async fn write(&self, bytes: &[u8], to: &mut To) -> io::Result<()> {
         to.write_all(bytes).await?;
         self.moved.store(ticks(), Relaxed);
         if self.direction == Direction::ToClient {

@@ -45,7 +45,7 @@ async fn a_client_of_http_1_0_is_served_in_its_way() {
     .await;
     let proxy = serving(&app).await;
     let response = proxy.client().await.request("GET / HTTP/1.0\r\n\r\n").await;
-    assert_eq!((response.status, response.version.as_str(), response.text()), (200, "HTTP/1.0", "streamed"));
+    assert_eq!((response.status, response.version.as_str(), response.text()), (200, "HTTP/1.1", "streamed"));
     assert_eq!(response.header("transfer-encoding"), None);
 
     let sized = App::named("sized").await;
@@ -196,7 +196,7 @@ async fn answers_without_a_body_keep_their_length_and_the_connection() {
 }
 
 #[tokio::test]
-async fn interim_answers_are_no_answers() {
+async fn early_hints_pass_to_those_who_understand_them() {
     let origin = Origin::start(|mut stream, _| async move {
         let mut got = [0; 1000];
         while stream.read(&mut got).await.unwrap_or(0) > 0 {
@@ -210,9 +210,14 @@ async fn interim_answers_are_no_answers() {
     proxy.put_ready(&TableBuilder::serving(1, [origin.endpoint()])).await;
     let mut client = proxy.client().await;
     for _ in 0..2 {
-        let response = client.get("/").await;
+        let hints = client.get("/").await;
+        assert_eq!((hints.status, hints.header("link")), (103, Some("</a.css>")));
+        assert_eq!(client.response().await.status, 102);
+        let response = client.response().await;
         assert_eq!((response.status, response.text()), (200, "ok"));
     }
+    let old = proxy.client().await.request("GET / HTTP/1.0\r\n\r\n").await;
+    assert_eq!((old.status, old.text()), (200, "ok"));
 }
 
 #[tokio::test]

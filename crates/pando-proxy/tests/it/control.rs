@@ -109,6 +109,7 @@ async fn metrics_tell_what_happened_also_over_tcp_and_nothing_else_does() {
     for _ in 0..3 {
         proxy.get("/").await;
     }
+    proxy.wait_for_pool("web", |pool| pool.requests == 3).await;
     let response = Client::connect(address).await.get("/metrics").await;
     assert_eq!(response.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let page = response.text();

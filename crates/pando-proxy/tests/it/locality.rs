@@ -34,7 +34,7 @@ async fn near_endpoints_share_the_requests_and_far_ones_get_none() {
         proxy.put_ready(&table.near(Some("main"))).await;
         let shares = shares(&proxy, 30).await;
         assert_eq!(shares, BTreeMap::from([("a".to_owned(), 15), ("b".to_owned(), 15)]), "{algorithm:?}");
-        assert_eq!(proxy.pool("web").await.requests, 30);
+        proxy.wait_for_pool("web", |pool| pool.requests == 30).await;
     }
 }
 

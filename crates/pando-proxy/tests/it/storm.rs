@@ -175,6 +175,7 @@ async fn renaming_the_pool_under_a_rule_fails_nothing() {
     while let Some(ended) = within("a client ends", clients.join_next()).await {
         ended.unwrap();
     }
+    proxy.wait_idle(app.endpoint.id).await;
     let (odd, even) = (proxy.pool("odd").await, proxy.pool("even").await);
     assert_eq!((odd.failed, even.failed), (0, 0));
     assert_eq!(odd.requests + even.requests, load.served.load(SeqCst) as u64);

@@ -58,6 +58,9 @@ pub(crate) struct ProxyArgs {
     /// Serve Prometheus metrics here
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// Threads that serve; one a core if not given
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) workers: Option<std::num::NonZeroUsize>,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,

@@ -15,8 +15,8 @@ use super::args::{AccessLogFormat, LogFormat, ProxyArgs};
 pub(crate) fn proxy(args: ProxyArgs) -> anyhow::Result<ExitCode> {
     start_telemetry(args.log_format);
     let settings = settings(args)?;
-    // One worker a core; the load balancer is what this machine is for.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Clients have threads of their own; what is left is probing, statistics and the log.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let shutdown = Shutdown::new();
         let ending = shutdown.clone();
@@ -54,6 +54,7 @@ fn settings(args: ProxyArgs) -> anyhow::Result<Settings> {
         state_file: args.state_file,
         access_log,
         metrics_listener,
+        workers: args.workers.map(std::num::NonZero::get),
         ..Settings::default()
     })
 }

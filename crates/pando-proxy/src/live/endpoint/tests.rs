@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::*;
 
 fn endpoint() -> Arc<Endpoint> {
-    let idle = IdleLinks::new(4, Duration::from_secs(50));
+    let idle = IdleLinks::new(1, 4, Duration::from_secs(50));
     let address = "127.0.0.1:1".parse().unwrap();
     Arc::new(Endpoint::new(EndpointId(Uuid::now_v7()), address, idle, Sequence::default()))
 }

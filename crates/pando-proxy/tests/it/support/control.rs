@@ -99,6 +99,17 @@ impl Proxy {
         self.stats().await.pools.get(&PoolId(name.to_owned())).cloned().unwrap_or_default()
     }
 
+    /// The pool's counts once `condition` holds: a request is counted when its last byte is out, which a client may see first.
+    pub(crate) async fn wait_for_pool(
+        &self,
+        name: &str,
+        condition: impl Fn(&PoolStats) -> bool,
+    ) -> PoolStats {
+        let id = PoolId(name.to_owned());
+        let of = |stats: &ProxyStats| stats.pools.get(&id).cloned().unwrap_or_default();
+        of(&self.wait_for_stats("the pool's counts", |stats| condition(&of(stats))).await)
+    }
+
     pub(crate) async fn metrics(&self) -> String {
         let (status, body) = self.control("GET", "/metrics", "").await;
         assert_eq!(status, 200);

@@ -1,0 +1,76 @@
+//! A request that was read, with room for what it takes to answer it.
+//!
+//! One of these is as good as a few kilobytes; the thread keeps some for its next requests.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+
+use pando_http::{RequestHead, ResponseHead};
+
+use crate::inbox::Inbox;
+
+/// So many are kept by each thread.
+const KEPT: usize = 64;
+
+/// A head that grew beyond this is not kept.
+const LARGEST: usize = 16 << 10;
+
+thread_local! {
+    #[allow(clippy::vec_box, reason = "they travel by their boxes")]
+    static FREE: RefCell<Vec<Box<Paper>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The parts of an [`Asked`].
+#[derive(Debug, Default)]
+pub(crate) struct Paper {
+    pub(crate) head: RequestHead,
+    /// What `head` was read from.
+    pub(crate) bytes: Inbox,
+    pub(crate) response: ResponseHead,
+    /// The request as the endpoint gets it.
+    pub(crate) upstream: Vec<u8>,
+}
+
+/// A request's head, and paper to work on.
+#[derive(Debug)]
+pub(crate) struct Asked(Option<Box<Paper>>);
+
+impl Asked {
+    pub(crate) fn blank() -> Self {
+        let free = FREE.try_with(|free| free.borrow_mut().pop()).ok().flatten();
+        Self(Some(free.unwrap_or_default()))
+    }
+}
+
+impl Deref for Asked {
+    type Target = Paper;
+
+    #[allow(clippy::expect_used, reason = "it is taken by dropping alone")]
+    fn deref(&self) -> &Paper {
+        self.0.as_deref().expect("it is there until it is dropped")
+    }
+}
+
+impl DerefMut for Asked {
+    #[allow(clippy::expect_used, reason = "it is taken by dropping alone")]
+    fn deref_mut(&mut self) -> &mut Paper {
+        self.0.as_deref_mut().expect("it is there until it is dropped")
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let Some(mut paper) = self.0.take() else { return };
+        paper.bytes = Inbox::default();
+        paper.upstream.clear();
+        if paper.upstream.capacity() > LARGEST {
+            return;
+        }
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() < KEPT {
+                free.push(paper);
+            }
+        });
+    }
+}

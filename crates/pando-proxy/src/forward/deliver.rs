@@ -1,0 +1,181 @@
+//! An endpoint's answer, from its first head to the client's last byte.
+
+use pando_http::{Method, ResponseFraming};
+
+use super::attempt::{Failure, failure_for, waits};
+use super::page::Page;
+use super::{Answering, End, ID_HEADER, Id, Tally};
+use crate::asked::{Asked, Paper};
+use crate::exchange::{Delivered, Download, ExchangeError, go_on, head};
+use crate::front::{Answer, AnswerBody, Front, Passed};
+use crate::plane::Plane;
+use crate::tunnel::{Switched, Tunnel};
+use crate::upstream::{MOST_HEAD, UpgradeAsked};
+
+/// What an answer's head says that it is.
+enum Kind {
+    /// Another one follows.
+    Interim,
+    Upgrade(UpgradeAsked),
+    Proper,
+}
+
+/// # Errors
+/// Why the client gets something else; nothing of an answer proper was sent then.
+pub(super) async fn run<F: Front>(
+    front: &mut F,
+    asked: &mut Asked,
+    mut answering: Answering,
+    id: &Id,
+    plane: &Plane,
+    tally: Tally,
+) -> Result<End, (Failure, Tally)> {
+    loop {
+        match read(asked, &answering) {
+            Ok(Kind::Proper) => return Ok(proper(front, asked, answering, id, plane, tally).await),
+            Ok(Kind::Upgrade(upgrade)) => {
+                return Ok(upgraded(front, asked, answering, upgrade, id, tally).await);
+            }
+            Ok(Kind::Interim) => pass_interim(front, asked, &mut answering),
+            Err(failure) => return Err((failure, tally)),
+        }
+        let Answering { link, upload, routed, lease, .. } = &mut answering;
+        match head(front, link, upload, waits(&routed.pool, plane), || false).await {
+            Ok(heard) => answering.heard = heard,
+            Err(error) => return Err((failure_for(&error, &lease.endpoint), tally)),
+        }
+    }
+}
+
+fn read(asked: &mut Asked, answering: &Answering) -> Result<Kind, Failure> {
+    let limits =
+        pando_http::Limits { head_bytes: MOST_HEAD, fields: pando_http::MOST_FIELDS, ..Default::default() };
+    let bytes = &answering.link.inbox.bytes()[..answering.heard.len];
+    let method = asked.head.method;
+    let upgrade = UpgradeAsked::of(asked);
+    let broken = |error| failure_for(&ExchangeError::NotHttp(error), &answering.lease.endpoint);
+    asked.response.read(bytes, method, &limits).map_err(broken)?;
+    match (asked.response.status, upgrade) {
+        (101, Some(upgrade)) => Ok(Kind::Upgrade(upgrade)),
+        // Nobody asked: whatever this is, it isn't an answer.
+        (101, None) => Err(Failure::Final(Page::Broken)),
+        (100..=199, _) => Ok(Kind::Interim),
+        _ => Ok(Kind::Proper),
+    }
+}
+
+fn passed<'a>(paper: &'a Paper, answering: &'a Answering) -> Passed<'a> {
+    let heard = answering.heard;
+    Passed { head: &paper.response, bytes: &answering.link.inbox.bytes()[..heard.len], clean: heard.clean }
+}
+
+/// `100 Continue` is for whoever waits for it; early hints and the like are for whoever understands them.
+fn pass_interim<F: Front>(front: &mut F, asked: &Asked, answering: &mut Answering) {
+    if asked.response.status == 100 {
+        go_on(front, &mut answering.upload);
+    } else {
+        let passed = passed(asked, answering);
+        front.interim(&Answer {
+            status: asked.response.status,
+            reason: asked.response.reason.bytes(passed.bytes),
+            passed: Some(passed),
+            own: &[],
+            body: AnswerBody::None,
+            close: false,
+        });
+    }
+    answering.link.inbox.consume(answering.heard.len);
+    answering.link.expect_head();
+}
+
+fn body(method: Method, status: u16, framing: ResponseFraming) -> AnswerBody {
+    match framing {
+        _ if method == Method::Head || matches!(status, 204 | 304) => AnswerBody::None,
+        ResponseFraming::Empty | ResponseFraming::Length(_) => AnswerBody::Sized,
+        ResponseFraming::Chunked | ResponseFraming::UntilClose => AnswerBody::Open,
+    }
+}
+
+fn write_head<F: Front>(front: &mut F, asked: &mut Asked, answering: &mut Answering, id: &Id, close: bool) {
+    asked.response.fields.drop_if(|field| field.known == pando_http::Known::XRequestId);
+    let (status, framing) = (asked.response.status, asked.response.framing);
+    let passed = passed(asked, answering);
+    front.head(&Answer {
+        status,
+        reason: asked.response.reason.bytes(passed.bytes),
+        passed: Some(passed),
+        own: &[(ID_HEADER, id.text(asked.bytes.bytes()))],
+        body: body(asked.head.method, status, framing),
+        close,
+    });
+    answering.link.inbox.consume(answering.heard.len);
+}
+
+async fn proper<F: Front>(
+    front: &mut F,
+    asked: &mut Asked,
+    mut answering: Answering,
+    id: &Id,
+    plane: &Plane,
+    mut tally: Tally,
+) -> End {
+    tally.answered(asked.response.status);
+    // Who was never told to send its body can't be told where the next request begins.
+    let close = plane.is_ending() || answering.upload.is_held();
+    write_head(front, asked, &mut answering, id, close);
+    let Answering { mut link, lease, mut upload, routed, .. } = answering;
+    let mut download = Download::new(asked.response.framing);
+    let delivered = download.run(front, &mut link, &mut upload, waits(&routed.pool, plane)).await;
+    tally.sent(usize::try_from(download.sent()).unwrap_or(usize::MAX));
+    match delivered {
+        Delivered::Whole => {
+            if asked.response.persistent && upload.is_whole() && link.inbox.is_empty() {
+                lease.endpoint.idle.put(link);
+            }
+            tally.whole();
+            if front.goes_on() { End::Next } else { End::Close }
+        }
+        Delivered::Cut => {
+            tally.cut();
+            End::Cut
+        }
+        Delivered::ClientGone => End::Cut,
+    }
+}
+
+async fn upgraded<F: Front>(
+    front: &mut F,
+    asked: &mut Asked,
+    mut answering: Answering,
+    upgrade: UpgradeAsked,
+    id: &Id,
+    mut tally: Tally,
+) -> End {
+    let protocol = asked.response.upgrade.map(|span| {
+        let bytes = &answering.link.inbox.bytes()[..answering.heard.len];
+        span.bytes(bytes).to_vec()
+    });
+    asked.response.fields.drop_if(|field| field.known == pando_http::Known::XRequestId);
+    let passed = passed(asked, &answering);
+    let id = id.text(asked.bytes.bytes());
+    let own: [(&'static str, &[u8]); 3] =
+        [("connection", b"upgrade"), (ID_HEADER, id), ("upgrade", protocol.as_deref().unwrap_or_default())];
+    front.head(&Answer {
+        status: 101,
+        reason: asked.response.reason.bytes(passed.bytes),
+        passed: Some(passed),
+        own: if protocol.is_some() { &own } else { &own[..2] },
+        body: AnswerBody::None,
+        close: false,
+    });
+    answering.link.inbox.consume(answering.heard.len);
+    tally.answered(101);
+    if std::future::poll_fn(|cx| front.poll_flush(cx)).await.is_err() {
+        return End::Cut;
+    }
+    let Answering { link, lease, routed, .. } = answering;
+    let idle = std::time::Duration::from_millis(routed.pool.timeouts.idle_millis);
+    let switched =
+        Switched { upstream: link.wire, first: link.inbox, lease, is_websocket: upgrade.is_websocket, idle };
+    End::Tunnel(Tunnel::agree(switched, tally))
+}

@@ -1,0 +1,42 @@
+//! A client's connection over HTTP/1: one request after the other, from accept to close, tunnel included.
+
+mod closing;
+mod front;
+mod next;
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use pando_rt::shutdown::Shutdown;
+
+use crate::client::Client;
+use crate::forward::{End, forward};
+use crate::plane::Plane;
+use crate::wire::Wire;
+use front::Http1;
+use next::{Next, Patience};
+
+/// Serves one connection until it ends. When `stop` begins it ends gracefully.
+pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: Shutdown) {
+    let mut connection = Http1::new(wire);
+    let stopping = pin!(stop.wait());
+    let mut patience = Patience::new(stopping);
+    loop {
+        let asked = match connection.next(&plane.limits, &mut patience).await {
+            Next::Asked(asked) => asked,
+            Next::Refused(refusal) => return connection.refuse(refusal, &plane.limits).await,
+            Next::TooSlow => return connection.too_slow(),
+            Next::Over => return,
+        };
+        connection.begin(&asked.head);
+        match Box::pin(forward(&mut connection, asked, client, &plane)).await {
+            End::Next => {}
+            End::Close => return connection.close().await,
+            End::Cut => return connection.cut(),
+            End::Tunnel(tunnel) => {
+                let (wire, first) = connection.into_parts();
+                return tunnel.run(wire, first, &plane, &stop).await;
+            }
+        }
+    }
+}

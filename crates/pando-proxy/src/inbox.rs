@@ -1,0 +1,163 @@
+//! Bytes that were read and not used yet.
+//!
+//! An inbox holds memory only while it holds bytes: an idle connection costs none.
+//! What it gives back goes to the next connection of the same thread.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncRead;
+
+/// What one read takes at first: most requests and answers, whole.
+const SIZE: usize = 16 << 10;
+
+/// What reads grow to where a body keeps filling them.
+const LARGE: usize = 64 << 10;
+
+/// So many free buffers are kept by each thread; a burst gives the rest back to the system.
+const KEPT: usize = 64;
+
+thread_local! {
+    static FREE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer with a start: bytes come in at the end and are used up from the front.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Inbox {
+    /// A copy of `bytes`.
+    pub(crate) fn holding(bytes: &[u8]) -> Self {
+        let mut inbox = Self::default();
+        if !bytes.is_empty() {
+            inbox.make_room(bytes.len());
+            inbox.bytes.extend_from_slice(bytes);
+        }
+        inbox
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets the first `count` bytes.
+    pub(crate) fn consume(&mut self, count: usize) {
+        self.start = (self.start + count).min(self.bytes.len());
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Keeps the first `count` bytes here, and answers with what follows them.
+    pub(crate) fn split_off(&mut self, count: usize) -> Self {
+        let rest = Self::holding(&self.bytes()[count.min(self.len())..]);
+        self.bytes.truncate(self.start + count);
+        rest
+    }
+
+    /// Reads what is there, once. 0: the other side has closed. With nothing to read it holds on to no memory.
+    pub(crate) fn poll_fill<R: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+    ) -> Poll<io::Result<usize>> {
+        self.make_room(1);
+        let read = tokio_util::io::poll_read_buf(Pin::new(reader), cx, &mut self.bytes);
+        match read {
+            // It was filled: there is more where this came from.
+            Poll::Ready(Ok(count)) if count >= SIZE && self.bytes.len() == self.bytes.capacity() => {
+                let wanted = self.bytes.capacity().saturating_mul(2).min(LARGE.max(self.bytes.capacity()));
+                self.bytes.reserve_exact(wanted - self.bytes.len());
+            }
+            Poll::Pending => self.release_if_empty(),
+            Poll::Ready(_) => {}
+        }
+        read
+    }
+
+    /// Gives the memory back if there is nothing in it.
+    pub(crate) fn release_if_empty(&mut self) {
+        if self.is_empty() {
+            give(std::mem::take(&mut self.bytes));
+            self.start = 0;
+        }
+    }
+
+    fn make_room(&mut self, room: usize) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = take();
+        }
+        if self.start > 0 && self.bytes.capacity() - self.bytes.len() < room.max(SIZE / 4) {
+            self.bytes.drain(..self.start);
+            self.start = 0;
+        }
+        if self.bytes.capacity() - self.bytes.len() < room {
+            self.bytes.reserve(room.max(self.bytes.capacity()));
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        give(std::mem::take(&mut self.bytes));
+    }
+}
+
+fn take() -> Vec<u8> {
+    let free = FREE.try_with(|free| free.borrow_mut().pop()).ok().flatten();
+    free.unwrap_or_else(|| Vec::with_capacity(SIZE))
+}
+
+fn give(mut bytes: Vec<u8>) {
+    if bytes.capacity() != SIZE {
+        return;
+    }
+    bytes.clear();
+    // A thread that ends keeps nothing.
+    let _ = FREE.try_with(|free| {
+        let mut free = free.borrow_mut();
+        if free.len() < KEPT {
+            free.push(bytes);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_in_goes_out_in_order() {
+        let mut inbox = Inbox::holding(b"abcdef");
+        inbox.consume(2);
+        assert_eq!((inbox.bytes(), inbox.len()), (&b"cdef"[..], 4));
+        let rest = inbox.split_off(1);
+        assert_eq!((inbox.bytes(), rest.bytes()), (&b"c"[..], &b"def"[..]));
+        inbox.consume(9);
+        assert!(inbox.is_empty());
+    }
+
+    #[test]
+    fn an_empty_one_holds_no_memory() {
+        let mut inbox = Inbox::holding(b"abc");
+        inbox.release_if_empty();
+        assert_eq!(inbox.bytes(), b"abc");
+        inbox.consume(3);
+        inbox.release_if_empty();
+        assert_eq!(inbox.bytes.capacity(), 0);
+    }
+}

@@ -1,0 +1,7 @@
+//! Connections to endpoints, and what is said over them.
+
+mod head;
+mod link;
+
+pub(crate) use head::{UpgradeAsked, drop_claims, write_head};
+pub(crate) use link::{Heard, Link, LinkError, MOST_HEAD};

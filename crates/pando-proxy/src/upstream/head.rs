@@ -1,0 +1,152 @@
+//! A client's request as an endpoint gets it: which fields pass, which end here, which are ours.
+//!
+//! A public entry point believes nothing that a client says about where it comes from: what tells the replica about the
+//! client is replaced, not added to.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use pando_http::{Field, Framing, Known, field::tokens, write};
+
+use crate::asked::Paper;
+use crate::client::Client;
+use crate::forward::{ID_HEADER, Id};
+
+/// What a client wants its connection to become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UpgradeAsked {
+    pub(crate) is_websocket: bool,
+}
+
+impl UpgradeAsked {
+    /// What may be passed on of the wish.
+    pub(crate) fn of(paper: &Paper) -> Option<Self> {
+        let protocols = paper.head.upgrade?.bytes(paper.bytes.bytes());
+        let is_websocket = tokens(protocols).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+        Some(Self { is_websocket })
+    }
+}
+
+/// Marks what ends here. Once for each request.
+pub(crate) fn drop_claims(paper: &mut Paper) {
+    let bytes = paper.bytes.bytes();
+    let bodiless = paper.head.framing == Framing::Empty;
+    paper.head.fields.drop_if(|field| match field.known {
+        Known::Expect => bodiless,
+        Known::Other => is_disguised(field, bytes),
+        known => is_claim(known),
+    });
+}
+
+/// Claims about the client that replicas tend to believe. `Proxy` would become the environment variable HTTP_PROXY in a CGI
+/// program.
+fn is_claim(known: Known) -> bool {
+    use Known::{
+        Forwarded, Proxy, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XForwardedScheme,
+        XForwardedSsl, XRealIp, XRequestId,
+    };
+    matches!(
+        known,
+        Forwarded
+            | Proxy
+            | XForwardedFor
+            | XForwardedHost
+            | XForwardedPort
+            | XForwardedProto
+            | XForwardedScheme
+            | XForwardedSsl
+            | XRealIp
+            | XRequestId
+    )
+}
+
+/// With `_` for `-` a claim is another field here and the same one to a CGI or WSGI program, whose variables have no `-`.
+fn is_disguised(field: &Field, bytes: &[u8]) -> bool {
+    let name = field.name.bytes(bytes);
+    if !name.contains(&b'_') {
+        return false;
+    }
+    let plain: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
+    is_claim(Known::of(&plain))
+}
+
+/// Writes the request's head into `paper.upstream`. `strip` bytes of the path stay behind; `fallback` is named as the host where
+/// the client named none.
+pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, client: Client, id: &Id) {
+    let (head, bytes) = (&paper.head, paper.bytes.bytes());
+    let out = &mut paper.upstream;
+    out.clear();
+    out.extend_from_slice(head.method_text.bytes(bytes));
+    out.push(b' ');
+    let rest = head.origin.bytes(bytes).get(strip..).unwrap_or_default();
+    if !rest.starts_with(b"/") && rest != b"*" {
+        out.push(b'/');
+    }
+    out.extend_from_slice(rest);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let host = head.host.bytes(bytes);
+    if head.fields.first(Known::Host).is_none_or(|field| field.value.is_empty()) {
+        match host {
+            b"" => write::field(out, b"host", fallback.to_string().as_bytes()),
+            host => write::field(out, b"host", host),
+        }
+    }
+    write::fields(out, bytes, &head.fields, true);
+    if head.framing == Framing::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    forwarded(out, host, client);
+    write::field(out, ID_HEADER.as_bytes(), id.text(bytes));
+    connection(out, paper.head.upgrade.map(|upgrade| upgrade.bytes(bytes)), head.takes_trailers);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn forwarded(out: &mut Vec<u8>, host: &[u8], client: Client) {
+    let mut address = Text { bytes: [0; 48], len: 0 };
+    // It has room for any address.
+    let _ = write!(address, "{}", client.address.ip().to_canonical());
+    write::field(out, b"x-forwarded-for", address.bytes());
+    out.extend_from_slice(b"x-forwarded-proto: http\r\n");
+    if !host.is_empty() {
+        write::field(out, b"x-forwarded-host", host);
+    }
+}
+
+fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, takes_trailers: bool) {
+    if takes_trailers {
+        out.extend_from_slice(b"te: trailers\r\n");
+    }
+    if let Some(protocols) = upgrade {
+        write::field(out, b"upgrade", protocols);
+    }
+    out.extend_from_slice(match (upgrade.is_some(), takes_trailers) {
+        (false, false) => b"",
+        (false, true) => b"connection: te\r\n",
+        (true, false) => b"connection: upgrade\r\n",
+        (true, true) => b"connection: te, upgrade\r\n",
+    });
+}
+
+/// A short text on the stack.
+struct Text {
+    bytes: [u8; 48],
+    len: usize,
+}
+
+impl Text {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl std::fmt::Write for Text {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let end = self.len + text.len();
+        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! A connection to an endpoint.
+//!
+//! There is no task behind it: whoever carries an exchange out drives it. Dropping it closes it, so that nothing
+//! outlives a request that was given up.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pando_http::{HeadScan, Scanned};
+use tokio::net::TcpStream;
+
+use crate::inbox::Inbox;
+use crate::outbox::Outbox;
+use crate::wire::Wire;
+
+/// Bytes of an answer's head at most. Endpoints are the user's own; this is a bound, not a policy.
+pub(crate) const MOST_HEAD: usize = 256 << 10;
+
+/// A connection to an endpoint, idle or in the middle of one exchange.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) wire: Wire,
+    pub(crate) inbox: Inbox,
+    outbox: Outbox,
+    scan: HeadScan,
+    /// A byte came since the exchange began.
+    heard_any: bool,
+    /// What the outbox had written when the exchange began.
+    before: u64,
+}
+
+/// The head of an answer is at the inbox's start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    pub(crate) len: usize,
+    /// Every line ends as it should.
+    pub(crate) clean: bool,
+}
+
+/// Why no head of an answer came.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("the connection was closed")]
+    Closed,
+    #[error("the connection broke: {0}")]
+    Broken(#[from] io::Error),
+    #[error("the head of the answer is larger than {MOST_HEAD} bytes")]
+    TooLarge,
+}
+
+impl Link {
+    /// # Errors
+    /// Whatever connecting answers; `TimedOut` after `patience`.
+    pub(crate) async fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let connecting = tokio::time::timeout(patience, TcpStream::connect(address));
+        let tcp = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(Self {
+            wire: Wire::opened(tcp),
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            scan: HeadScan::default(),
+            heard_any: false,
+            before: 0,
+        })
+    }
+
+    /// Whether an idle connection can take a request. `surely`: it is asked of the kernel, at the price of a call.
+    pub(crate) fn is_reusable(&self, surely: bool) -> bool {
+        let looks_open = !surely && !self.wire.seems_readable();
+        looks_open || !self.was_closed_by_peer()
+    }
+
+    /// Whether an idle connection was closed, or misused, by the endpoint.
+    pub(crate) fn was_closed_by_peer(&self) -> bool {
+        !self.inbox.is_empty() || self.wire.has_anything_to_read()
+    }
+
+    /// A new exchange, which begins with `head`.
+    pub(crate) fn begin(&mut self, head: &[u8]) {
+        self.outbox.clear();
+        self.outbox.queue().extend_from_slice(head);
+        self.before = self.outbox.written();
+        self.expect_head();
+        self.heard_any = false;
+    }
+
+    /// The next thing to come is the head of an answer.
+    pub(crate) fn expect_head(&mut self) {
+        self.scan = HeadScan::default();
+    }
+
+    /// To be sent after what is queued.
+    pub(crate) fn queue(&mut self) -> &mut Vec<u8> {
+        self.outbox.queue()
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Whether anything of the current exchange was given to the kernel.
+    pub(crate) fn sent_any(&self) -> bool {
+        self.outbox.written() > self.before
+    }
+
+    /// Whether anything was heard since the exchange began.
+    pub(crate) fn heard_any(&self) -> bool {
+        self.heard_any
+    }
+
+    /// See [`Outbox::poll_write`].
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        self.outbox.poll_write(cx, &mut self.wire, data)
+    }
+
+    /// Reads more; 0: the endpoint has closed.
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read = self.inbox.poll_fill(cx, &mut self.wire);
+        self.heard_any |= matches!(read, Poll::Ready(Ok(1..)));
+        read
+    }
+
+    /// Waits until a whole head is here.
+    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Heard, LinkError>> {
+        loop {
+            if let Scanned::Whole { len, bare } = self.scan.leniently(self.inbox.bytes()) {
+                return Poll::Ready(Ok(Heard { len, clean: !bare }));
+            }
+            if self.inbox.len() >= MOST_HEAD {
+                return Poll::Ready(Err(LinkError::TooLarge));
+            }
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Err(LinkError::Closed));
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A byte stream to a client or an endpoint.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, sockopt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A connection, as it carries messages.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    Plain(TcpStream),
+}
+
+impl Wire {
+    /// A client's connection.
+    pub(crate) fn accepted(tcp: TcpStream) -> Self {
+        // Small writes are whole messages here; waiting for more only adds to the latency. Not worth failing for.
+        let _ = tcp.set_nodelay(true);
+        Self::Plain(tcp)
+    }
+
+    /// A connection to an endpoint. It breaks within ten seconds when the other machine is gone, however long an answer may take
+    /// while it is there.
+    pub(crate) fn opened(tcp: TcpStream) -> Self {
+        // A kernel that can't is no reason not to serve.
+        let _ = keep_alive(&tcp);
+        Self::accepted(tcp)
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+        }
+    }
+
+    /// Whether the event loop has heard of something to read: bytes, or the end. Costs no system call, and knows nothing of what
+    /// happened since the loop last looked.
+    pub(crate) fn seems_readable(&self) -> bool {
+        self.tcp().poll_read_ready(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    /// Whether the peer has closed, sent something unasked or is in error: asked of the kernel.
+    pub(crate) fn has_anything_to_read(&self) -> bool {
+        let mut byte = [0u8; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        !matches!(
+            rustix::net::recv(self.tcp().as_fd(), &mut byte, flags),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR)
+        )
+    }
+
+    /// Closing will tell the peer that the connection was cut, not ended.
+    pub(crate) fn cut_when_closed(&self) {
+        let _ = self.tcp().set_zero_linger();
+    }
+}
+
+fn keep_alive(tcp: &TcpStream) -> rustix::io::Result<()> {
+    sockopt::set_socket_keepalive(tcp, true)?;
+    sockopt::set_tcp_keepidle(tcp, Duration::from_secs(4))?;
+    sockopt::set_tcp_keepintvl(tcp, Duration::from_secs(2))?;
+    sockopt::set_tcp_keepcnt(tcp, 3)
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+        }
+    }
+}

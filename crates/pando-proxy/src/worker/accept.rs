@@ -1,0 +1,107 @@
+//! Accepts connections, and serves them here or hands them on.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::share::Handed;
+use super::{Accepted, Common};
+use crate::client::Client;
+use crate::http1;
+use crate::plane::Plane;
+use crate::wire::Wire;
+
+/// How often it is said that connections cannot be accepted.
+const WARN_AGAIN: Duration = Duration::from_secs(10);
+
+/// After an accept that failed for want of something (files, memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts until the clients' shutdown begins, then lets go of the listener: its queue stays for whoever else holds it.
+pub(super) async fn accept(listener: TcpListener, common: Common) {
+    let mut warned: Option<Instant> = None;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = common.clients.shutdown().wait() => return,
+            accepted = next(&listener, &common) => accepted,
+        };
+        match accepted {
+            Ok(accepted) => {
+                if let Some(own) = common.shares.hand_on(accepted) {
+                    serve(own, &common);
+                }
+            }
+            Err(error) if is_of_one(&error) => {}
+            Err(error) => {
+                if warned.is_none_or(|at| at.elapsed() > WARN_AGAIN) {
+                    warned = Some(Instant::now());
+                    tracing::warn!(%error, "cannot accept connections for now");
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves what others hand over.
+pub(super) async fn receive(mut queue: mpsc::Receiver<Handed>, common: Common) {
+    loop {
+        let handed = tokio::select! {
+            biased;
+            handed = queue.recv() => handed,
+            // What was accepted by then is in the queue, which is asked first.
+            () = common.clients.shutdown().wait() => queue.try_recv().ok(),
+        };
+        let Some(handed) = handed else { return };
+        match handed.arrive() {
+            Ok(accepted) => serve(accepted, &common),
+            Err(error) => tracing::debug!(%error, "a connection was lost on its way to another thread"),
+        }
+    }
+}
+
+/// The next connection, once there is room for it. Cancel-safe: a connection that was accepted is returned at once.
+async fn next(listener: &TcpListener, common: &Common) -> io::Result<Accepted> {
+    let seat = Arc::clone(&common.room).acquire_owned().await.map_err(io::Error::other)?;
+    let (tcp, address) = listener.accept().await?;
+    Ok(Accepted { tcp, address, seat })
+}
+
+/// Whether only the connection that was to be accepted is lost.
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+fn serve(accepted: Accepted, common: &Common) {
+    let Accepted { tcp, address, seat } = accepted;
+    let (plane, stop) = (Arc::clone(&common.plane), common.clients.shutdown().child());
+    let place = common.shares.take_place();
+    let open = Open::new(Arc::clone(&plane));
+    common.clients.spawn(async move {
+        http1::serve(Wire::accepted(tcp), Client { address }, plane, stop).await;
+        drop((seat, place, open));
+    });
+}
+
+/// Counts a connection while it is open, however it ends.
+struct Open(Arc<Plane>);
+
+impl Open {
+    fn new(plane: Arc<Plane>) -> Self {
+        plane.gauges.accepted_connections.fetch_add(1, Relaxed);
+        plane.gauges.open_connections.fetch_add(1, Relaxed);
+        Self(plane)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.gauges.open_connections.fetch_sub(1, Relaxed);
+    }
+}
