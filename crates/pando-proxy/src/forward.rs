@@ -94,12 +94,11 @@ fn route(plane: &Plane, asked: &Asked) -> Result<Routed, Page> {
     let snapshot = snapshot.as_deref().ok_or(Page::NoTable)?;
     let bytes = asked.bytes.bytes();
     let path = match asked.head.path.bytes(bytes) {
-        b"" => "/",
-        // What is no text is below no rule but the root.
-        path => std::str::from_utf8(path).unwrap_or("/"),
+        b"" => b"/",
+        path => path,
     };
-    let (found, pool) = snapshot.find(asked.head.host.text(bytes), path).ok_or(Page::UnknownHost)?;
-    Ok(Routed { pool: Arc::clone(pool), strip: found.strip.len() })
+    let (found, pool) = snapshot.find(asked.head.host.bytes(bytes), path).ok_or(Page::UnknownHost)?;
+    Ok(Routed { pool: Arc::clone(pool), strip: found.strip })
 }
 
 /// Answers with a page of our own.

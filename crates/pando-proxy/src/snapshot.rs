@@ -16,6 +16,8 @@ pub(crate) struct Snapshot {
     pub(crate) table: Arc<Table>,
     matcher: Matcher,
     pools: HashMap<PoolId, Arc<PoolView>>,
+    /// Of each rule.
+    targets: Vec<Option<Arc<PoolView>>>,
 }
 
 /// One pool of one table.
@@ -47,14 +49,15 @@ impl Snapshot {
             let (algorithm, timeouts) = (pool.algorithm, pool.timeouts);
             Some((id.clone(), Arc::new(PoolView { algorithm, timeouts, active, local, live })))
         };
-        let pools = table.pools.iter().filter_map(view).collect();
-        Self { table, matcher, pools }
+        let pools: HashMap<_, _> = table.pools.iter().filter_map(view).collect();
+        let targets = table.rules.iter().map(|rule| pools.get(&rule.pool).cloned()).collect();
+        Self { table, matcher, pools, targets }
     }
 
     /// The rule and the pool for a request.
-    pub(crate) fn find(&self, host: &str, path: &str) -> Option<(Match<'_>, &Arc<PoolView>)> {
+    pub(crate) fn find(&self, host: &[u8], path: &[u8]) -> Option<(Match, &Arc<PoolView>)> {
         let found = self.matcher.find(host, path)?;
-        Some((found, self.pools.get(found.pool)?))
+        Some((found, self.targets.get(found.rule)?.as_ref()?))
     }
 
     /// Every endpoint that the table calls active.

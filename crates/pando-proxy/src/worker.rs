@@ -17,6 +17,7 @@ use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::access_log;
 use crate::plane::Plane;
 use share::{Handed, Shares};
 
@@ -113,10 +114,18 @@ fn work(
         let goes_on = begun.is_ok();
         let _ = started.send(begun);
         if goes_on {
-            common.over.wait().await;
+            tokio::select! {
+                () = common.over.wait() => {}
+                // It never ends by itself.
+                () = access_log::gather(common.plane.log.clone()) => {}
+            }
         }
     });
-    // Dropping the event loop closes every connection that is left.
+    // Closes every connection that is left.
+    drop(runtime);
+    if let Some(log) = &common.plane.log {
+        log.flush();
+    }
 }
 
 fn begin(listeners: Vec<TcpListener>, queue: mpsc::Receiver<Handed>, common: &Common) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Writes records in batches.
+//! Writes lines in batches.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,21 +8,20 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::{Record, format};
+use super::Batch;
 use crate::error::ProxyError;
-use crate::settings::{AccessLog, LogFormat, LogTarget};
+use crate::settings::{AccessLog, LogTarget};
 
-/// Records that go into one write.
-const BATCH: usize = 512;
+/// Batches that go into one write.
+const AT_ONCE: usize = 16;
 
 /// How often it is asked whether the file is still the one under its name.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The log's other side: takes records out of the queue until every handle is gone.
+/// The log's other side: takes batches out of the queue until every handle is gone.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    format: LogFormat,
-    records: mpsc::Receiver<Box<Record>>,
+    batches: mpsc::Receiver<Batch>,
     sink: Sink,
 }
 
@@ -33,10 +32,7 @@ enum Sink {
 }
 
 impl Writer {
-    pub(super) fn open(
-        settings: &AccessLog,
-        records: mpsc::Receiver<Box<Record>>,
-    ) -> Result<Self, ProxyError> {
+    pub(super) fn open(settings: &AccessLog, batches: mpsc::Receiver<Batch>) -> Result<Self, ProxyError> {
         let sink = match &settings.target {
             LogTarget::Stdout => Sink::Stdout,
             LogTarget::File(path) => {
@@ -45,37 +41,28 @@ impl Writer {
                 Sink::File { path: path.clone(), file, looked: Instant::now() }
             }
         };
-        Ok(Self { format: settings.format, records, sink })
+        Ok(Self { batches, sink })
     }
 
     /// Ends when `stop` begins and everything queued by then is written.
     pub(crate) async fn run(mut self, stop: pando_rt::shutdown::Shutdown) {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut taken = Vec::with_capacity(AT_ONCE);
         loop {
             let count = tokio::select! {
                 biased;
-                count = self.records.recv_many(&mut batch, BATCH) => count,
+                count = self.batches.recv_many(&mut taken, AT_ONCE) => count,
                 // The arm above is asked first, so the queue is empty here.
                 () = stop.wait() => return,
             };
             if count == 0 {
                 return;
             }
-            let text = self.render(&batch);
-            batch.clear();
-            self = match tokio::task::spawn_blocking(move || self.write(text.as_bytes())).await {
+            let text = taken.drain(..).map(|batch| batch.text).collect::<Vec<_>>().concat();
+            self = match tokio::task::spawn_blocking(move || self.write(&text)).await {
                 Ok(writer) => writer,
                 Err(error) => return tracing::error!(%error, "the access log's writer broke; no more lines"),
             };
         }
-    }
-
-    fn render(&self, batch: &[Box<Record>]) -> String {
-        let mut text = String::with_capacity(batch.len() * 256);
-        for record in batch {
-            format::line(self.format, record, &mut text);
-        }
-        text
     }
 
     /// Lines that can't be written are lost; the log says so once a second at most.

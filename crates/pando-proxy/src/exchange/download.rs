@@ -34,29 +34,40 @@ pub(crate) struct Download {
     blocked: Option<u64>,
     /// Bytes of the body that went down.
     sent: u64,
+    /// It was told that the endpoint has said all.
+    told: bool,
 }
 
 impl Download {
     /// The answer whose head was read off `link`, and passed on.
     pub(crate) fn new(framing: ResponseFraming) -> Self {
-        Self { decoder: Decoder::from(framing), available: 0, moved: ticks(), blocked: None, sent: 0 }
+        Self {
+            decoder: Decoder::from(framing),
+            available: 0,
+            moved: ticks(),
+            blocked: None,
+            sent: 0,
+            told: false,
+        }
     }
 
     pub(crate) fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Passes the body on, while the request's own may still be on its way up.
+    /// Passes the body on, while the request's own may still be on its way up. `said_all` is called once the endpoint has
+    /// sent the whole answer, and before the client can have the last of it.
     pub(crate) async fn run<F: Front>(
         &mut self,
         front: &mut F,
         link: &mut Link,
         upload: &mut Upload,
         waits: Waits,
+        mut said_all: impl FnMut(),
     ) -> Delivered {
         let mut alarm = Alarm::default();
         poll_fn(|cx| {
-            if let Poll::Ready(delivered) = self.poll(cx, front, link) {
+            if let Poll::Ready(delivered) = self.poll(cx, front, link, &mut said_all) {
                 return Poll::Ready(delivered);
             }
             if upload.is_over() {
@@ -80,9 +91,14 @@ impl Download {
         .await
     }
 
-    fn poll<F: Front>(&mut self, cx: &mut Context<'_>, front: &mut F, link: &mut Link) -> Poll<Delivered> {
-        let moved = self.poll_pieces(cx, front, link);
-        match moved {
+    fn poll<F: Front>(
+        &mut self,
+        cx: &mut Context<'_>,
+        front: &mut F,
+        link: &mut Link,
+        said_all: &mut impl FnMut(),
+    ) -> Poll<Delivered> {
+        match self.poll_pieces(cx, front, link, said_all) {
             Poll::Ready(Ok(delivered)) => Poll::Ready(delivered),
             // Reading from the link is told apart below; what fails here is the client.
             Poll::Ready(Err(_)) => Poll::Ready(Delivered::ClientGone),
@@ -96,8 +112,13 @@ impl Download {
         cx: &mut Context<'_>,
         front: &mut F,
         link: &mut Link,
+        said_all: &mut impl FnMut(),
     ) -> Poll<io::Result<Delivered>> {
         loop {
+            if !self.told && self.decoder.is_done() {
+                self.told = true;
+                said_all();
+            }
             if self.available > 0 {
                 let data = &link.inbox.bytes()[..self.available];
                 let sent = ready!(self.with_client(front.poll_data(cx, data)))?;

@@ -125,14 +125,14 @@ async fn proper<F: Front>(
     write_head(front, asked, &mut answering, id, close);
     let Answering { mut link, lease, mut upload, routed, .. } = answering;
     let mut download = Download::new(asked.response.framing);
-    let delivered = download.run(front, &mut link, &mut upload, waits(&routed.pool, plane)).await;
+    let waits = waits(&routed.pool, plane);
+    let delivered = download.run(front, &mut link, &mut upload, waits, || tally.count_whole()).await;
     tally.sent(usize::try_from(download.sent()).unwrap_or(usize::MAX));
     match delivered {
         Delivered::Whole => {
             if asked.response.persistent && upload.is_whole() && link.inbox.is_empty() {
                 lease.endpoint.idle.put(link);
             }
-            tally.whole();
             if front.goes_on() { End::Next } else { End::Close }
         }
         Delivered::Cut => {

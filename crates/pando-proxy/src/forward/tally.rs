@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Id;
 use super::page::Page;
-use crate::access_log::{Outcome, Record};
+use crate::access_log::{Begun, Ended, Outcome};
 use crate::asked::Asked;
 use crate::client::Client;
 use crate::live::{Endpoint, PoolLive};
@@ -27,15 +27,14 @@ pub(crate) struct Tally {
     is_own: bool,
     bytes: u64,
     counted: Option<Outcome>,
-    record: Option<Box<Record>>,
+    retries: u32,
+    line: Option<Begun>,
 }
 
 impl Tally {
     pub(super) fn begin(plane: &Arc<Plane>, asked: &Asked, client: Client, id: &Id) -> Self {
-        let record = plane.log.as_ref().map(|_| {
-            let now = plane.clock.now_millis();
-            Box::new(Record::of(asked, client, id, now))
-        });
+        let begun = |log| Begun::new(log, asked, client, id, plane.clock.now_millis());
+        let line = plane.log.as_ref().map(begun);
         Self {
             plane: Arc::clone(plane),
             started: Instant::now(),
@@ -45,7 +44,8 @@ impl Tally {
             is_own: false,
             bytes: 0,
             counted: None,
-            record,
+            retries: 0,
+            line,
         }
     }
 
@@ -63,9 +63,7 @@ impl Tally {
         if let Some(pool) = &self.pool {
             pool.counters.retried();
         }
-        if let Some(record) = &mut self.record {
-            record.retries += 1;
-        }
+        self.retries += 1;
     }
 
     /// The head of the answer is known.
@@ -109,8 +107,7 @@ impl Tally {
         self.count_whole();
     }
 
-    /// As [`Tally::whole`], but the line in the access log comes when the tally is dropped: for tunnels, whose answer is
-    /// whole when they begin.
+    /// As [`Tally::whole`], but the line in the access log comes when the tally is dropped.
     pub(crate) fn count_whole(&mut self) {
         if let Some(pool) = &self.pool {
             pool.counters.whole(self.status, self.started.elapsed());
@@ -126,10 +123,6 @@ impl Tally {
         self.note_failure();
         self.counted = Some(Outcome::Cut);
     }
-
-    pub(crate) fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
 }
 
 impl Drop for Tally {
@@ -140,13 +133,16 @@ impl Drop for Tally {
             }
             Outcome::Cancelled
         });
-        let (Some(mut record), Some(log)) = (self.record.take(), &self.plane.log) else { return };
-        record.outcome = outcome;
-        record.status = self.status;
-        record.bytes = self.bytes;
-        record.took = self.elapsed();
-        record.pool = self.pool.as_ref().map(|pool| pool.counters.id.clone());
-        record.endpoint = self.endpoint.as_ref().map(|endpoint| endpoint.address);
-        log.write(record);
+        let (Some(line), Some(log)) = (self.line.take(), &self.plane.log) else { return };
+        let ended = Ended {
+            status: self.status,
+            bytes: self.bytes,
+            took: self.started.elapsed(),
+            pool: self.pool.as_ref().map(|pool| pool.counters.id.0.as_str()),
+            endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.address),
+            retries: self.retries,
+            outcome,
+        };
+        log.write(&line, &ended);
     }
 }
