@@ -4,6 +4,7 @@
 //! A table says everything that a proxy needs and nothing of apps, deploys or
 //! servers. It is a value: how it travels and is put to use is left to others.
 
+pub mod balance;
 pub mod matcher;
 pub mod stats;
 pub mod table;
