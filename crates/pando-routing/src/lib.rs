@@ -6,11 +6,13 @@
 
 pub mod balance;
 pub mod matcher;
+pub mod policy;
 pub mod stats;
 pub mod table;
 mod validate;
 
 pub use matcher::{Match, Matcher};
+pub use policy::{AdaptiveLimit, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
 pub use stats::{Acknowledgement, Latency, PoolStats, ProxyStats};
 pub use table::{
     Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Rule, Table,
