@@ -9,12 +9,15 @@
 //! Two kinds of state: `&mut self` belongs to one worker alone; `&self` on atomics
 //! is meant to be shared by all workers, and each says what a race may cost.
 
+pub mod budget;
 pub mod ewma;
 pub mod hash;
+pub mod outlier;
 pub mod pick;
 pub mod random;
 pub mod tier;
 pub mod warm;
+mod window;
 
 #[cfg(test)]
 mod testing;
