@@ -15,6 +15,7 @@ pub mod hash;
 pub mod outlier;
 pub mod pick;
 pub mod random;
+pub mod sticky;
 pub mod tier;
 pub mod warm;
 mod window;

@@ -11,13 +11,14 @@ use super::SECOND;
 
 /// The window, in buckets of a second.
 pub(super) const SECONDS: u64 = 10;
+const BUCKETS: usize = 10;
 
 const COUNT_BITS: u32 = 20;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const SECOND_MASK: u64 = (1 << (64 - 2 * COUNT_BITS)) - 1;
 
 #[derive(Debug, Default)]
-pub(super) struct Window([AtomicU64; SECONDS as usize]);
+pub(super) struct Window([AtomicU64; BUCKETS]);
 
 /// Which of the two to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Window {
 
     /// Both counts of the last ten seconds, of which the one under way is the tenth.
     pub(super) fn sums(&self, now: u64) -> (u64, u64) {
-        let second = now / SECOND & SECOND_MASK;
+        let second = (now / SECOND) & SECOND_MASK;
         let counts = self.0.iter().map(|bucket| Bucket::of(bucket.load(Relaxed)));
         counts
             .filter(|bucket| bucket.is_within(second))

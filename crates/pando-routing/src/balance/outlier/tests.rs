@@ -120,7 +120,7 @@ fn a_single_endpoint_and_the_last_one_able_are_never_ejected() {
 fn at_most_half_of_a_pool_is_ejected() {
     for count in 1..=9 {
         let pool = Pool::of(count);
-        (0..count).for_each(|member| drop(pool.fail(member, 50, START)));
+        (0..count).for_each(|member| _ = pool.fail(member, 50, START));
         assert_eq!(pool.out(), count / 2, "of {count}");
     }
 }
@@ -266,7 +266,7 @@ fn bounds_hold_in_random_histories() {
             assert!(pool.out() <= count / 2, "seed {seed}");
         }
         pool.able.fill(true);
-        (0..count).for_each(|n| drop(pool.end_probe(n, Some(Outcome::Success), now)));
+        (0..count).for_each(|n| _ = pool.end_probe(n, Some(Outcome::Success), now));
         for _ in 0..count {
             now += 301 * SECOND;
             if let Some(member) = pool.probe(now) {
