@@ -12,9 +12,11 @@
 pub mod budget;
 pub mod ewma;
 pub mod hash;
+pub mod limit;
 pub mod outlier;
 pub mod pick;
 pub mod random;
+pub mod rate;
 pub mod sticky;
 pub mod tier;
 pub mod warm;

@@ -8,7 +8,9 @@
 //! in flight and looks free, or its cost is so much worsened that it gets nothing at
 //! all. So choices between two thin it out instead ([`admits`]): in a tenth of the
 //! picks, later in all of them, it is a candidate like any other; and what is not
-//! known of its latency yet is taken to be the pool's median.
+//! known of its latency yet is taken to be the pool's median. Least connections goes by
+//! the smaller weight: a cold endpoint has at most its part of what its peers have in
+//! flight, though one at least.
 
 use super::random::{GOLDEN, mix};
 
