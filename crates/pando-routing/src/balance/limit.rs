@@ -186,6 +186,24 @@ mod tests {
         assert!(limit.limit() < 50, "{}", limit.limit());
     }
 
+    /// Ten minutes of slow answers made them the measure; one of quick ones makes those the measure again.
+    #[test]
+    fn after_a_long_time_of_load_the_measure_comes_down_quickly() {
+        let mut limit = Limit::new(&AdaptiveLimit { initial: 100, least: 5, most: 100 }, 0);
+        let mut second = 0;
+        let mut seconds = |limit: &mut Limit, count: u64, rtt: u64| {
+            for _ in 0..count * 20 {
+                second += 1;
+                limit.record(rtt, 100, second * 50_000);
+            }
+            limit.limit()
+        };
+        assert_eq!(seconds(&mut limit, 600, 100_000), 100);
+        assert_eq!(seconds(&mut limit, 60, 10_000), 100);
+        let shrunk = seconds(&mut limit, 10, 45_000);
+        assert!(shrunk < 60, "{shrunk}: 45 ms are long again");
+    }
+
     #[test]
     fn an_overload_takes_a_tenth_off_once_a_window() {
         let mut limit = Limit::new(&AdaptiveLimit { initial: 100, least: 50, most: 200 }, 0);

@@ -10,6 +10,8 @@ fn the_first_measurement_and_every_peak_count_at_once() {
     assert_eq!(ewma.cost(START, 7_000.0), 2_000.0, "no seed is left in it");
     ewma.record(90_000, START);
     assert_eq!(ewma.cost(START, 7_000.0), 90_000.0);
+    ewma.record(90_100, START);
+    assert_eq!(ewma.cost(START, 7_000.0), 90_100.0, "however little above");
 }
 
 #[test]

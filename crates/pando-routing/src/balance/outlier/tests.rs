@@ -139,6 +139,18 @@ fn one_probe_alone_brings_it_back_with_counters_at_zero() {
     assert_eq!(pool.probe(until + 900 * SECOND), None);
 }
 
+/// Ejected for a second by its ratio, it comes back into the same ten seconds.
+#[test]
+fn the_ratio_it_was_ejected_for_is_forgotten_too() {
+    let mut pool = Pool::of(2);
+    pool.policy.eject_millis = 1_000;
+    let until = (0..20).find_map(|_| pool.end(0, POOR, START)).unwrap().until;
+    pool.probe(until);
+    pool.end_probe(0, Some(Outcome::Success), until);
+    assert_eq!(pool.standings[0].counts(until), (0, 0, 0));
+    assert_eq!(pool.end(0, POOR, until), None);
+}
+
 #[test]
 fn each_ejection_is_longer_up_to_the_cap_and_good_behaviour_is_remembered() {
     let pool = Pool::of(2);

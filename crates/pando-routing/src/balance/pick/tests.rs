@@ -106,6 +106,7 @@ fn weighted_round_robin_is_smooth_as_published() {
     assert_eq!(order, [0, 0, 1, 0, 2, 0, 0, 0, 0, 1, 0, 2, 0, 0]);
     let pool = Fake::new(&[256, 128, 7, 1]);
     assert_eq!(shares(Method::WeightedRoundRobin, &pool, 392 * 5), [1280, 640, 35, 5]);
+    assert_eq!(shares(Method::WeightedRoundRobin, &Fake::new(&[5, 1, 1]), 7000), [5000, 1000, 1000]);
     let equal = Fake::new(&[3; 3]);
     assert_eq!(self::order(Method::WeightedRoundRobin, &equal, 6), [0, 1, 2, 0, 1, 2]);
 }
@@ -186,6 +187,10 @@ fn peak_ewma_weighs_cost_load_and_weight() {
     assert_eq!(shares(Method::PeakEwma, &pool, 100), [0, 100], "30 / 4 is less than 10");
     pool.in_flight[1] = 1;
     assert_eq!(shares(Method::PeakEwma, &pool, 100), [100, 0], "60 / 4 is more than 10");
+    let mut pool = Fake::new(&[1, 1]);
+    pool.cost = vec![10.0, 21.0];
+    pool.in_flight[0] = 1;
+    assert_eq!(shares(Method::PeakEwma, &pool, 100), [100, 0], "10 · 2 is less than 21 · 1");
 }
 
 #[test]
