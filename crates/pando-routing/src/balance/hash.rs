@@ -17,6 +17,7 @@
 //! cluster share, so that they agree, and that clients don't know, so that they can't
 //! aim. Scores are computed in integers alone: the same on every machine.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use siphasher::sip::SipHasher24;
@@ -39,6 +40,15 @@ impl SecretKey {
     #[must_use]
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         SipHasher24::new_with_key(&self.0).hash(bytes)
+    }
+
+    /// The same of a client's address, however it is written: one IPv4 address in IPv6's clothes counts as what it is.
+    #[must_use]
+    pub fn hash_address(&self, address: IpAddr) -> u64 {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.hash(&address.octets()),
+            IpAddr::V6(address) => self.hash(&address.octets()),
+        }
     }
 }
 

@@ -55,7 +55,8 @@ pub enum Method<'a> {
     PowerOfTwo,
     /// Of two drawn, the one with the lesser `cost × (in flight + 1) / weight` (Finagle's and linkerd's peak EWMA).
     PeakEwma,
-    /// Where the key's hash belongs while that one is not overloaded. Without a key: [`Method::PowerOfTwo`].
+    /// Where the key's hash belongs while that one is not overloaded; slow start doesn't count, since a key that moved twice
+    /// would have been cached in vain. Without a key: [`Method::PowerOfTwo`].
     Hash { places: &'a Places, key: Option<u64> },
 }
 

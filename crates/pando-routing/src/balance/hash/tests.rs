@@ -30,6 +30,14 @@ fn the_hash_is_siphash() {
     assert_eq!(KEY.hash(&bytes), 0xa129_ca61_49be_45e5);
 }
 
+#[test]
+fn an_address_is_one_however_it_is_written() {
+    let hash = |text: &str| KEY.hash_address(text.parse().unwrap());
+    assert_eq!(hash("192.0.2.7"), KEY.hash(&[192, 0, 2, 7]));
+    assert_eq!(hash("::ffff:192.0.2.7"), hash("192.0.2.7"));
+    assert_ne!(hash("2001:db8::1"), hash("2001:db8::2"));
+}
+
 /// What one version places, the next must place alike: balancers of two versions serve side by side during an upgrade. The
 /// places were computed apart from this code, with SipHash written anew and the logarithm in floating point.
 #[test]
