@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use pando_routing::balance::SECOND;
 use pando_routing::balance::ewma::PeakEwma;
 use pando_routing::balance::hash::{BOUND_PERCENT, Places, SecretKey};
-use pando_routing::balance::outlier::Standing;
+use pando_routing::balance::outlier::Conduct;
 use pando_routing::balance::pick::{Candidates, Method, Picker};
 use pando_routing::balance::random::Draws;
 use pando_routing::balance::sticky::{Stay, Token, Tokens, cookie};
@@ -28,7 +28,7 @@ const KEY: SecretKey = SecretKey([7; 16]);
 struct Endpoint {
     in_flight: AtomicU64,
     ewma: PeakEwma,
-    standing: Standing,
+    conduct: Conduct,
 }
 
 struct Pool(Vec<Endpoint>);
@@ -39,7 +39,7 @@ impl Candidates for Pool {
     }
 
     fn may(&self, n: usize) -> bool {
-        self.0[n].standing.is_in()
+        self.0[n].conduct.is_in()
     }
 
     fn weight(&self, _: usize) -> u32 {
@@ -106,7 +106,7 @@ fn per_request(criterion: &mut Criterion) {
         bench.iter(|| {
             now += 10;
             endpoint.ewma.record(black_box(1_000), now);
-            endpoint.standing.record(&policy, pando_routing::balance::outlier::Outcome::Success, now)
+            endpoint.conduct.record(&policy, pando_routing::balance::outlier::Outcome::Success, now)
         });
     });
     let names = names(10);

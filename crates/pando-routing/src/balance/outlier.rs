@@ -3,13 +3,13 @@
 //! linkerd's way: failures in a row, or a success ratio over an exact window with a
 //! floor of requests, since a fading average hides bursts. Envoy's bounds: each time
 //! longer, at most half of a pool, never the last one able. It comes back by exactly
-//! one probe: a request that goes there once the time is over. Then all counters start
+//! one trial: a request that goes there once the time is over. Then all counters start
 //! anew, so that what it was ejected for can't eject it again.
 //!
-//! [`Standing`] is one endpoint's and lives as long as its id; [`Ejections`] is one
+//! [`Conduct`] is one endpoint's and lives as long as its id; [`Ejections`] is one
 //! pool's. Both are shared by all workers. What happens for each request
-//! ([`Standing::is_in`], [`Standing::record`], [`Ejections::is_due`]) takes no lock;
-//! ejecting, probing and returning take the pool's, some times a minute at worst.
+//! ([`Conduct::is_in`], [`Conduct::record`], [`Ejections::is_due`]) takes no lock;
+//! ejecting, claiming a trial and returning take the pool's, some times a minute at worst.
 
 mod pool;
 mod reason;
@@ -32,12 +32,12 @@ pub use reason::{Ejection, Failure, Outcome, Reason};
 /// So long in rotation, and one ejection less is remembered.
 const FORGIVEN_AFTER: u64 = 60 * SECOND;
 
-/// A probe of which nothing was heard for so long is given up: twice the time that an answer may take by default.
-const PROBE_LAPSE: u64 = 120 * SECOND;
+/// A trial of which nothing was heard for so long is given up: twice the time that an answer may take by default.
+const TRIAL_LAPSE: u64 = 120 * SECOND;
 
 /// How one endpoint has behaved, and whether it gets requests.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct Conduct {
     gate: AtomicU64,
     /// Failures in a row.
     streak: AtomicU32,
@@ -58,20 +58,20 @@ struct History {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gate {
     In,
-    /// Until then; from then on a probe is due.
+    /// Until then; from then on a trial is due.
     Ejected(u64),
     /// One request is under way there, since then.
-    Probing(u64),
+    OnTrial(u64),
 }
 
-impl Standing {
-    /// Whether it gets requests. Those that are due a probe get theirs by [`Ejections::claim`].
+impl Conduct {
+    /// Whether it gets requests. Those that are due a trial get theirs by [`Ejections::claim`].
     #[must_use]
     pub fn is_in(&self) -> bool {
         self.gate.load(Relaxed) == 0
     }
 
-    /// A request there has ended. Not for requests that the client gave up, nor for probes. Whether it is time to
+    /// A request there has ended. Not for requests that the client gave up, nor for trials. Whether it is time to
     /// [judge](Ejections::judge).
     #[must_use]
     pub fn record(&self, policy: &Outlier, outcome: Outcome, now: u64) -> bool {
@@ -104,9 +104,9 @@ impl Standing {
         (good, bad, self.streak.load(Relaxed))
     }
 
-    /// The proxy's own look at it has passed. Stands in for the probe once the time is over, not before: a check sees less than
+    /// The proxy's own look at it has passed. Stands in for the trial once the time is over, not before: a probe sees less than
     /// traffic does. Whether it is back in rotation by that.
-    pub fn check_passed(&self, now: u64) -> bool {
+    pub fn probe_passed(&self, now: u64) -> bool {
         let due = self.gate().due().is_some_and(|due| now >= due);
         if due {
             self.come_back(now);
@@ -114,21 +114,21 @@ impl Standing {
         due
     }
 
-    fn end_probe(
+    fn end_trial(
         &self,
         policy: &Outlier,
         outcome: Option<Outcome>,
         now: u64,
         random: u64,
     ) -> Option<Ejection> {
-        if !matches!(self.gate(), Gate::Probing(_)) {
+        if !matches!(self.gate(), Gate::OnTrial(_)) {
             return None;
         }
         match outcome {
             None => self.set(Gate::Ejected(now)),
             Some(Outcome::Success) => self.come_back(now),
             Some(Outcome::Failed(last) | Outcome::Poor(last)) => {
-                return Some(self.eject(policy, Reason::Probe { last }, now, random));
+                return Some(self.eject(policy, Reason::Trial { last }, now, random));
             }
         }
         None
@@ -179,11 +179,11 @@ impl Standing {
         self.set(Gate::In);
     }
 
-    /// The holder of the result is the only one to probe.
+    /// Whether the caller has the trial, alone.
     fn claim(&self, now: u64) -> bool {
         let word = self.gate.load(Relaxed);
         let due = Gate::of(word).due().is_some_and(|due| now >= due);
-        let claimed = Gate::Probing(now).word();
+        let claimed = Gate::OnTrial(now).word();
         due && self.gate.compare_exchange(word, claimed, Relaxed, Relaxed).is_ok()
     }
 
@@ -201,14 +201,14 @@ impl Standing {
 }
 
 const EJECTED: u64 = 1 << 62;
-const PROBING: u64 = 2 << 62;
+const ON_TRIAL: u64 = 2 << 62;
 
 impl Gate {
     fn of(word: u64) -> Self {
         let at = word & (EJECTED - 1);
         match word & !(EJECTED - 1) {
             EJECTED => Self::Ejected(at),
-            PROBING => Self::Probing(at),
+            ON_TRIAL => Self::OnTrial(at),
             _ => Self::In,
         }
     }
@@ -218,16 +218,16 @@ impl Gate {
         match self {
             Self::In => 0,
             Self::Ejected(until) => EJECTED | until.min(EJECTED - 1),
-            Self::Probing(since) => PROBING | since.min(EJECTED - 1),
+            Self::OnTrial(since) => ON_TRIAL | since.min(EJECTED - 1),
         }
     }
 
-    /// When the next probe may be claimed. `None`: none is needed.
+    /// When the next trial may be claimed. `None`: none is needed.
     fn due(self) -> Option<u64> {
         match self {
             Self::In => None,
             Self::Ejected(until) => Some(until),
-            Self::Probing(since) => Some(since.saturating_add(PROBE_LAPSE)),
+            Self::OnTrial(since) => Some(since.saturating_add(TRIAL_LAPSE)),
         }
     }
 }

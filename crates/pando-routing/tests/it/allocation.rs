@@ -11,7 +11,7 @@ use pando_routing::balance::budget::Budget;
 use pando_routing::balance::ewma::PeakEwma;
 use pando_routing::balance::hash::{Places, SecretKey};
 use pando_routing::balance::limit::Limit;
-use pando_routing::balance::outlier::{Ejections, Failure, Members, Outcome, Standing};
+use pando_routing::balance::outlier::{Conduct, Ejections, Failure, Members, Outcome};
 use pando_routing::balance::pick::{Candidates, Method, Picker};
 use pando_routing::balance::rate::{Limiter, Quota, subject};
 use pando_routing::balance::sticky::{SetCookie, Stay, Token, Tokens, cookie};
@@ -26,14 +26,14 @@ const KEY: SecretKey = SecretKey([3; 16]);
 /// A pool in which weights, loads, warmth and rotation differ.
 struct Pool {
     ewma: Vec<PeakEwma>,
-    standings: Vec<Standing>,
+    conducts: Vec<Conduct>,
 }
 
 impl Pool {
     fn new() -> Self {
         let pool = Self {
             ewma: (0..COUNT).map(|_| PeakEwma::new()).collect(),
-            standings: (0..COUNT).map(|_| Standing::default()).collect(),
+            conducts: (0..COUNT).map(|_| Conduct::default()).collect(),
         };
         (0_u64..).zip(&pool.ewma).for_each(|(n, ewma)| ewma.record(1_000 * n, SECOND));
         pool
@@ -46,7 +46,7 @@ impl Candidates for Pool {
     }
 
     fn may(&self, n: usize) -> bool {
-        !n.is_multiple_of(7) && self.standings[n].is_in()
+        !n.is_multiple_of(7) && self.conducts[n].is_in()
     }
 
     fn weight(&self, n: usize) -> u32 {
@@ -75,8 +75,8 @@ impl Members for Pool {
         COUNT
     }
 
-    fn standing(&self, n: usize) -> &Standing {
-        &self.standings[n]
+    fn conduct(&self, n: usize) -> &Conduct {
+        &self.conducts[n]
     }
 
     fn able(&self, _: usize) -> bool {
@@ -138,16 +138,16 @@ fn nothing_counted_for_a_request_takes_memory() {
         limit.record(n, 30, now);
         limit.record_overload(30, now);
         let outcome = if n % 2 == 0 { Outcome::Success } else { Outcome::Failed(Failure::Timeout) };
-        if pool.standings[5].record(&policy, outcome, now) {
+        if pool.conducts[5].record(&policy, outcome, now) {
             let _ = ejections.judge(&policy, &pool, 5, outcome, now, n);
         }
         if ejections.is_due(now)
             && let Some(member) = ejections.claim(&pool, now)
         {
-            let _ = ejections.end_probe(&policy, &pool.standings[member], Some(outcome), now, n);
+            let _ = ejections.end_trial(&policy, &pool.conducts[member], Some(outcome), now, n);
         }
     });
-    assert!(pool.standings[5].ejection().is_some(), "it was ejected on the way");
+    assert!(pool.conducts[5].ejection().is_some(), "it was ejected on the way");
 }
 
 #[test]

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Success,
-    /// The endpoint did not do its work. Counts in a row and against the ratio, and fails a probe.
+    /// The endpoint did not do its work. Counts in a row and against the ratio, and fails a trial.
     Failed(Failure),
-    /// It answered, but not well. Counts against the ratio and fails a probe, not in a row: an app may well answer five such
+    /// It answered, but not well. Counts against the ratio and fails a trial, not in a row: an app may well answer five such
     /// in a row.
     Poor(Failure),
 }
@@ -70,7 +70,7 @@ pub enum Reason {
         all: u64,
     },
     /// It was to come back, and failed.
-    Probe {
+    Trial {
         last: Failure,
     },
 }
@@ -82,7 +82,7 @@ impl fmt::Display for Reason {
                 write!(f, "{failures} failures in a row, the last: {last}")
             }
             Self::SuccessRatio { good, all } => write!(f, "{good} of {all} requests in 10 s succeeded"),
-            Self::Probe { last } => write!(f, "the request that was to bring it back failed: {last}"),
+            Self::Trial { last } => write!(f, "the request that was to bring it back failed: {last}"),
         }
     }
 }
@@ -94,6 +94,6 @@ pub struct Ejection {
     /// How often it was ejected, this time included, but for what is forgiven: one for each minute in rotation.
     pub times: u32,
     pub at: u64,
-    /// From then on a probe is due.
+    /// From then on a trial is due.
     pub until: u64,
 }

@@ -7,18 +7,18 @@ const POOR: Outcome = Outcome::Poor(Failure::Status(500));
 
 struct Pool {
     policy: Outlier,
-    standings: Vec<Standing>,
+    conducts: Vec<Conduct>,
     able: Vec<bool>,
     ejections: Ejections,
 }
 
 impl Members for Pool {
     fn count(&self) -> usize {
-        self.standings.len()
+        self.conducts.len()
     }
 
-    fn standing(&self, n: usize) -> &Standing {
-        &self.standings[n]
+    fn conduct(&self, n: usize) -> &Conduct {
+        &self.conducts[n]
     }
 
     fn able(&self, n: usize) -> bool {
@@ -28,14 +28,14 @@ impl Members for Pool {
 
 impl Pool {
     fn of(count: usize) -> Self {
-        let standings = (0..count).map(|_| Standing::default()).collect();
+        let conducts = (0..count).map(|_| Conduct::default()).collect();
         let policy = Outlier::default();
-        Self { policy, standings, able: vec![true; count], ejections: Ejections::default() }
+        Self { policy, conducts, able: vec![true; count], ejections: Ejections::default() }
     }
 
     /// What an engine does at a request's end.
     fn end(&self, member: usize, outcome: Outcome, now: u64) -> Option<Ejection> {
-        let suspect = self.standings[member].record(&self.policy, outcome, now);
+        let suspect = self.conducts[member].record(&self.policy, outcome, now);
         let judge = || self.ejections.judge(&self.policy, self, member, outcome, now, now);
         suspect.then(judge).flatten()
     }
@@ -44,17 +44,17 @@ impl Pool {
         (0..times).find_map(|_| self.end(member, RESET, now))
     }
 
-    fn end_probe(&self, member: usize, outcome: Option<Outcome>, now: u64) -> Option<Ejection> {
-        self.ejections.end_probe(&self.policy, &self.standings[member], outcome, now, now)
+    fn end_trial(&self, member: usize, outcome: Option<Outcome>, now: u64) -> Option<Ejection> {
+        self.ejections.end_trial(&self.policy, &self.conducts[member], outcome, now, now)
     }
 
     /// What an engine does before a pick.
-    fn probe(&self, now: u64) -> Option<usize> {
+    fn trial(&self, now: u64) -> Option<usize> {
         if self.ejections.is_due(now) { self.ejections.claim(self, now) } else { None }
     }
 
     fn out(&self) -> usize {
-        self.standings.iter().filter(|standing| !standing.is_in()).count()
+        self.conducts.iter().filter(|conduct| !conduct.is_in()).count()
     }
 }
 
@@ -72,8 +72,8 @@ fn five_failures_in_a_row_eject_and_a_success_between_starts_anew() {
     assert_eq!(ejection.reason, Reason::Consecutive { failures: 5, last: Failure::Reset });
     assert_eq!(ejection.reason.to_string(), "5 failures in a row, the last: connection reset");
     assert!((9.0..=11.0).contains(&seconds(&ejection)), "{ejection:?}");
-    assert_eq!((ejection.times, pool.standings[0].ejection()), (1, Some(ejection)));
-    assert!(!pool.standings[0].is_in() && pool.standings[1].is_in());
+    assert_eq!((ejection.times, pool.conducts[0].ejection()), (1, Some(ejection)));
+    assert!(!pool.conducts[0].is_in() && pool.conducts[1].is_in());
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_single_endpoint_and_the_last_one_able_are_never_ejected() {
     assert_eq!(alone.fail(0, 1000, START), None);
     let mut pool = Pool::of(4);
     pool.able = vec![true, false, false, false];
-    assert_eq!(pool.fail(0, 1000, START), None, "the others are out of rotation by their checks");
+    assert_eq!(pool.fail(0, 1000, START), None, "the others are out of rotation by their probes");
     pool.able[2] = true;
     assert!(pool.fail(0, 1, START).is_some());
     assert_eq!(pool.fail(2, 1000, START), None, "now it is the last");
@@ -126,17 +126,17 @@ fn at_most_half_of_a_pool_is_ejected() {
 }
 
 #[test]
-fn one_probe_alone_brings_it_back_with_counters_at_zero() {
+fn one_trial_alone_brings_it_back_with_counters_at_zero() {
     let pool = Pool::of(2);
     let until = pool.fail(0, 5, START).unwrap().until;
-    assert_eq!(pool.probe(until - 1), None);
-    assert_eq!((pool.probe(until), pool.probe(until), pool.probe(until + SECOND)), (Some(0), None, None));
-    assert!(!pool.standings[0].is_in(), "others keep away while it is probed");
-    assert_eq!(pool.end_probe(0, Some(Outcome::Success), until + SECOND), None);
-    assert!(pool.standings[0].is_in() && pool.standings[0].ejection().is_none());
-    assert_eq!(pool.standings[0].counts(until + SECOND), (0, 0, 0));
+    assert_eq!(pool.trial(until - 1), None);
+    assert_eq!((pool.trial(until), pool.trial(until), pool.trial(until + SECOND)), (Some(0), None, None));
+    assert!(!pool.conducts[0].is_in(), "others keep away while it is tried");
+    assert_eq!(pool.end_trial(0, Some(Outcome::Success), until + SECOND), None);
+    assert!(pool.conducts[0].is_in() && pool.conducts[0].ejection().is_none());
+    assert_eq!(pool.conducts[0].counts(until + SECOND), (0, 0, 0));
     assert_eq!(pool.fail(0, 4, until + SECOND), None, "what it was ejected for is forgotten");
-    assert_eq!(pool.probe(until + 900 * SECOND), None);
+    assert_eq!(pool.trial(until + 900 * SECOND), None);
 }
 
 /// Ejected for a second by its ratio, it comes back into the same ten seconds.
@@ -145,9 +145,9 @@ fn the_ratio_it_was_ejected_for_is_forgotten_too() {
     let mut pool = Pool::of(2);
     pool.policy.eject_millis = 1_000;
     let until = (0..20).find_map(|_| pool.end(0, POOR, START)).unwrap().until;
-    pool.probe(until);
-    pool.end_probe(0, Some(Outcome::Success), until);
-    assert_eq!(pool.standings[0].counts(until), (0, 0, 0));
+    pool.trial(until);
+    pool.end_trial(0, Some(Outcome::Success), until);
+    assert_eq!(pool.conducts[0].counts(until), (0, 0, 0));
     assert_eq!(pool.end(0, POOR, until), None);
 }
 
@@ -157,16 +157,16 @@ fn each_ejection_is_longer_up_to_the_cap_and_good_behaviour_is_remembered() {
     let mut ejection = pool.fail(0, 5, START).unwrap();
     for times in 2..=40 {
         let now = ejection.until;
-        assert_eq!(pool.probe(now), Some(0));
-        ejection = pool.end_probe(0, Some(RESET), now).unwrap();
-        assert_eq!((ejection.times, &ejection.reason), (times, &Reason::Probe { last: Failure::Reset }));
+        assert_eq!(pool.trial(now), Some(0));
+        ejection = pool.end_trial(0, Some(RESET), now).unwrap();
+        assert_eq!((ejection.times, &ejection.reason), (times, &Reason::Trial { last: Failure::Reset }));
         let expected = (10.0 * f64::from(times)).min(300.0);
         let bounds = expected * 0.9 - 0.001..=(expected * 1.1).min(300.0) + 0.001;
         assert!(bounds.contains(&seconds(&ejection)), "{times}: {}", seconds(&ejection));
     }
     let now = ejection.until;
-    pool.probe(now);
-    pool.end_probe(0, Some(Outcome::Success), now);
+    pool.trial(now);
+    pool.end_trial(0, Some(Outcome::Success), now);
     assert_eq!(pool.fail(0, 5, now + 3 * 60 * SECOND).unwrap().times, 38, "three minutes forgive three");
 }
 
@@ -175,9 +175,9 @@ fn ejection_times_spread_by_a_tenth_either_way() {
     let mut draws = Draws::new(3);
     let mut times: Vec<f64> = (0..1000)
         .map(|_| {
-            let standing = Standing::default();
-            let reason = Reason::Probe { last: Failure::Reset };
-            seconds(&standing.eject(&Outlier::default(), reason, START, draws.bits()))
+            let conduct = Conduct::default();
+            let reason = Reason::Trial { last: Failure::Reset };
+            seconds(&conduct.eject(&Outlier::default(), reason, START, draws.bits()))
         })
         .collect();
     times.sort_by(f64::total_cmp);
@@ -186,25 +186,25 @@ fn ejection_times_spread_by_a_tenth_either_way() {
 }
 
 #[test]
-fn a_probe_that_says_nothing_or_never_ends_makes_room_for_the_next() {
+fn a_trial_that_says_nothing_or_never_ends_makes_room_for_the_next() {
     let pool = Pool::of(2);
     let until = pool.fail(0, 5, START).unwrap().until;
-    assert_eq!(pool.probe(until), Some(0));
-    assert_eq!(pool.end_probe(0, None, until + 5), None);
-    assert_eq!(pool.probe(until + 5), Some(0), "given up: the next may");
-    assert_eq!(pool.probe(until + 5 + PROBE_LAPSE - 1), None);
-    assert_eq!(pool.probe(until + 5 + PROBE_LAPSE), Some(0), "never heard of again");
-    assert_eq!(pool.end_probe(1, Some(RESET), until), None, "it was not probed");
-    assert!(pool.standings[1].is_in());
+    assert_eq!(pool.trial(until), Some(0));
+    assert_eq!(pool.end_trial(0, None, until + 5), None);
+    assert_eq!(pool.trial(until + 5), Some(0), "given up: the next may");
+    assert_eq!(pool.trial(until + 5 + TRIAL_LAPSE - 1), None);
+    assert_eq!(pool.trial(until + 5 + TRIAL_LAPSE), Some(0), "never heard of again");
+    assert_eq!(pool.end_trial(1, Some(RESET), until), None, "it was not tried");
+    assert!(pool.conducts[1].is_in());
 }
 
 #[test]
-fn a_passed_check_stands_in_for_the_probe_once_the_time_is_over() {
+fn a_passed_probe_stands_in_for_the_trial_once_the_time_is_over() {
     let pool = Pool::of(2);
     let until = pool.fail(0, 5, START).unwrap().until;
-    assert!(!pool.standings[0].check_passed(until - 1) && pool.out() == 1);
-    assert!(pool.standings[0].check_passed(until) && pool.out() == 0);
-    assert!(!pool.standings[0].check_passed(until + 1), "it was back already");
+    assert!(!pool.conducts[0].probe_passed(until - 1) && pool.out() == 1);
+    assert!(pool.conducts[0].probe_passed(until) && pool.out() == 0);
+    assert!(!pool.conducts[0].probe_passed(until + 1), "it was back already");
 }
 
 #[test]
@@ -212,10 +212,10 @@ fn one_that_is_due_but_not_able_is_not_probed_nor_looked_at_all_the_time() {
     let mut pool = Pool::of(2);
     let until = pool.fail(0, 5, START).unwrap().until;
     pool.able[0] = false;
-    assert_eq!(pool.probe(until), None);
+    assert_eq!(pool.trial(until), None);
     assert!(!pool.ejections.is_due(until + SECOND - 1));
     pool.able[0] = true;
-    assert_eq!(pool.probe(until + SECOND), Some(0));
+    assert_eq!(pool.trial(until + SECOND), Some(0));
 }
 
 #[test]
@@ -224,10 +224,10 @@ fn state_survives_a_newer_proxy() {
     let ejection = pool.fail(0, 5, START).unwrap();
     let carried = serde_json::to_string(&ejection).unwrap();
     let next = Pool::of(2);
-    next.ejections.restore(&next.standings[0], serde_json::from_str(&carried).unwrap());
-    assert_eq!(next.standings[0].ejection(), Some(ejection.clone()));
-    assert_eq!((next.probe(ejection.until - 1), next.probe(ejection.until)), (None, Some(0)));
-    assert_eq!(next.end_probe(0, Some(RESET), ejection.until).unwrap().times, 2);
+    next.ejections.restore(&next.conducts[0], serde_json::from_str(&carried).unwrap());
+    assert_eq!(next.conducts[0].ejection(), Some(ejection.clone()));
+    assert_eq!((next.trial(ejection.until - 1), next.trial(ejection.until)), (None, Some(0)));
+    assert_eq!(next.end_trial(0, Some(RESET), ejection.until).unwrap().times, 2);
 }
 
 #[test]
@@ -244,14 +244,14 @@ fn statuses_are_judged_by_whose_fault_they_are() {
     }
 }
 
-/// Whatever happens: bounds hold, there is one probe at a time, and who is well comes back.
+/// Whatever happens: bounds hold, there is one trial at a time, and who is well comes back.
 #[test]
 fn bounds_hold_in_random_histories() {
     for seed in 0..200 {
         let mut draws = Draws::new(seed);
         let mut pool = Pool::of(1 + draws.index(6));
         let count = pool.count();
-        let (mut now, mut probing) = (START, vec![false; count]);
+        let (mut now, mut on_trial) = (START, vec![false; count]);
         for _ in 0..600 {
             now += draws.below(400_000);
             let member = draws.index(count);
@@ -259,14 +259,14 @@ fn bounds_hold_in_random_histories() {
                 0 => pool.able[member] = !pool.able[member],
                 1 => {
                     let outcome = [None, Some(RESET), Some(Outcome::Success)][draws.index(3)];
-                    pool.end_probe(member, outcome, now);
-                    probing[member] = false;
+                    pool.end_trial(member, outcome, now);
+                    on_trial[member] = false;
                 }
-                2 => _ = pool.standings[member].check_passed(now),
+                2 => _ = pool.conducts[member].probe_passed(now),
                 3..=5 => {
-                    if let Some(claimed) = pool.probe(now) {
-                        assert!(pool.able[claimed] && !pool.standings[claimed].is_in(), "seed {seed}");
-                        assert!(!std::mem::replace(&mut probing[claimed], true), "seed {seed}: two probes");
+                    if let Some(claimed) = pool.trial(now) {
+                        assert!(pool.able[claimed] && !pool.conducts[claimed].is_in(), "seed {seed}");
+                        assert!(!std::mem::replace(&mut on_trial[claimed], true), "seed {seed}: two trials");
                     }
                 }
                 kind => {
@@ -274,15 +274,15 @@ fn bounds_hold_in_random_histories() {
                     pool.end(member, outcome, now);
                 }
             }
-            (0..count).filter(|n| pool.standings[*n].is_in()).for_each(|n| probing[n] = false);
+            (0..count).filter(|n| pool.conducts[*n].is_in()).for_each(|n| on_trial[n] = false);
             assert!(pool.out() <= count / 2, "seed {seed}");
         }
         pool.able.fill(true);
-        (0..count).for_each(|n| _ = pool.end_probe(n, Some(Outcome::Success), now));
+        (0..count).for_each(|n| _ = pool.end_trial(n, Some(Outcome::Success), now));
         for _ in 0..count {
             now += 301 * SECOND;
-            if let Some(member) = pool.probe(now) {
-                pool.end_probe(member, Some(Outcome::Success), now);
+            if let Some(member) = pool.trial(now) {
+                pool.end_trial(member, Some(Outcome::Success), now);
             }
         }
         assert_eq!(pool.out(), 0, "seed {seed}: all are well again");
