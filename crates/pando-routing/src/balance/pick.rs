@@ -15,7 +15,7 @@ mod tests;
 use super::hash::Places;
 use super::tier::Tiers;
 use super::warm;
-use crate::table::EndpointId;
+use crate::table::{Algorithm, EndpointId};
 use turn::Smooth;
 
 /// Endpoints by index, as one request sees them.
@@ -58,6 +58,22 @@ pub enum Method<'a> {
     /// Where the key's hash belongs while that one is not overloaded; slow start doesn't count, since a key that moved twice
     /// would have been cached in vain. Without a key: [`Method::PowerOfTwo`].
     Hash { places: &'a Places, key: Option<u64> },
+}
+
+impl<'a> Method<'a> {
+    /// The table's algorithm for one request: `places` of the table's endpoints and the hash of what the request shows, if the
+    /// algorithm asks for them. Without places too, hash is [`Method::PowerOfTwo`].
+    #[must_use]
+    pub fn of(algorithm: &Algorithm, places: Option<&'a Places>, key: Option<u64>) -> Self {
+        match (algorithm, places) {
+            (Algorithm::RoundRobin, _) => Self::RoundRobin,
+            (Algorithm::WeightedRoundRobin, _) => Self::WeightedRoundRobin,
+            (Algorithm::LeastConnections, _) => Self::LeastConnections,
+            (Algorithm::PeakEwma, _) => Self::PeakEwma,
+            (Algorithm::Hash { .. }, Some(places)) => Self::Hash { places, key },
+            (Algorithm::PowerOfTwo | Algorithm::Hash { .. }, _) => Self::PowerOfTwo,
+        }
+    }
 }
 
 /// Whose turn it is in one pool, for one worker.

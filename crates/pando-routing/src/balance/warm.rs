@@ -23,7 +23,8 @@ pub const FLOOR: u32 = 26;
 /// What an endpoint's weight is multiplied by, in 1/256: [`FLOOR`] to [`FULL`].
 ///
 /// `since` is when it came into rotation (again), `window` how long it warms up in microseconds (0: never), `warm_peers` how
-/// many others of its tier are in rotation and warm.
+/// many others of its tier are in rotation and warm. To be found out on a tick of some ten a second and kept beside the
+/// endpoint, not for each request.
 #[must_use]
 pub fn factor(now: u64, since: u64, window: u64, warm_peers: usize) -> u32 {
     let age = now.saturating_sub(since);

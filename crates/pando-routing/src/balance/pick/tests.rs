@@ -53,6 +53,20 @@ fn places(count: usize) -> Places {
 }
 
 #[test]
+fn each_algorithm_of_a_table_has_its_method() {
+    let places = places(2);
+    let hash = Algorithm::Hash { key: crate::policy::HashKey::Address, bound_percent: 125 };
+    let method = |algorithm: &Algorithm| Method::of(algorithm, Some(&places), Some(7));
+    assert!(matches!(method(&Algorithm::default()), Method::RoundRobin));
+    assert!(matches!(method(&Algorithm::WeightedRoundRobin), Method::WeightedRoundRobin));
+    assert!(matches!(method(&Algorithm::LeastConnections), Method::LeastConnections));
+    assert!(matches!(method(&Algorithm::PowerOfTwo), Method::PowerOfTwo));
+    assert!(matches!(method(&Algorithm::PeakEwma), Method::PeakEwma));
+    assert!(matches!(method(&hash), Method::Hash { key: Some(7), .. }));
+    assert!(matches!(Method::of(&hash, None, Some(7)), Method::PowerOfTwo));
+}
+
+#[test]
 fn nobody_able_is_nobody_and_the_only_one_able_gets_all() {
     let places = places(4);
     for method in every(&places) {
