@@ -41,7 +41,7 @@ struct Wanted<'p> {
 
 impl Wanted<'_> {
     fn settings(&self) -> Pool {
-        Pool { algorithm: self.algorithm, ..Pool::default() }
+        Pool { algorithm: self.algorithm.clone(), ..Pool::default() }
     }
 
     fn pool(&self, view: &View<'_>) -> Pool {
@@ -53,8 +53,6 @@ impl Wanted<'_> {
 
     /// The published pool is just so. Of an endpoint nothing changes but its state.
     fn is(&self, view: &View<'_>, published: &Pool) -> bool {
-        let Pool { algorithm, endpoints, probe, timeouts } = published;
-        let settings = self.settings();
         let mut wanted = 0;
         for member in self.members {
             let Some(state) = state(view, member) else { continue };
@@ -65,8 +63,7 @@ impl Wanted<'_> {
             }
             wanted += 1;
         }
-        (*algorithm, probe, timeouts) == (settings.algorithm, &settings.probe, &settings.timeouts)
-            && endpoints.len() == wanted
+        published.same_settings(&self.settings()) && published.endpoints.len() == wanted
     }
 }
 
@@ -116,6 +113,8 @@ fn endpoint(view: &View<'_>, member: &Member<'_>) -> Option<Endpoint> {
         name: member.replica.to_string(),
         locality: Some(view.name_of(member.seen.place).to_owned()),
         state: state(view, member)?,
+        weight: 1,
+        priority: 0,
     })
 }
 

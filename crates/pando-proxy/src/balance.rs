@@ -54,7 +54,8 @@ pub(crate) fn pick(pool: &PoolView, tried: &Tried) -> Picked {
     let may = |n: usize| endpoints[n].in_rotation() && !tried.has(endpoints[n].id);
     let among = |count: usize| match pool.algorithm {
         Algorithm::RoundRobin => in_turn(count, turn, may),
-        Algorithm::LeastConnections => least(count, turn, may, |n| endpoints[n].in_flight()),
+        // What is not weighed here yet goes by connections, the nearest to it.
+        _ => least(count, turn, may, |n| endpoints[n].in_flight()),
     };
     let near = if pool.local > 0 { among(pool.local) } else { None };
     let chosen = near.or_else(|| among(endpoints.len()));

@@ -46,7 +46,7 @@ impl Snapshot {
         let view = |(id, pool): (&PoolId, &pando_routing::Pool)| {
             let live = Arc::clone(registry.pool(id)?);
             let (active, local) = near_first(&table, pool, registry);
-            let (algorithm, timeouts) = (pool.algorithm, pool.timeouts);
+            let (algorithm, timeouts) = (pool.algorithm.clone(), pool.timeouts);
             Some((id.clone(), Arc::new(PoolView { algorithm, timeouts, active, local, live })))
         };
         let pools: HashMap<_, _> = table.pools.iter().filter_map(view).collect();

@@ -4,12 +4,15 @@
 //! A table says everything that a proxy needs and nothing of apps, deploys or
 //! servers. It is a value: how it travels and is put to use is left to others.
 
+pub mod balance;
 pub mod matcher;
+pub mod policy;
 pub mod stats;
 pub mod table;
 mod validate;
 
 pub use matcher::{Match, Matcher};
+pub use policy::{AdaptiveLimit, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
 pub use stats::{Acknowledgement, Latency, PoolStats, ProxyStats};
 pub use table::{
     Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Rule, Table,

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::policy::{AdaptiveLimit, HashKey, Outlier, Queue, Retry, Sticky};
+
 /// `(epoch, revision)`: a proxy keeps the highest that it has seen and refuses lower ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TableVersion {
@@ -164,25 +166,115 @@ impl fmt::Display for PoolId {
 }
 
 /// Endpoints that serve alike.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Pool {
-    #[serde(default)]
     pub algorithm: Algorithm,
-    #[serde(default)]
     pub endpoints: Vec<Endpoint>,
-    #[serde(default)]
     pub probe: Probe,
-    #[serde(default)]
     pub timeouts: Timeouts,
+    /// How long an endpoint that comes into rotation is spared: from a tenth of its weight to all of it. Default 15 s; 0: not at
+    /// all.
+    #[serde(skip_serializing_if = "is_slow_start")]
+    pub slow_start_millis: u64,
+    /// Default: nobody stays anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+    /// Default: on, see [`Outlier`]; `null`: off.
+    #[serde(skip_serializing_if = "is_outlier")]
+    pub outlier: Option<Outlier>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub retry: Retry,
+    /// What one endpoint may have under way. Default: as much as comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_in_flight: Option<u32>,
+    /// The same, found out by itself; the lower of both counts. Default: off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive_limit: Option<AdaptiveLimit>,
+    /// Where requests wait that no endpoint may have yet. Default: none do, they get 503.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// 15 s.
+const SLOW_START_MILLIS: u64 = 15_000;
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::default(),
+            endpoints: Vec::new(),
+            probe: Probe::default(),
+            timeouts: Timeouts::default(),
+            slow_start_millis: SLOW_START_MILLIS,
+            sticky: None,
+            outlier: Some(Outlier::default()),
+            retry: Retry::default(),
+            max_in_flight: None,
+            adaptive_limit: None,
+            queue: None,
+        }
+    }
+}
+
+impl Pool {
+    /// Equal but for the endpoints.
+    #[must_use]
+    pub fn same_settings(&self, other: &Self) -> bool {
+        // Taken apart whole, so that a new field can't be forgotten here.
+        let Self {
+            algorithm,
+            endpoints: _,
+            probe,
+            timeouts,
+            slow_start_millis,
+            sticky,
+            outlier,
+            retry,
+            max_in_flight,
+            adaptive_limit,
+            queue,
+        } = self;
+        (algorithm, probe, timeouts, slow_start_millis)
+            == (&other.algorithm, &other.probe, &other.timeouts, &other.slow_start_millis)
+            && (sticky, outlier, retry) == (&other.sticky, &other.outlier, &other.retry)
+            && (max_in_flight, adaptive_limit, queue)
+                == (&other.max_in_flight, &other.adaptive_limit, &other.queue)
+    }
+}
+
+fn is_slow_start(millis: &u64) -> bool {
+    *millis == SLOW_START_MILLIS
+}
+
+fn is_outlier(outlier: &Option<Outlier>) -> bool {
+    outlier.as_ref() == Some(&Outlier::default())
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Which endpoint gets a request; see [`Method`](crate::balance::pick::Method) for what each promises.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Algorithm {
     #[default]
     RoundRobin,
+    WeightedRoundRobin,
     LeastConnections,
+    PowerOfTwo,
+    PeakEwma,
+    Hash {
+        key: HashKey,
+        /// How much more than its share one endpoint may have in flight, in percent: 101 to 1,000, default 125; 0: no bound.
+        #[serde(default = "bound_percent")]
+        bound_percent: u32,
+    },
+}
+
+fn bound_percent() -> u32 {
+    crate::balance::hash::BOUND_PERCENT
 }
 
 /// An address that serves. Its counters live on from table to table while the id is the same.
@@ -199,6 +291,20 @@ pub struct Endpoint {
     pub locality: Option<String>,
     #[serde(default)]
     pub state: EndpointState,
+    /// Its part of the requests relative to others: 1 to 256, default 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: u32,
+    /// Endpoints with the lowest serve while one of them can; the others are there in case. Default 0.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: u8,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(weight: &u32) -> bool {
+    *weight == 1
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! What must hold of a table before a proxy uses it.
 
+mod policies;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::table::{Host, ProbeKind, Rule, Table};
@@ -23,6 +25,10 @@ pub enum TableError {
     ProbePath { pool: String, path: String },
     #[error("pool `{pool}`: endpoint {address} has no port")]
     NoPort { pool: String, address: String },
+    #[error("pool `{pool}`: {what} is {value}; it must be {least} to {most}")]
+    Range { pool: String, what: &'static str, value: u64, least: u64, most: u64 },
+    #[error("pool `{pool}`: {what} `{name}` is not a name that a header or a cookie can have")]
+    Name { pool: String, what: &'static str, name: String },
 }
 
 impl Table {
@@ -36,6 +42,7 @@ impl Table {
         self.check_rules(&mut errors);
         self.check_endpoints(&mut errors);
         self.check_numbers(&mut errors);
+        self.pools.iter().for_each(|(id, pool)| policies::check(id, pool, &mut errors));
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 

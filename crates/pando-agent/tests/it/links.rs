@@ -19,6 +19,8 @@ pub(crate) fn table(revision: u64) -> Table {
         name: "web-1".to_owned(),
         locality: None,
         state: EndpointState::Active,
+        weight: 1,
+        priority: 0,
     };
     let pool = Pool { endpoints: vec![endpoint], ..Pool::default() };
     Table {

@@ -30,7 +30,7 @@ async fn near_endpoints_share_the_requests_and_far_ones_get_none() {
     let all = [at("other", &c.endpoint), at("main", &a.endpoint), at("main", &b.endpoint)];
     for algorithm in [Algorithm::RoundRobin, Algorithm::LeastConnections] {
         let proxy = Proxy::start().await;
-        let table = TableBuilder::serving(1, &all).adjust("web", |pool| pool.algorithm = algorithm);
+        let table = TableBuilder::serving(1, &all).adjust("web", |pool| pool.algorithm = algorithm.clone());
         proxy.put_ready(&table.near(Some("main"))).await;
         let shares = shares(&proxy, 30).await;
         assert_eq!(shares, BTreeMap::from([("a".to_owned(), 15), ("b".to_owned(), 15)]), "{algorithm:?}");

@@ -100,7 +100,7 @@ async fn rolling(algorithm: Algorithm) {
     let mut revision = 0;
     let mut table = |endpoints: &[Endpoint]| {
         revision += 1;
-        TableBuilder::serving(revision, endpoints).adjust("web", |pool| pool.algorithm = algorithm)
+        TableBuilder::serving(revision, endpoints).adjust("web", |pool| pool.algorithm = algorithm.clone())
     };
     let mut replicas = [replica().await, replica().await, replica().await];
     let endpoints = |replicas: &[App; 3]| replicas.each_ref().map(|replica| replica.endpoint.clone());

@@ -76,6 +76,8 @@ pub(crate) fn endpoint(address: SocketAddr) -> Endpoint {
         name: String::new(),
         locality: None,
         state: EndpointState::Active,
+        weight: 1,
+        priority: 0,
     }
 }
 

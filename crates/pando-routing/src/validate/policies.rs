@@ -1,0 +1,187 @@
+//! Bounds of what a pool may ask for. None of them is a recommendation: beyond them is
+//! what can only be a mistake.
+
+use super::TableError;
+use crate::policy::HashKey;
+use crate::table::{Algorithm, Pool, PoolId};
+
+const YEAR_SECONDS: u64 = 365 * 86_400;
+const QUARTER_HOUR_MILLIS: u64 = 15 * 60 * 1000;
+/// More than a proxy has memory for.
+const MANY: u64 = 1_000_000;
+
+/// What it is called, what it is, the least and the most that it may be.
+type Bound = (&'static str, u64, u64, u64);
+
+pub(super) fn check(id: &PoolId, pool: &Pool, errors: &mut Vec<TableError>) {
+    let bounds = spreading(pool).chain(ejecting(pool)).chain(trying(pool)).chain(limiting(pool));
+    for (what, value, least, most) in bounds.filter(|(_, value, least, most)| value < least || value > most) {
+        errors.push(TableError::Range { pool: id.to_string(), what, value, least, most });
+    }
+    for (what, name) in names(pool).filter(|(_, name)| !is_token(name)) {
+        errors.push(TableError::Name { pool: id.to_string(), what, name: name.to_owned() });
+    }
+}
+
+fn spreading(pool: &Pool) -> impl Iterator<Item = Bound> {
+    let weights =
+        pool.endpoints.iter().map(|endpoint| ("an endpoint's weight", endpoint.weight.into(), 1, 256));
+    let slow_start = ("slow_start_millis", pool.slow_start_millis, 0, QUARTER_HOUR_MILLIS);
+    let bound = match pool.algorithm {
+        Algorithm::Hash { bound_percent, .. } if bound_percent > 0 => {
+            Some(("algorithm.hash.bound_percent", bound_percent.into(), 101, 1000))
+        }
+        _ => None,
+    };
+    let sticky = pool.sticky.as_ref();
+    let age = sticky.map(|sticky| ("sticky.max_age_seconds", sticky.max_age_seconds, 0, YEAR_SECONDS));
+    weights.chain([slow_start]).chain(bound).chain(age)
+}
+
+fn ejecting(pool: &Pool) -> impl Iterator<Item = Bound> {
+    pool.outlier.iter().flat_map(|outlier| {
+        [
+            ("outlier.consecutive", outlier.consecutive.into(), 1, 10_000),
+            ("outlier.success_percent", outlier.success_percent.into(), 0, 100),
+            ("outlier.min_requests", outlier.min_requests.into(), 1, MANY),
+            ("outlier.eject_millis", outlier.eject_millis, 1, outlier.most_millis),
+            ("outlier.most_millis", outlier.most_millis, 1, 24 * 4 * QUARTER_HOUR_MILLIS),
+            ("outlier.most_percent", outlier.most_percent.into(), 1, 100),
+        ]
+    })
+}
+
+fn trying(pool: &Pool) -> impl Iterator<Item = Bound> {
+    let retry = &pool.retry;
+    let tries = [
+        ("retry.attempts", retry.attempts.into(), 0, 5),
+        ("retry.connect_attempts", retry.connect_attempts.into(), 0, 5),
+        ("retry.budget_percent", retry.budget_percent.into(), 0, 100),
+        ("retry.budget_per_second", retry.budget_per_second.into(), 0, MANY),
+    ];
+    tries.into_iter()
+}
+
+fn limiting(pool: &Pool) -> impl Iterator<Item = Bound> {
+    let in_flight = pool.max_in_flight.map(|most| ("max_in_flight", most.into(), 1, MANY));
+    let adaptive = pool.adaptive_limit.iter().flat_map(|limit| {
+        let most = u64::from(limit.most);
+        [
+            ("adaptive_limit.initial", limit.initial.into(), limit.least.into(), most),
+            ("adaptive_limit.least", limit.least.into(), 1, most),
+            ("adaptive_limit.most", most, 1, MANY),
+        ]
+    });
+    let queue = pool.queue.iter().flat_map(|queue| {
+        [
+            ("queue.length", queue.length.into(), 1, MANY),
+            ("queue.wait_millis", queue.wait_millis, 1, QUARTER_HOUR_MILLIS),
+        ]
+    });
+    in_flight.into_iter().chain(adaptive).chain(queue)
+}
+
+fn names(pool: &Pool) -> impl Iterator<Item = (&'static str, &str)> {
+    let key = match &pool.algorithm {
+        Algorithm::Hash { key: HashKey::Header(name), .. } => Some(("the header", &**name)),
+        Algorithm::Hash { key: HashKey::Cookie(name), .. } => Some(("the cookie", &**name)),
+        _ => None,
+    };
+    key.into_iter().chain(pool.sticky.as_ref().map(|sticky| ("the cookie", &*sticky.cookie)))
+}
+
+/// A token of RFC 9110: what field names and cookies' names are.
+fn is_token(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.len() <= 256 && name.bytes().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::table::{Algorithm, Pool, Table};
+
+    fn table(pool: &str) -> Result<Table, serde_json::Error> {
+        let version = r#""version": {"epoch": 1, "revision": 1}"#;
+        serde_json::from_str(&format!(r#"{{{version}, "pools": {{"p": {pool}}}}}"#))
+    }
+
+    fn errors(pool: &str) -> Vec<String> {
+        let errors = table(pool).unwrap().validate().err().unwrap_or_default();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    const ENDPOINT: &str = r#""id": "01890a5d-ac96-774b-bcce-b302099a8057", "address": "127.0.0.1:81""#;
+
+    #[test]
+    fn everything_may_be_said() {
+        let pool = format!(
+            r#"{{"algorithm": {{"hash": {{"key": {{"header": "x-user"}}, "bound_percent": 150}}}},
+                "endpoints": [{{{ENDPOINT}, "weight": 256, "priority": 2}}], "slow_start_millis": 0,
+                "sticky": {{"cookie": "__Host-lb", "max_age_seconds": 0, "same_site": "none"}},
+                "outlier": {{"consecutive": 3}}, "retry": {{"attempts": 0}}, "max_in_flight": 100,
+                "adaptive_limit": {{}}, "queue": {{"length": 5}}}}"#
+        );
+        assert_eq!(errors(&pool), [""; 0]);
+        for key in [r#""address""#, r#""path""#, r#"{"cookie": "sid"}"#] {
+            assert_eq!(errors(&format!(r#"{{"algorithm": {{"hash": {{"key": {key}}}}}}}"#)), [""; 0]);
+        }
+        for algorithm in
+            ["round_robin", "weighted_round_robin", "least_connections", "power_of_two", "peak_ewma"]
+        {
+            assert_eq!(errors(&format!(r#"{{"algorithm": "{algorithm}"}}"#)), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_named_with_its_bounds() {
+        let pool = format!(
+            r#"{{"algorithm": {{"hash": {{"key": {{"header": "x user"}}, "bound_percent": 100}}}},
+                "endpoints": [{{{ENDPOINT}, "weight": 0}}], "slow_start_millis": 900001,
+                "sticky": {{"cookie": "a;b", "max_age_seconds": 31536001}},
+                "outlier": {{"consecutive": 0, "eject_millis": 20, "most_millis": 10}},
+                "retry": {{"attempts": 6, "budget_percent": 101}}, "max_in_flight": 0,
+                "adaptive_limit": {{"least": 30}}, "queue": {{"length": 0, "wait_millis": 0}}}}"#
+        );
+        let errors = errors(&pool);
+        assert_eq!(errors.len(), 14, "{errors:#?}");
+        assert_eq!(errors[0], "pool `p`: an endpoint's weight is 0; it must be 1 to 256");
+        assert!(errors.contains(&"pool `p`: outlier.eject_millis is 20; it must be 1 to 10".to_owned()));
+        assert!(errors.iter().any(|error| error.contains("`x user`")));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for pool in [
+            r#"{"algorithm": "random"}"#,
+            r#"{"algorithm": {"hash": {"key": "address", "vnodes": 3}}}"#,
+            r#"{"algorithm": {"hash": {"key": "port"}}}"#,
+            r#"{"sticky": {"ttl": 3}}"#,
+            r#"{"outlier": {"interval": 3}}"#,
+            r#"{"retries": 3}"#,
+        ] {
+            assert!(table(pool).is_err(), "{pool}");
+        }
+    }
+
+    #[test]
+    fn an_older_table_reads_and_writes_as_before() {
+        let old = format!(
+            r#"{{"algorithm":"least_connections","endpoints":[{{{ENDPOINT},"name":"web-1","state":"active"}}],"probe":{{"kind":{{"type":"tcp"}},"interval_millis":500,"timeout_millis":500,"rise":1,"fall":2}},"timeouts":{{"connect_millis":2000,"response_millis":60000,"idle_millis":300000}}}}"#
+        );
+        let pool: Pool = serde_json::from_str(&old).unwrap();
+        assert_eq!(pool.algorithm, Algorithm::LeastConnections);
+        assert_eq!((pool.slow_start_millis, pool.endpoints[0].weight), (15_000, 1));
+        assert!(pool.outlier.is_some() && pool.sticky.is_none());
+        let written: serde_json::Value = serde_json::to_value(&pool).unwrap();
+        assert_eq!(written, serde_json::from_str::<serde_json::Value>(&old).unwrap());
+    }
+
+    #[test]
+    fn ejection_can_be_turned_off_and_stays_off_when_written() {
+        let off: Pool = serde_json::from_str(r#"{"outlier": null}"#).unwrap();
+        assert_eq!(off.outlier, None);
+        let again: Pool = serde_json::from_str(&serde_json::to_string(&off).unwrap()).unwrap();
+        assert_eq!(again, off);
+        assert!(!off.same_settings(&Pool::default()) && off.same_settings(&again));
+    }
+}
