@@ -57,7 +57,7 @@ struct Answering {
 pub(crate) async fn forward<F: Front>(
     front: &mut F,
     mut asked: Asked,
-    client: Client,
+    client: &Client,
     plane: &Arc<Plane>,
 ) -> End {
     let id = Id::of(&asked.head, asked.bytes.bytes());

@@ -5,7 +5,7 @@
 //! it serves until told to end. What a table means is `pando-routing`'s to say;
 //! who writes tables and why is nobody's business here.
 //!
-//! The way of a request: `worker` accepts, `http1` reads it, `forward` decides, `exchange` carries it out over a
+//! The way of a request: `worker` accepts, `serve` shakes hands, `http1` reads it, `forward` decides, `exchange` carries it out over a
 //! connection of `upstream`. What these share is a table's `snapshot`, and the `live` state of its endpoints.
 
 mod access_log;
@@ -25,6 +25,7 @@ mod live;
 mod outbox;
 mod plane;
 mod run;
+mod serve;
 mod settings;
 mod snapshot;
 mod stats;

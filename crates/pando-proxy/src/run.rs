@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::control::{self, Control, ControlSocket};
 use crate::error::ProxyError;
 use crate::plane::Plane;
+use crate::serve::Entrance;
 use crate::settings::Settings;
 use crate::tables::{Tables, file, restore};
 use crate::worker::Workers;
@@ -71,6 +72,7 @@ async fn start(settings: Settings, shutdown: &Shutdown, background: &Tasks) -> R
     background.spawn_until_shutdown(sweep(Arc::clone(&plane)));
     let clients = Tasks::new(shutdown);
     let room = listen::room(limits.connections);
+    let listeners = listeners.into_iter().map(|listener| (listener, Entrance { tls: false })).collect();
     let workers = Workers::start(listeners, room, &plane, &clients).await;
     let workers = workers.map_err(|source| ProxyError::Worker { source })?;
     Ok((clients, workers, limits.drain, socket))

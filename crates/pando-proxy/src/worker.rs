@@ -8,6 +8,7 @@ mod accept;
 mod share;
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::access_log;
 use crate::plane::Plane;
+use crate::serve::Entrance;
 use share::{Handed, Shares};
 
 /// Connections that were handed over and not taken yet.
@@ -56,7 +58,7 @@ impl Workers {
     /// # Errors
     /// A thread or an event loop can't be had.
     pub(crate) async fn start(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<(TcpListener, Entrance)>,
         room: usize,
         plane: &Arc<Plane>,
         clients: &Tasks,
@@ -68,11 +70,11 @@ impl Workers {
             plane: Arc::clone(plane),
             clients: clients.clone(),
             room: Arc::new(Semaphore::new(room)),
-            shares: Arc::new(Shares::new(doors, listeners.len() >= count)),
+            shares: Arc::new(Shares::new(doors, is_spread(&listeners, count))),
             over: over.clone(),
         };
         let mut workers = Self { threads: Vec::with_capacity(count), over };
-        let mut dealt: Vec<Vec<TcpListener>> = (0..count).map(|_| Vec::new()).collect();
+        let mut dealt: Vec<Vec<(TcpListener, Entrance)>> = (0..count).map(|_| Vec::new()).collect();
         for (n, listener) in listeners.into_iter().enumerate() {
             dealt[n % count].push(listener);
         }
@@ -96,9 +98,18 @@ impl Workers {
     }
 }
 
+/// Whether every worker gets a listener of its own at each address.
+fn is_spread(listeners: &[(TcpListener, Entrance)], workers: usize) -> bool {
+    let mut counts: HashMap<Option<SocketAddr>, usize> = HashMap::new();
+    for (listener, _) in listeners {
+        *counts.entry(listener.local_addr().ok()).or_default() += 1;
+    }
+    counts.values().all(|count| *count >= workers)
+}
+
 fn work(
     n: usize,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, Entrance)>,
     queue: mpsc::Receiver<Handed>,
     common: Common,
     started: oneshot::Sender<io::Result<()>>,
@@ -128,10 +139,14 @@ fn work(
     }
 }
 
-fn begin(listeners: Vec<TcpListener>, queue: mpsc::Receiver<Handed>, common: &Common) -> io::Result<()> {
-    for listener in listeners {
+fn begin(
+    listeners: Vec<(TcpListener, Entrance)>,
+    queue: mpsc::Receiver<Handed>,
+    common: &Common,
+) -> io::Result<()> {
+    for (listener, entrance) in listeners {
         let listener = crate::listen::into_async(listener)?;
-        common.clients.spawn(accept::accept(listener, common.clone()));
+        common.clients.spawn(accept::accept(listener, entrance, common.clone()));
     }
     common.clients.spawn(accept::receive(queue, common.clone()));
     Ok(())
@@ -142,5 +157,6 @@ fn begin(listeners: Vec<TcpListener>, queue: mpsc::Receiver<Handed>, common: &Co
 struct Accepted {
     tcp: tokio::net::TcpStream,
     address: SocketAddr,
+    entrance: Entrance,
     seat: tokio::sync::OwnedSemaphorePermit,
 }

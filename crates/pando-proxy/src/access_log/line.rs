@@ -57,7 +57,7 @@ pub(crate) enum Outcome {
 }
 
 impl Begun {
-    pub(crate) fn new(log: &LogHandle, asked: &Asked, client: Client, id: &Id, at_millis: i64) -> Self {
+    pub(crate) fn new(log: &LogHandle, asked: &Asked, client: &Client, id: &Id, at_millis: i64) -> Self {
         let mut text = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
         let gap = match log.format {
             LogFormat::Json => begin_json(&mut text, asked, client, id, at_millis),
@@ -96,7 +96,7 @@ pub(super) fn whole(format: LogFormat, begun: &Begun, ended: &Ended<'_>, out: &m
     out.push(b'\n');
 }
 
-fn begin_json(out: &mut Vec<u8>, asked: &Asked, client: Client, id: &Id, at_millis: i64) -> usize {
+fn begin_json(out: &mut Vec<u8>, asked: &Asked, client: &Client, id: &Id, at_millis: i64) -> usize {
     let (head, bytes) = (&asked.head, asked.bytes.bytes());
     out.extend_from_slice(b"{\"time\":\"");
     time::rfc3339(at_millis, out);
@@ -138,7 +138,7 @@ fn end_json(ended: &Ended<'_>, out: &mut Vec<u8>) {
     let _ = write!(out, ",\"retries\":{},\"outcome\":\"{outcome}\"}}", ended.retries);
 }
 
-fn begin_combined(out: &mut Vec<u8>, asked: &Asked, client: Client, at_millis: i64) -> usize {
+fn begin_combined(out: &mut Vec<u8>, asked: &Asked, client: &Client, at_millis: i64) -> usize {
     let (head, bytes) = (&asked.head, asked.bytes.bytes());
     let _ = write!(out, "{} - - [", client.address.ip().to_canonical());
     time::apache(at_millis, out);
@@ -214,10 +214,10 @@ mod tests {
             b"GET /x?q=1 HTTP/1.1\r\nhost: a.example\r\nx-request-id: id-1\r\nuser-agent: evil\"\\ \xff agent\r\n\r\n",
         );
         paper.head.read(paper.bytes.bytes(), &pando_http::Limits::default()).unwrap();
-        let client = Client { address: "10.0.0.1:1".parse().unwrap() };
+        let client = Client { address: "10.0.0.1:1".parse().unwrap(), secure: false };
         let id = Id::Given(paper.head.fields.only(Known::XRequestId).unwrap().value);
         let log = LogHandle { format, queue: mpsc::channel(1).0, dropped: Default::default() };
-        let begun = Begun::new(&log, &asked, client, &id, 1_793_614_830_456);
+        let begun = Begun::new(&log, &asked, &client, &id, 1_793_614_830_456);
         let took = Duration::from_micros(1_500);
         let ended = Ended {
             status: 200,

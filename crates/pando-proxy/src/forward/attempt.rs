@@ -81,7 +81,7 @@ pub(super) async fn run<F: Front>(
     front: &mut F,
     asked: &mut Asked,
     mut routed: Routed,
-    client: Client,
+    client: &Client,
     id: &Id,
     plane: &Plane,
     tally: &mut Tally,

@@ -32,7 +32,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn begin(plane: &Arc<Plane>, asked: &Asked, client: Client, id: &Id) -> Self {
+    pub(super) fn begin(plane: &Arc<Plane>, asked: &Asked, client: &Client, id: &Id) -> Self {
         let begun = |log| Begun::new(log, asked, client, id, plane.clock.now_millis());
         let line = plane.log.as_ref().map(begun);
         Self {

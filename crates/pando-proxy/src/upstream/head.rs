@@ -72,7 +72,7 @@ fn is_disguised(field: &Field, bytes: &[u8]) -> bool {
 
 /// Writes the request's head into `paper.upstream`. `strip` bytes of the path stay behind; `fallback` is named as the host where
 /// the client named none.
-pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, client: Client, id: &Id) {
+pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, client: &Client, id: &Id) {
     let (head, bytes) = (&paper.head, paper.bytes.bytes());
     let out = &mut paper.upstream;
     out.clear();
@@ -101,12 +101,15 @@ pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, 
     out.extend_from_slice(b"\r\n");
 }
 
-fn forwarded(out: &mut Vec<u8>, host: &[u8], client: Client) {
+fn forwarded(out: &mut Vec<u8>, host: &[u8], client: &Client) {
     let mut address = Text { bytes: [0; 48], len: 0 };
     // It has room for any address.
     let _ = write!(address, "{}", client.address.ip().to_canonical());
     write::field(out, b"x-forwarded-for", address.bytes());
-    out.extend_from_slice(b"x-forwarded-proto: http\r\n");
+    out.extend_from_slice(match client.secure {
+        true => b"x-forwarded-proto: https\r\n",
+        false => b"x-forwarded-proto: http\r\n",
+    });
     if !host.is_empty() {
         write::field(out, b"x-forwarded-host", host);
     }

@@ -10,10 +10,8 @@ use tokio::sync::mpsc;
 
 use super::share::Handed;
 use super::{Accepted, Common};
-use crate::client::Client;
-use crate::http1;
 use crate::plane::Plane;
-use crate::wire::Wire;
+use crate::serve::{self, Entrance};
 
 /// How often it is said that connections cannot be accepted.
 const WARN_AGAIN: Duration = Duration::from_secs(10);
@@ -22,13 +20,13 @@ const WARN_AGAIN: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until the clients' shutdown begins, then lets go of the listener: its queue stays for whoever else holds it.
-pub(super) async fn accept(listener: TcpListener, common: Common) {
+pub(super) async fn accept(listener: TcpListener, entrance: Entrance, common: Common) {
     let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
             () = common.clients.shutdown().wait() => return,
-            accepted = next(&listener, &common) => accepted,
+            accepted = next(&listener, entrance, &common) => accepted,
         };
         match accepted {
             Ok(accepted) => {
@@ -66,10 +64,10 @@ pub(super) async fn receive(mut queue: mpsc::Receiver<Handed>, common: Common) {
 }
 
 /// The next connection, once there is room for it. Cancel-safe: a connection that was accepted is returned at once.
-async fn next(listener: &TcpListener, common: &Common) -> io::Result<Accepted> {
+async fn next(listener: &TcpListener, entrance: Entrance, common: &Common) -> io::Result<Accepted> {
     let seat = Arc::clone(&common.room).acquire_owned().await.map_err(io::Error::other)?;
     let (tcp, address) = listener.accept().await?;
-    Ok(Accepted { tcp, address, seat })
+    Ok(Accepted { tcp, address, entrance, seat })
 }
 
 /// Whether only the connection that was to be accepted is lost.
@@ -79,12 +77,12 @@ fn is_of_one(error: &io::Error) -> bool {
 }
 
 fn serve(accepted: Accepted, common: &Common) {
-    let Accepted { tcp, address, seat } = accepted;
+    let Accepted { tcp, address, entrance, seat } = accepted;
     let (plane, stop) = (Arc::clone(&common.plane), common.clients.shutdown().child());
     let place = common.shares.take_place();
     let open = Open::new(Arc::clone(&plane));
     common.clients.spawn(async move {
-        http1::serve(Wire::accepted(tcp), Client { address }, plane, stop).await;
+        serve::serve(tcp, address, entrance, plane, stop).await;
         drop((seat, place, open));
     });
 }

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Accepted, index};
+use crate::serve::Entrance;
 
 /// So many more than the least busy worker's are not worth a hand-over, beside a quarter of the mean: the kernel spreads
 /// by hash, long-lived connections gather.
@@ -28,6 +29,7 @@ pub(super) struct Shares {
 pub(super) struct Handed {
     tcp: std::net::TcpStream,
     address: SocketAddr,
+    entrance: Entrance,
     seat: OwnedSemaphorePermit,
 }
 
@@ -35,8 +37,8 @@ impl Handed {
     /// # Errors
     /// It can't be waited for here.
     pub(super) fn arrive(self) -> io::Result<Accepted> {
-        let Self { tcp, address, seat } = self;
-        Ok(Accepted { tcp: TcpStream::from_std(tcp)?, address, seat })
+        let Self { tcp, address, entrance, seat } = self;
+        Ok(Accepted { tcp: TcpStream::from_std(tcp)?, address, entrance, seat })
     }
 }
 
@@ -69,9 +71,9 @@ impl Shares {
         let counts: Vec<usize> = self.counts.iter().map(|count| count.load(Relaxed)).collect();
         let Some(other) = receiver(&counts, index(), self.spread) else { return Some(accepted) };
         let Ok(permit) = self.doors[other].try_reserve() else { return Some(accepted) };
-        let Accepted { tcp, address, seat } = accepted;
+        let Accepted { tcp, address, entrance, seat } = accepted;
         match tcp.into_std() {
-            Ok(tcp) => permit.send(Handed { tcp, address, seat }),
+            Ok(tcp) => permit.send(Handed { tcp, address, entrance, seat }),
             Err(error) => tracing::debug!(%error, "a connection was lost on its way to another thread"),
         }
         None
