@@ -8,6 +8,7 @@ use std::ops::{Deref, DerefMut};
 use pando_http::{RequestHead, ResponseHead};
 
 use crate::inbox::Inbox;
+use crate::time::Alarm;
 
 /// So many are kept by each thread.
 const KEPT: usize = 64;
@@ -29,6 +30,8 @@ pub(crate) struct Paper {
     pub(crate) response: ResponseHead,
     /// The request as the endpoint gets it.
     pub(crate) upstream: Vec<u8>,
+    /// For whatever is waited for while the request is answered. It stays armed from one request to the next.
+    pub(crate) alarm: Alarm,
 }
 
 /// A request's head, and paper to work on.

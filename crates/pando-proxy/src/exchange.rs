@@ -62,10 +62,10 @@ pub(crate) async fn head<F: Front>(
     front: &mut F,
     link: &mut Link,
     upload: &mut Upload,
+    alarm: &mut Alarm,
     waits: Waits,
     is_gone: impl Fn() -> bool,
 ) -> Result<Heard, ExchangeError> {
-    let mut alarm = Alarm::default();
     let mut look = None;
     poll_fn(|cx| {
         if !upload.is_over() {

@@ -29,7 +29,7 @@ pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: S
             Next::Over => return,
         };
         connection.begin(&asked.head);
-        match Box::pin(forward(&mut connection, asked, &client, &plane)).await {
+        match forward(&mut connection, asked, &client, &plane).await {
             End::Next => {}
             End::Close => return connection.close().await,
             End::Cut => return connection.cut(),

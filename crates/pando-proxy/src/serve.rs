@@ -26,6 +26,6 @@ pub(crate) async fn serve(
     plane: Arc<Plane>,
     stop: Shutdown,
 ) {
-    let client = Client { address, secure: entrance.tls };
+    let client = Client::new(address, entrance.tls);
     http1::serve(Wire::accepted(tcp), client, plane, stop).await;
 }

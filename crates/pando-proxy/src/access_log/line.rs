@@ -101,7 +101,9 @@ fn begin_json(out: &mut Vec<u8>, asked: &Asked, client: &Client, id: &Id, at_mil
     out.extend_from_slice(b"{\"time\":\"");
     time::rfc3339(at_millis, out);
     // Writing to memory doesn't fail.
-    let _ = write!(out, "\",\"client\":\"{}\"", client.address.ip().to_canonical());
+    out.extend_from_slice(b"\",\"client\":\"");
+    out.extend_from_slice(client.ip.bytes());
+    out.push(b'"');
     let mut value = |name: &str, value: &[u8]| {
         let _ = write!(out, ",\"{name}\":");
         json_text(value, out);
@@ -140,7 +142,8 @@ fn end_json(ended: &Ended<'_>, out: &mut Vec<u8>) {
 
 fn begin_combined(out: &mut Vec<u8>, asked: &Asked, client: &Client, at_millis: i64) -> usize {
     let (head, bytes) = (&asked.head, asked.bytes.bytes());
-    let _ = write!(out, "{} - - [", client.address.ip().to_canonical());
+    out.extend_from_slice(client.ip.bytes());
+    out.extend_from_slice(b" - - [");
     time::apache(at_millis, out);
     out.extend_from_slice(b"] \"");
     quoted(head.method_text.bytes(bytes), out);
@@ -175,10 +178,16 @@ fn bounded(value: &[u8]) -> &[u8] {
     &value[..value.len().min(LONGEST_VALUE)]
 }
 
+/// Printable ASCII that no format has to quote, and no more of it than is allowed.
+fn is_plain(value: &[u8]) -> bool {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    value.len() <= LONGEST_VALUE && value.iter().all(plain)
+}
+
 /// A JSON string. What is no text is told by its replacement character.
 fn json_text(value: &[u8], out: &mut Vec<u8>) {
     let value = bounded(value);
-    if value.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+    if is_plain(value) {
         out.push(b'"');
         out.extend_from_slice(value);
         out.push(b'"');
@@ -189,6 +198,9 @@ fn json_text(value: &[u8], out: &mut Vec<u8>) {
 
 /// As Apache does it: nothing that a client sends ends the quotes or the line.
 fn quoted(value: &[u8], out: &mut Vec<u8>) {
+    if is_plain(value) {
+        return out.extend_from_slice(value);
+    }
     for c in String::from_utf8_lossy(bounded(value)).chars() {
         match c {
             '"' | '\\' => out.extend([b'\\', u8::try_from(c).unwrap_or(b'?')]),
@@ -214,7 +226,7 @@ mod tests {
             b"GET /x?q=1 HTTP/1.1\r\nhost: a.example\r\nx-request-id: id-1\r\nuser-agent: evil\"\\ \xff agent\r\n\r\n",
         );
         paper.head.read(paper.bytes.bytes(), &pando_http::Limits::default()).unwrap();
-        let client = Client { address: "10.0.0.1:1".parse().unwrap(), secure: false };
+        let client = Client::new("10.0.0.1:1".parse().unwrap(), false);
         let id = Id::Given(paper.head.fields.only(Known::XRequestId).unwrap().value);
         let log = LogHandle { format, queue: mpsc::channel(1).0, dropped: Default::default() };
         let begun = Begun::new(&log, &asked, &client, &id, 1_793_614_830_456);

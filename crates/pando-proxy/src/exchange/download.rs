@@ -62,10 +62,10 @@ impl Download {
         front: &mut F,
         link: &mut Link,
         upload: &mut Upload,
+        alarm: &mut Alarm,
         waits: Waits,
         mut said_all: impl FnMut(),
     ) -> Delivered {
-        let mut alarm = Alarm::default();
         poll_fn(|cx| {
             if let Poll::Ready(delivered) = self.poll(cx, front, link, &mut said_all) {
                 return Poll::Ready(delivered);

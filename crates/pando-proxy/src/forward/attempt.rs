@@ -150,7 +150,7 @@ pub(super) fn waits(pool: &PoolView, plane: &Plane) -> Waits {
 
 async fn ask<F: Front>(
     front: &mut F,
-    asked: &Asked,
+    asked: &mut Asked,
     lease: &Lease,
     pool: &PoolView,
     plane: &Plane,
@@ -168,7 +168,8 @@ async fn ask<F: Front>(
         let mut upload = Upload::new(&asked.head);
         // Who could not be asked again elsewhere waits on: the machine may yet come back.
         let is_gone = || may_repeat && endpoint.is_gone();
-        match head(front, &mut link, &mut upload, waits(pool, plane), is_gone).await {
+        let alarm = &mut asked.alarm;
+        match head(front, &mut link, &mut upload, alarm, waits(pool, plane), is_gone).await {
             Ok(heard) => return Ok((link, upload, heard)),
             Err(ExchangeError::NotSent) if reused => {}
             Err(ExchangeError::NotSent) => return Err(Failure::Unreachable),

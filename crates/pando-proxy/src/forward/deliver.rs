@@ -40,7 +40,8 @@ pub(super) async fn run<F: Front>(
             Err(failure) => return Err((failure, tally)),
         }
         let Answering { link, upload, routed, lease, .. } = &mut answering;
-        match head(front, link, upload, waits(&routed.pool, plane), || false).await {
+        let alarm = &mut asked.alarm;
+        match head(front, link, upload, alarm, waits(&routed.pool, plane), || false).await {
             Ok(heard) => answering.heard = heard,
             Err(error) => return Err((failure_for(&error, &lease.endpoint), tally)),
         }
@@ -126,7 +127,9 @@ async fn proper<F: Front>(
     let Answering { mut link, lease, mut upload, routed, .. } = answering;
     let mut download = Download::new(asked.response.framing);
     let waits = waits(&routed.pool, plane);
-    let delivered = download.run(front, &mut link, &mut upload, waits, || tally.count_whole()).await;
+    let alarm = &mut asked.alarm;
+    let said_all = || tally.count_whole();
+    let delivered = download.run(front, &mut link, &mut upload, alarm, waits, said_all).await;
     tally.sent(usize::try_from(download.sent()).unwrap_or(usize::MAX));
     match delivered {
         Delivered::Whole => {

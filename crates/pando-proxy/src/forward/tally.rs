@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Id;
 use super::page::Page;
@@ -20,6 +20,8 @@ use crate::plane::Plane;
 pub(crate) struct Tally {
     plane: Arc<Plane>,
     started: Instant,
+    /// Until the endpoint had said all.
+    took: Option<Duration>,
     pool: Option<Arc<PoolLive>>,
     endpoint: Option<Arc<Endpoint>>,
     status: u16,
@@ -38,6 +40,7 @@ impl Tally {
         Self {
             plane: Arc::clone(plane),
             started: Instant::now(),
+            took: None,
             pool: None,
             endpoint: None,
             status: 0,
@@ -109,8 +112,9 @@ impl Tally {
 
     /// As [`Tally::whole`], but the line in the access log comes when the tally is dropped.
     pub(crate) fn count_whole(&mut self) {
+        let took = *self.took.insert(self.started.elapsed());
         if let Some(pool) = &self.pool {
-            pool.counters.whole(self.status, self.started.elapsed());
+            pool.counters.whole(self.status, took);
         }
         if let (Some(endpoint), false) = (&self.endpoint, self.is_own) {
             endpoint.counters.whole(self.status);
@@ -137,7 +141,7 @@ impl Drop for Tally {
         let ended = Ended {
             status: self.status,
             bytes: self.bytes,
-            took: self.started.elapsed(),
+            took: self.took.unwrap_or_else(|| self.started.elapsed()),
             pool: self.pool.as_ref().map(|pool| pool.counters.id.0.as_str()),
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.address),
             retries: self.retries,

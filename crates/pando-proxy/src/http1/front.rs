@@ -14,6 +14,9 @@ use crate::wire::Wire;
 /// What a client may send ahead of its turn. More is left in the kernel, which slows the client down.
 const MOST_AHEAD: usize = 64 << 10;
 
+/// Bytes of a body that go along with what is queued: copying them costs less than a vectored write.
+const SMALL: usize = 4 << 10;
+
 /// Queued bytes that are worth a write.
 const ENOUGH: usize = 32 << 10;
 
@@ -181,6 +184,10 @@ impl Front for Http1 {
 
     fn poll_data(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         if !self.chunked {
+            if !self.outbox.is_empty() && data.len() <= SMALL {
+                self.outbox.queue().extend_from_slice(data);
+                return Poll::Ready(Ok(data.len()));
+            }
             return self.outbox.poll_write(cx, &mut self.wire, data);
         }
         if self.outbox.len() >= ENOUGH {

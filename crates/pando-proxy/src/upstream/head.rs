@@ -3,7 +3,6 @@
 //! A public entry point believes nothing that a client says about where it comes from: what tells the replica about the
 //! client is replaced, not added to.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use pando_http::{Field, Framing, Known, field::tokens, write};
@@ -102,10 +101,7 @@ pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, 
 }
 
 fn forwarded(out: &mut Vec<u8>, host: &[u8], client: &Client) {
-    let mut address = Text { bytes: [0; 48], len: 0 };
-    // It has room for any address.
-    let _ = write!(address, "{}", client.address.ip().to_canonical());
-    write::field(out, b"x-forwarded-for", address.bytes());
+    write::field(out, b"x-forwarded-for", client.ip.bytes());
     out.extend_from_slice(match client.secure {
         true => b"x-forwarded-proto: https\r\n",
         false => b"x-forwarded-proto: http\r\n",
@@ -128,27 +124,6 @@ fn connection(out: &mut Vec<u8>, upgrade: Option<&[u8]>, takes_trailers: bool) {
         (true, false) => b"connection: upgrade\r\n",
         (true, true) => b"connection: te, upgrade\r\n",
     });
-}
-
-/// A short text on the stack.
-struct Text {
-    bytes: [u8; 48],
-    len: usize,
-}
-
-impl Text {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-impl std::fmt::Write for Text {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.len + text.len();
-        self.bytes.get_mut(self.len..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.len = end;
-        Ok(())
-    }
 }
 
 #[cfg(test)]

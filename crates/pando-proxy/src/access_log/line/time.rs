@@ -1,19 +1,49 @@
 //! Moments as logs write them.
 
+use std::cell::RefCell;
 use std::io::Write;
+
+thread_local! {
+    static LAST: RefCell<(i64, Vec<u8>)> = const { RefCell::new((i64::MIN, Vec::new())) };
+}
 
 /// `2026-11-02T10:20:30.456Z`
 pub(super) fn rfc3339(millis: i64, out: &mut Vec<u8>) {
-    let Civil { year, month, day, hour, minute, second, millis } = Civil::of(millis);
+    once_a_second(millis, out, write_rfc3339);
+    let rest = millis.rem_euclid(1000);
     // Writing to memory doesn't fail.
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z");
+    let _ = write!(out, "{rest:03}Z");
 }
 
 /// `02/Nov/2026:10:20:30 +0000`
 pub(super) fn apache(millis: i64, out: &mut Vec<u8>) {
+    once_a_second(millis, out, write_apache);
+}
+
+/// A log has one format: what the thread wrote last is right for the whole second.
+fn once_a_second(millis: i64, out: &mut Vec<u8>, write: impl Fn(i64, &mut Vec<u8>)) {
+    let second = millis.div_euclid(1000);
+    LAST.with_borrow_mut(|(at, text)| {
+        if *at != second {
+            text.clear();
+            write(millis, text);
+            *at = second;
+        }
+        out.extend_from_slice(text);
+    });
+}
+
+/// Without the milliseconds and what follows them.
+fn write_rfc3339(millis: i64, out: &mut Vec<u8>) {
+    let Civil { year, month, day, hour, minute, second } = Civil::of(millis);
+    // Writing to memory doesn't fail.
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.");
+}
+
+fn write_apache(millis: i64, out: &mut Vec<u8>) {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let Civil { year, month, day, hour, minute, second, .. } = Civil::of(millis);
+    let Civil { year, month, day, hour, minute, second } = Civil::of(millis);
     let month = MONTHS[usize::try_from(month - 1).unwrap_or(0)];
     let _ = write!(out, "{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000");
 }
@@ -27,13 +57,12 @@ struct Civil {
     hour: i64,
     minute: i64,
     second: i64,
-    millis: i64,
 }
 
 impl Civil {
     /// The days are counted from 1 March of a year 0, in eras of 400 years, so that leap days come last.
     fn of(unix_millis: i64) -> Self {
-        let (seconds, millis) = (unix_millis.div_euclid(1000), unix_millis.rem_euclid(1000));
+        let seconds = unix_millis.div_euclid(1000);
         let (days, second_of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
         let shifted = days + 719_468;
         let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
@@ -49,7 +78,6 @@ impl Civil {
             hour: second_of_day / 3600,
             minute: second_of_day / 60 % 60,
             second: second_of_day % 60,
-            millis,
         }
     }
 }

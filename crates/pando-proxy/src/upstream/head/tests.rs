@@ -7,7 +7,7 @@ fn upstream(request: &str, strip: usize) -> String {
     head.read(bytes.bytes(), &pando_http::Limits::default()).unwrap();
     let id = Id::Made(*b"01a1fe43-c619-777a-8f51-5907d6d9f11d");
     drop_claims(&mut paper);
-    let client = Client { address: "[::ffff:10.0.0.9]:5".parse().unwrap(), secure: false };
+    let client = Client::new("[::ffff:10.0.0.9]:5".parse().unwrap(), false);
     write_head(&mut paper, strip, "10.0.0.1:80".parse().unwrap(), &client, &id);
     String::from_utf8(paper.upstream).unwrap()
 }
