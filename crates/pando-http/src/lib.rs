@@ -11,6 +11,7 @@
 mod body;
 pub mod field;
 mod host;
+pub mod path;
 mod refusal;
 mod request;
 mod response;

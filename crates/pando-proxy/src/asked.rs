@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 
-use pando_http::{RequestHead, ResponseHead};
+use pando_http::{RequestHead, ResponseHead, path};
 
 use crate::inbox::Inbox;
 use crate::time::Alarm;
@@ -27,11 +27,30 @@ pub(crate) struct Paper {
     pub(crate) head: RequestHead,
     /// What `head` was read from.
     pub(crate) bytes: Inbox,
+    /// The path in its normal spelling; empty if the request spells it so.
+    pub(crate) normal_path: Vec<u8>,
     pub(crate) response: ResponseHead,
     /// The request as the endpoint gets it.
     pub(crate) upstream: Vec<u8>,
     /// For whatever is waited for while the request is answered. It stays armed from one request to the next.
     pub(crate) alarm: Alarm,
+}
+
+impl Paper {
+    /// To be called once the head was read.
+    pub(crate) fn spell_path(&mut self) {
+        self.normal_path.clear();
+        path::normal(self.head.path.bytes(self.bytes.bytes()), &mut self.normal_path);
+    }
+
+    /// What rules are matched with.
+    pub(crate) fn path(&self) -> &[u8] {
+        match (self.normal_path.is_empty(), self.head.path.is_empty()) {
+            (false, _) => &self.normal_path,
+            (true, false) => self.head.path.bytes(self.bytes.bytes()),
+            (true, true) => b"/",
+        }
+    }
 }
 
 /// A request's head, and paper to work on.

@@ -61,6 +61,7 @@ pub(crate) async fn forward<F: Front>(
     plane: &Arc<Plane>,
 ) -> End {
     let id = Id::of(&asked.head, asked.bytes.bytes());
+    asked.spell_path();
     let mut tally = Tally::begin(plane, &asked, client, &id);
     let routed = match consider(&asked, plane) {
         Ok(routed) => routed,
@@ -93,11 +94,8 @@ fn route(plane: &Plane, asked: &Asked) -> Result<Routed, Page> {
     let snapshot = plane.snapshot.load();
     let snapshot = snapshot.as_deref().ok_or(Page::NoTable)?;
     let bytes = asked.bytes.bytes();
-    let path = match asked.head.path.bytes(bytes) {
-        b"" => b"/",
-        path => path,
-    };
-    let (found, pool) = snapshot.find(asked.head.host.bytes(bytes), path).ok_or(Page::UnknownHost)?;
+    let host = asked.head.host.bytes(bytes);
+    let (found, pool) = snapshot.find(host, asked.path()).ok_or(Page::UnknownHost)?;
     Ok(Routed { pool: Arc::clone(pool), strip: found.strip })
 }
 

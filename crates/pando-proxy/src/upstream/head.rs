@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use pando_http::{Field, Framing, Known, field::tokens, write};
+use pando_http::{Field, Framing, Known, RequestHead, field::tokens, write};
 
 use crate::asked::Paper;
 use crate::client::Client;
@@ -77,11 +77,7 @@ pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, 
     out.clear();
     out.extend_from_slice(head.method_text.bytes(bytes));
     out.push(b' ');
-    let rest = head.origin.bytes(bytes).get(strip..).unwrap_or_default();
-    if !rest.starts_with(b"/") && rest != b"*" {
-        out.push(b'/');
-    }
-    out.extend_from_slice(rest);
+    write_target(out, head, bytes, &paper.normal_path, strip);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let host = head.host.bytes(bytes);
     if head.fields.first(Known::Host).is_none_or(|field| field.value.is_empty()) {
@@ -98,6 +94,19 @@ pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, 
     write::field(out, ID_HEADER.as_bytes(), id.text(bytes));
     connection(out, paper.head.upgrade.map(|upgrade| upgrade.bytes(bytes)), head.takes_trailers);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Path and query. What is left of a path that was matched in another spelling than the client's has to be of that spelling.
+fn write_target(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8], normal_path: &[u8], strip: usize) {
+    let origin = head.origin.bytes(bytes);
+    let (path, query) = origin.split_at(head.path.len().min(origin.len()));
+    let path = if strip > 0 && !normal_path.is_empty() { normal_path } else { path };
+    let rest = path.get(strip..).unwrap_or_default();
+    if !rest.starts_with(b"/") && rest != b"*" {
+        out.push(b'/');
+    }
+    out.extend_from_slice(rest);
+    out.extend_from_slice(query);
 }
 
 fn forwarded(out: &mut Vec<u8>, host: &[u8], client: &Client) {

@@ -6,6 +6,7 @@ fn upstream(request: &str, strip: usize) -> String {
     let Paper { head, bytes, .. } = &mut paper;
     head.read(bytes.bytes(), &pando_http::Limits::default()).unwrap();
     let id = Id::Made(*b"01a1fe43-c619-777a-8f51-5907d6d9f11d");
+    paper.spell_path();
     drop_claims(&mut paper);
     let client = Client::new("[::ffff:10.0.0.9]:5".parse().unwrap(), false);
     write_head(&mut paper, strip, "10.0.0.1:80".parse().unwrap(), &client, &id);
@@ -43,6 +44,8 @@ fn the_target_is_path_and_query_without_the_prefix() {
         ("/api", 4, "/"),
         ("/api//x", 4, "//x"),
         ("*", 0, "*"),
+        ("/x/../api/y?/../z", 0, "/x/../api/y?/../z"),
+        ("/x/../%61pi/y?/../z", 4, "/y?/../z"),
     ] {
         assert_eq!(line(target, strip), expected);
     }
