@@ -1,0 +1,196 @@
+"""The report: raw figures kept as JSON, and from them the page and its plots."""
+
+import json
+import os
+import platform
+from pathlib import Path
+
+import chart
+from measures import MEASURES, Held, Measure, Paced, Start, Sustained
+from ratios import Figures, figures
+
+METHOD = Path(__file__).parent / "method.md"
+LABELS = {"pando": "Pando", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy", "caddy": "Caddy",
+          "traefik": "Traefik"}
+
+
+def keep(out: Path, measure: Measure, outcome: dict) -> None:
+    """Puts a measure's outcome in the place of an earlier one, and writes the page and plots anew."""
+    out.mkdir(parents=True, exist_ok=True)
+    kept = out / "proxy.json"
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    known[measure.name] = outcome
+    kept.write_text(as_lines(known))
+    (out / "proxy.md").write_text(page(known))
+    for name, drawing in plots(known).items():
+        (out / name).write_text(drawing)
+
+
+def as_lines(known: dict) -> str:
+    """JSON with a line for each sample, so that it can be read and compared."""
+    text = []
+    for name, outcome in known.items():
+        head = json.dumps({key: value for key, value in outcome.items() if key != "samples"})
+        samples = ",\n  ".join(json.dumps(sample) for sample in outcome["samples"])
+        text.append(f'"{name}": {head[:-1]}, "samples": [\n  {samples}\n]}}')
+    return "{\n" + ",\n".join(text) + "\n}\n"
+
+
+def page(known: dict) -> str:
+    """The whole page."""
+    parts = [METHOD.read_text().strip(), conditions(known), at_a_glance(known)]
+    parts += [section(known, *each) for each in SECTIONS]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def conditions(known: dict) -> str:
+    """Where and with what it was measured: each different set of conditions once."""
+    sets: dict[str, list[str]] = {}
+    for name, outcome in known.items():
+        versions = ", ".join(f"{LABELS[peer]} {number}" for peer, number in outcome["versions"].items())
+        missing = "".join(f" **Without {label}: {reason}.**" for label, reason in outcome["missing"].items())
+        quick = " **Two short rounds: no figures to rely on.**" if outcome["quick"] else ""
+        sets.setdefault(f"{outcome['machine']}. {versions}.{missing}{quick}", []).append(name)
+    lines = ["## Where"]
+    for told, names in sets.items():
+        whole = len(sets) == 1
+        lines.append(told if whole else f"{', '.join(names)}: {told}")
+    times = sorted(outcome["when"] for outcome in known.values())
+    return "\n\n".join([*lines, f"Measured from {times[0]} to {times[-1]}."])
+
+
+def at_a_glance(known: dict) -> str:
+    """CPU for each request, relative to nginx: a row for each measure."""
+    rows = [(each.title, known[each.name]) for each in MEASURES
+            if isinstance(each, Sustained) and each.name in known]
+    if not rows:
+        return ""
+    lines = ["## CPU for each request, relative to nginx", "", f"| | {' | '.join(LABELS.values())} |",
+             "|---|" + "---|" * len(LABELS)]
+    for title, outcome in rows:
+        found = figures(outcome["samples"])
+        lines.append(f"| {title} | {' | '.join(ratio_of(found, outcome, peer) for peer in LABELS)} |")
+    return "\n".join([*lines, "", "![CPU for each request, relative to nginx](proxy-cpu.svg)"])
+
+
+def ratio_of(found: dict[str, Figures], outcome: dict, peer: str) -> str:
+    if peer not in found:
+        return short(outcome["absent"].get(peer, "–"))
+    ratio = found[peer].ratio
+    text = f"{ratio.median:.2f}" if ratio else f"{found[peer].value.median:.1f} µs"
+    return f"**{text}**" if peer == "pando" else text
+
+
+def short(reason: str) -> str:
+    return reason.split(":")[0] if reason.startswith("not yet") else "failed" if reason != "–" else reason
+
+
+def section(known: dict, title: str, kind, table, plot: str | None) -> str:
+    """One part of the page: a table for each of its measures."""
+    parts = [f"## {title}"]
+    for each in MEASURES:
+        if isinstance(each, kind) and each.name in known:
+            outcome = known[each.name]
+            parts.append(f"### {each.title}{heading(outcome)}\n\n{table(each, outcome)}{left_out(outcome)}")
+    if len(parts) == 1:
+        return ""
+    return "\n\n".join(parts + ([f"![{title}]({plot})"] if plot else []))
+
+
+def heading(outcome: dict) -> str:
+    rate = outcome["notes"].get("rate")
+    return f": {rate} requests a second" if rate else ""
+
+
+def left_out(outcome: dict) -> str:
+    reasons = [f"{LABELS[peer]}: {reason}" for peer, reason in outcome["absent"].items()]
+    return "\n\nNot in it: " + "; ".join(reasons) + "." if reasons else ""
+
+
+def cpu_table(measure: Sustained, outcome: dict) -> str:
+    head = [f"µs for each {measure.unit}", "of it user", "relative to nginx", "requests/s", "core busy", "load's cores busy",
+            "errors", "disturbed"]
+    return table_of(head, outcome, lambda one: [
+        f"{one.value.median:.1f} ({one.value.low:.1f}–{one.value.high:.1f})", f"{one.details['user']:.1f}",
+        ranged(one.ratio), f"{one.details['rate']:.0f}", share(one.details["busy"]), share(one.details["load_busy"]),
+        str(one.errors), f"{one.disturbed} of {one.rounds}",
+    ])
+
+
+def latency_table(_measure: Paced, outcome: dict) -> str:
+    head = ["p50 ms", "p99 ms (least–greatest)", "p999 ms", "p99 relative to nginx", "µs of CPU each", "errors", "disturbed"]
+    return table_of(head, outcome, lambda one: [
+        f"{one.details['p50'] / 1e3:.2f}",
+        f"{one.value.median / 1e3:.2f} ({one.value.low / 1e3:.2f}–{one.value.high / 1e3:.2f})",
+        f"{one.details['p999'] / 1e3:.2f}", ranged(one.ratio), f"{one.details['cpu']:.1f}", str(one.errors),
+        f"{one.disturbed} of {one.rounds}",
+    ])
+
+
+def memory_table(measure: Start | Held, outcome: dict) -> str:
+    scale, unit = (1e6, "MB") if isinstance(measure, Start) else (1e3, "KB each")
+    return table_of([unit, "relative to nginx"], outcome, lambda one: [
+        f"{one.value.median / scale:.1f} ({one.value.low / scale:.1f}–{one.value.high / scale:.1f})", ranged(one.ratio),
+    ])
+
+
+SECTIONS = (
+    ("CPU in detail", Sustained, cpu_table, None),
+    ("Latency at fixed rates", Paced, latency_table, "proxy-latency.svg"),
+    ("Memory", Start | Held, memory_table, "proxy-memory.svg"),
+)
+
+
+def table_of(head: list[str], outcome: dict, cells) -> str:
+    lines = [f"| | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
+    found = figures(outcome["samples"])
+    lines += [f"| {LABELS[peer]} | {' | '.join(cells(found[peer]))} |" for peer in LABELS if peer in found]
+    return "\n".join(lines)
+
+
+def ranged(spread) -> str:
+    return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})" if spread else "–"
+
+
+def share(value: float) -> str:
+    return f"{value * 100:.0f} %"
+
+
+def plots(known: dict) -> dict[str, str]:
+    """The plots by their files' names; those without figures are left out."""
+    drawn = {
+        "proxy-cpu.svg": ("CPU for each request, relative to nginx", Sustained, lambda one: one.ratio, 1, "×"),
+        "proxy-latency.svg": ("p99 at fixed rates", Paced, lambda one: one.value, 1e3, " ms"),
+        "proxy-memory.svg": ("Resident memory", Start | Held, lambda one: one.value, 1e3, " KB"),
+    }
+    panels = {name: (title, panels_of(known, kind, pick, scale), unit)
+              for name, (title, kind, pick, scale, unit) in drawn.items()}
+    return {name: chart.draw(*each) for name, each in panels.items() if each[1]}
+
+
+def panels_of(known: dict, kind, pick, scale: float) -> list[chart.Panel]:
+    panels = []
+    for each in MEASURES:
+        if isinstance(each, kind) and each.name in known:
+            found = figures(known[each.name]["samples"])
+            bars = [chart.Bar(LABELS[peer], *(value / scale for value in vars(pick(found[peer])).values()), peer == "pando")
+                    for peer in LABELS if peer in found and pick(found[peer])]
+            panels.append(chart.Panel(each.title, bars))
+    return [panel for panel in panels if panel.bars]
+
+
+def brief(measure: Measure, outcome: dict) -> str:
+    """A line for each proxy, for whoever waits for the run."""
+    lines = []
+    for peer, one in figures(outcome["samples"]).items():
+        lines.append(f"  {LABELS[peer]:8} {one.value.median:12.1f}   relative to nginx {ranged(one.ratio)}"
+                     f"   disturbed {one.disturbed} of {one.rounds}")
+    return "\n".join(lines + [f"  {LABELS[peer]:8} {reason}" for peer, reason in outcome["absent"].items()])
+
+
+def machine() -> str:
+    """Processor, cores, memory and kernel, for readers who compare."""
+    model = next((line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GB, Linux {platform.release().split('-')[0]}"

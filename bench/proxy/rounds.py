@@ -1,0 +1,265 @@
+"""Rounds: in each, every proxy is measured once, one after the other, and the first is another each time.
+
+What drifts on a machine drifts for all of a round alike, so figures are compared within their round only.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+
+import cpu
+from bed import Bed
+from load import Answered, H2load, LoadFailed, Runner
+from measures import PACED_CONNECTIONS, PEAK, Held, Measure, Paced, Start, Sustained, needs_http2, needs_tls
+from peers import Peer, Proxy
+from processes import bound_to
+
+SETTLE_SECONDS = 1.0
+HOLD_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How many rounds, and whole seconds of each load (the generators know no others)."""
+
+    rounds: int
+    memory_rounds: int
+    warm: int
+    load: int
+    paced: int
+
+
+FULL = Timing(rounds=7, memory_rounds=3, warm=1, load=3, paced=8)
+QUICK = Timing(rounds=2, memory_rounds=1, warm=1, load=1, paced=2)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One proxy in one round. `value` is the main figure: µs of CPU, bytes, or µs until the answer (p99)."""
+
+    peer: str
+    round: int
+    value: float
+    details: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """All of a measure, and why proxies are not in it."""
+
+    samples: list[Sample] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+
+@dataclass
+class Rounds:
+    """Measures proxies on a bed. Proxies for CPU and latency run all along; those for memory are new each time."""
+
+    bed: Bed
+    peers: list[Peer]
+    timing: Timing
+    runner: Runner = None
+    running: dict[str, Proxy] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.runner = self.bed.runner()
+
+    def measure(self, measure: Measure) -> Outcome:
+        """Measures all rounds of one measure."""
+        outcome = Outcome()
+        take = self._prepared(measure, outcome)
+        memory = isinstance(measure, Start | Held)
+        for number in range(self.timing.memory_rounds if memory else self.timing.rounds):
+            for peer in rotated(self.peers, number):
+                if peer.name not in outcome.absent:
+                    self._take(take, peer, number, outcome)
+        return outcome
+
+    def _take(self, take, peer: Peer, number: int, outcome: Outcome) -> None:
+        try:
+            value, details = take(peer)
+        except (LoadFailed, RuntimeError, TimeoutError) as error:
+            outcome.absent[peer.name] = f"failed in round {number + 1}: {error}"
+            return
+        outcome.samples.append(Sample(peer.name, number, round(value, 3), rounded(details)))
+
+    def _prepared(self, measure: Measure, outcome: Outcome):
+        """What takes one sample of a measure; proxies that can't be in it are noted as absent."""
+        if isinstance(measure, Start):
+            return self._resident_at_start
+        if isinstance(measure, Held):
+            return lambda peer: self._resident_while_held(peer, measure)
+        self._start_all()
+        outcome.absent |= self.failed
+        if isinstance(measure, Paced):
+            rate = measure.share * self._slowest_peak()
+            outcome.notes["rate"] = round(rate)
+            load = H2load("/1k", PACED_CONNECTIONS, version="h1", rate=rate)
+            return lambda peer: self._paced(peer, load)
+        self._try_all(measure, outcome)
+        return lambda peer: self._sustained(peer, measure)
+
+    def _start_all(self) -> None:
+        for peer in self.peers:
+            if peer.name not in self.running and peer.name not in self.failed:
+                try:
+                    self.running[peer.name] = self.bed.start(peer)
+                except RuntimeError as error:
+                    self.failed[peer.name] = f"did not start: {error}"
+
+    def _try_all(self, measure: Sustained, outcome: Outcome) -> None:
+        """Loads each proxy for a moment: whoever doesn't answer at all is left out, and said so."""
+        for peer in self.peers:
+            if peer.name in outcome.absent:
+                continue
+            if reason := self._unable(peer, measure):
+                outcome.absent[peer.name] = reason
+
+    def _unable(self, peer: Peer, measure: Sustained) -> str | None:
+        if needs_tls(measure) and "tls" in peer.lacks:
+            return "not yet"
+        try:
+            answered = measure.load.run(self.running[peer.name], self.timing.warm, self.runner)
+        except LoadFailed as error:
+            return str(error)
+        if answered.requests:
+            return None
+        silent = f"no good answer ({answered.errors} errors)"
+        return f"not yet: {silent}" if peer.name == "pando" and needs_http2(measure) else silent
+
+    def _sustained(self, peer: Peer, measure: Sustained):
+        proxy = self.running[peer.name]
+        measure.load.run(proxy, self.timing.warm, self.runner)
+        spent, answered = self._metered(proxy, lambda: measure.load.run(proxy, self.timing.load, self.runner))
+        if not answered.requests:
+            raise LoadFailed("no request was answered")
+        return cost(spent, answered)
+
+    def _paced(self, peer: Peer, load: H2load):
+        proxy = self.running[peer.name]
+        load.run(proxy, self.timing.warm, self.runner)
+        spent, answered = self._metered(proxy, lambda: load.run(proxy, self.timing.paced, self.runner))
+        if not answered.micros:
+            raise LoadFailed("no request was answered")
+        micros_of_cpu, details = cost(spent, answered)
+        times = sorted(answered.micros)
+        percentiles = {name: percentile(times, at) for name, at in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
+        return percentiles["p99"], {**details, **percentiles, "cpu": micros_of_cpu}
+
+    def _metered(self, proxy: Proxy, load) -> tuple[cpu.Spent, Answered]:
+        meter = cpu.Meter(proxy.pid, self.bed.cores.proxy, self.bed.cores.rest)
+        answered = load()
+        spent = meter.stop()
+        if proxy.child.poll() is not None:
+            raise LoadFailed(f"the proxy ended with {proxy.child.returncode}")
+        empty_logs(proxy)
+        return spent, answered
+
+    def _slowest_peak(self) -> float:
+        """Requests a second of the slowest proxy that runs: the better of two times, each in turn."""
+        for _ in range(2 if not self.peaks else 0):
+            for name, proxy in self.running.items():
+                seconds = self.timing.load
+                seen = PEAK.run(proxy, seconds, self.runner).requests / seconds
+                self.peaks[name] = max(seen, self.peaks.get(name, 0))
+                empty_logs(proxy)
+        return min(self.peaks.values())
+
+    def _resident_at_start(self, peer: Peer):
+        proxy = self.bed.start(peer)
+        try:
+            time.sleep(SETTLE_SECONDS)
+            return cpu.resident(proxy.pid), {}
+        finally:
+            self.bed.end(proxy)
+
+    def _resident_while_held(self, peer: Peer, measure: Held):
+        proxy = self.bed.start(peer)
+        try:
+            PEAK.run(proxy, self.timing.warm, self.runner)
+            time.sleep(SETTLE_SECONDS)
+            before = cpu.resident(proxy.pid)
+            with held(measure, proxy, self.bed.cores.rest) as count:
+                time.sleep(SETTLE_SECONDS)
+                after = cpu.resident(proxy.pid)
+            return (after - before) / count, {"before": before, "after": after, "count": count}
+        finally:
+            self.bed.end(proxy)
+
+
+class held:
+    """Connections that a process of its own holds open; as a context it tells how many."""
+
+    def __init__(self, measure: Held, proxy: Proxy, cores):
+        program = os.path.join(os.path.dirname(__file__), "holder.py")
+        command = [sys.executable, program, measure.kind, str(proxy.ports.http), str(measure.count)]
+        self.wanted = measure.count
+        self.child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=bound_to(cores)
+        )
+
+    def __enter__(self) -> int:
+        said = self.child.stdout.readline().strip()
+        if said != f"open {self.wanted}":
+            self.child.kill()
+            self.child.wait()
+            raise LoadFailed(f"of {self.wanted} connections: {said}")
+        return self.wanted
+
+    def __exit__(self, kind, *_) -> None:
+        try:
+            said, _ = self.child.communicate(timeout=HOLD_SECONDS)
+        finally:
+            self.child.kill()
+            self.child.wait()
+        if kind is None and said.strip() != f"alive {self.wanted}":
+            raise LoadFailed(f"of {self.wanted} connections at the end: {said.strip()}")
+
+
+def cost(spent: cpu.Spent, answered: Answered) -> tuple[float, dict[str, float]]:
+    """Microseconds of CPU for each request, and what else is worth knowing of the slot."""
+    each = 1e6 / answered.requests
+    return spent.cpu * each, {
+        "user": spent.user * each,
+        "rate": answered.requests / spent.wall,
+        "busy": spent.cpu / spent.wall,
+        "foreign": spent.foreign / spent.wall,
+        "stolen": spent.stolen / spent.wall,
+        "load_busy": spent.load_busy,
+        "errors": answered.errors,
+    }
+
+
+def percentile(ordered: list[float], at: float) -> float:
+    """The smallest value that this share of all does not exceed."""
+    return ordered[min(len(ordered) - 1, int(at * len(ordered)))]
+
+
+def rotated(peers: list[Peer], number: int) -> list[Peer]:
+    """The peers, another one first in each round."""
+    first = number % len(peers)
+    return peers[first:] + peers[:first]
+
+
+def rounded(details: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in details.items()}
+
+
+def empty_logs(proxy: Proxy) -> None:
+    """Access logs grow by gigabytes otherwise; all proxies append, so theirs go on at the start."""
+    for name in ("access.log", "output.log"):
+        log = proxy.directory / name
+        if log.exists():
+            os.truncate(log, 0)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
