@@ -3,16 +3,18 @@
     holder.py keepalive|websocket PORT COUNT
 
 Prints `open N` when all are, holds them until its input ends, then prints `alive N`: how many were still open.
-Runs as a process of its own, for the number of files that a process may open.
+Runs as a process of its own, for the number of files that a process may open, and ends by itself after two minutes.
 """
 
 import select
+import signal
 import socket
 import sys
 
 # So that no limit for each address is met: clients come from as many, as they would.
 ADDRESSES = 100
 TIMEOUT_SECONDS = 10.0
+LIFE_SECONDS = 120
 
 
 def connect(port: int, number: int) -> socket.socket:
@@ -66,6 +68,7 @@ def still_open(connections: list[socket.socket]) -> int:
 
 
 def main() -> None:
+    signal.alarm(LIFE_SECONDS)
     opening = {"keepalive": keepalive, "websocket": websocket}[sys.argv[1]]
     connections = []
     try:

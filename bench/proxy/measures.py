@@ -37,7 +37,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Held:
-    """Resident memory for each of many idle connections."""
+    """Resident memory for each of many idle connections; fewer, if the limit of open files allows no more."""
 
     name: str
     group: str
@@ -57,7 +57,7 @@ MEASURES: tuple[Measure, ...] = (
     Sustained("h1-1k", "h1", "HTTP/1.1, 1 KB", Wrk("/1k", 64)),
     Sustained("h1-100k", "h1", "HTTP/1.1, 100 KB", Wrk("/100k", 64)),
     Sustained("h1-close", "h1", "HTTP/1.1, 1 KB, a connection for each request", Wrk("/1k", 64, close=True)),
-    Sustained("tls", "tls", "TLS 1.3, HTTP/1.1, 1 KB", Wrk("/1k", 64, tls=True)),
+    Sustained("tls-1k", "tls", "TLS 1.3, HTTP/1.1, 1 KB", Wrk("/1k", 64, tls=True)),
     Sustained("handshake", "tls", "Full TLS 1.3 handshake and one request", Wrk("/64", 16, tls=True, close=True),
               unit="handshake"),
     Sustained("h2c-1", "h2", "HTTP/2 without TLS, 1 stream", H2load("/1k", 64, 1)),
@@ -65,9 +65,9 @@ MEASURES: tuple[Measure, ...] = (
     Sustained("h2-1", "h2", "HTTP/2 over TLS, 1 stream", H2load("/1k", 64, 1, tls=True)),
     Sustained("h2-10", "h2", "HTTP/2 over TLS, 10 streams", H2load("/1k", 16, 10, tls=True)),
     Sustained("upload", "upload", "HTTP/1.1, POST of 1 MB", H2load("/upload", 8, version="h1", body=True)),
-    Start("start", "memory", "After the start"),
-    Held("idle", "memory", "Idle keep-alive connection (10,000)", "keepalive", 10_000),
-    Held("websockets", "memory", "Idle WebSocket (5,000)", "websocket", 5_000),
+    Start("start", "memory", "Resident, having answered once"),
+    Held("idle", "memory", "Idle keep-alive connection", "keepalive", 10_000),
+    Held("websockets", "memory", "Idle WebSocket", "websocket", 5_000),
     Paced("latency-30", "latency", "30 % of the slowest proxy's peak", 0.3),
     Paced("latency-70", "latency", "70 % of the slowest proxy's peak", 0.7),
 )

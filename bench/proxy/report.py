@@ -9,6 +9,7 @@ import chart
 from measures import MEASURES, Held, Measure, Paced, Start, Sustained
 from ratios import Figures, figures
 
+NOTES = {"rate": "requests a second", "connections": "connections"}
 METHOD = Path(__file__).parent / "method.md"
 LABELS = {"pando": "Pando", "nginx": "nginx", "haproxy": "HAProxy", "envoy": "Envoy", "caddy": "Caddy",
           "traefik": "Traefik"}
@@ -98,8 +99,8 @@ def section(known: dict, title: str, kind, table, plot: str | None) -> str:
 
 
 def heading(outcome: dict) -> str:
-    rate = outcome["notes"].get("rate")
-    return f": {rate} requests a second" if rate else ""
+    """What the run itself decided: the rate, or how many connections were held."""
+    return "".join(f": {value:,} {NOTES[name]}" for name, value in outcome["notes"].items())
 
 
 def left_out(outcome: dict) -> str:
@@ -111,7 +112,7 @@ def cpu_table(measure: Sustained, outcome: dict) -> str:
     head = [f"µs for each {measure.unit}", "of it user", "relative to nginx", "requests/s", "core busy", "load's cores busy",
             "errors", "disturbed"]
     return table_of(head, outcome, lambda one: [
-        f"{one.value.median:.1f} ({one.value.low:.1f}–{one.value.high:.1f})", f"{one.details['user']:.1f}",
+        span(one.value), f"{one.details['user']:.1f}",
         ranged(one.ratio), f"{one.details['rate']:.0f}", share(one.details["busy"]), share(one.details["load_busy"]),
         str(one.errors), f"{one.disturbed} of {one.rounds}",
     ])
@@ -127,17 +128,21 @@ def latency_table(_measure: Paced, outcome: dict) -> str:
     ])
 
 
-def memory_table(measure: Start | Held, outcome: dict) -> str:
-    scale, unit = (1e6, "MB") if isinstance(measure, Start) else (1e3, "KB each")
-    return table_of([unit, "relative to nginx"], outcome, lambda one: [
-        f"{one.value.median / scale:.1f} ({one.value.low / scale:.1f}–{one.value.high / scale:.1f})", ranged(one.ratio),
+def start_table(_measure: Start, outcome: dict) -> str:
+    return table_of(["MB"], outcome, lambda one: [span(one.value, 1e6)])
+
+
+def held_table(_measure: Held, outcome: dict) -> str:
+    return table_of(["KB each", "MB in all"], outcome, lambda one: [
+        span(one.value, 1e3), f"{one.details['after'] / 1e6:.0f}",
     ])
 
 
 SECTIONS = (
     ("CPU in detail", Sustained, cpu_table, None),
     ("Latency at fixed rates", Paced, latency_table, "proxy-latency.svg"),
-    ("Memory", Start | Held, memory_table, "proxy-memory.svg"),
+    ("Memory after the start", Start, start_table, None),
+    ("Memory of idle connections", Held, held_table, "proxy-memory.svg"),
 )
 
 
@@ -150,6 +155,10 @@ def table_of(head: list[str], outcome: dict, cells) -> str:
 
 def ranged(spread) -> str:
     return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})" if spread else "–"
+
+
+def span(spread, scale: float = 1) -> str:
+    return f"{spread.median / scale:.1f} ({spread.low / scale:.1f}–{spread.high / scale:.1f})"
 
 
 def share(value: float) -> str:

@@ -3,11 +3,14 @@
 What drifts on a machine drifts for all of a round alike, so figures are compared within their round only.
 """
 
+import contextlib
 import os
+import resource
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import cpu
 from bed import Bed
@@ -17,7 +20,8 @@ from peers import Peer, Proxy
 from processes import bound_to
 
 SETTLE_SECONDS = 1.0
-HOLD_SECONDS = 120.0
+SPARE_FILES = 500
+HOLDER = Path(__file__).parent / "holder.py"
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ class Rounds:
         if isinstance(measure, Start):
             return self._resident_at_start
         if isinstance(measure, Held):
-            return lambda peer: self._resident_while_held(peer, measure)
+            count = outcome.notes["connections"] = min(measure.count, self._room())
+            return lambda peer: self._resident_while_held(peer, measure, count)
         self._start_all()
         outcome.absent |= self.failed
         if isinstance(measure, Paced):
@@ -181,47 +186,45 @@ class Rounds:
         finally:
             self.bed.end(proxy)
 
-    def _resident_while_held(self, peer: Peer, measure: Held):
+    def _room(self) -> int:
+        """Whole thousands of connections that a proxy can hold with the files that it may open: two for each."""
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return (files // 2 - SPARE_FILES) // 1000 * 1000
+
+    def _resident_while_held(self, peer: Peer, measure: Held, count: int):
         proxy = self.bed.start(peer)
         try:
             PEAK.run(proxy, self.timing.warm, self.runner)
             time.sleep(SETTLE_SECONDS)
             before = cpu.resident(proxy.pid)
-            with held(measure, proxy, self.bed.cores.rest) as count:
+            with held(measure.kind, count, proxy.ports.http, self.bed.cores.rest):
                 time.sleep(SETTLE_SECONDS)
                 after = cpu.resident(proxy.pid)
-            return (after - before) / count, {"before": before, "after": after, "count": count}
+            return (after - before) / count, {"before": before, "after": after}
         finally:
             self.bed.end(proxy)
 
 
-class held:
-    """Connections that a process of its own holds open; as a context it tells how many."""
+@contextlib.contextmanager
+def held(kind: str, count: int, port: int, cores):
+    """Connections that a process of its own holds open meanwhile. Raises `LoadFailed` unless all open and stay open."""
+    command = [sys.executable, str(HOLDER), kind, str(port), str(count)]
+    child = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=bound_to(cores)
+    )
+    try:
+        expect(f"open {count}", child.stdout.readline())
+        yield
+        child.stdin.close()
+        expect(f"alive {count}", child.stdout.readline())
+    finally:
+        child.kill()
+        child.wait()
 
-    def __init__(self, measure: Held, proxy: Proxy, cores):
-        program = os.path.join(os.path.dirname(__file__), "holder.py")
-        command = [sys.executable, program, measure.kind, str(proxy.ports.http), str(measure.count)]
-        self.wanted = measure.count
-        self.child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=bound_to(cores)
-        )
 
-    def __enter__(self) -> int:
-        said = self.child.stdout.readline().strip()
-        if said != f"open {self.wanted}":
-            self.child.kill()
-            self.child.wait()
-            raise LoadFailed(f"of {self.wanted} connections: {said}")
-        return self.wanted
-
-    def __exit__(self, kind, *_) -> None:
-        try:
-            said, _ = self.child.communicate(timeout=HOLD_SECONDS)
-        finally:
-            self.child.kill()
-            self.child.wait()
-        if kind is None and said.strip() != f"alive {self.wanted}":
-            raise LoadFailed(f"of {self.wanted} connections at the end: {said.strip()}")
+def expect(wanted: str, said: str) -> None:
+    if said.strip() != wanted:
+        raise LoadFailed(f"idle connections: {said.strip()} instead of {wanted}")
 
 
 def cost(spent: cpu.Spent, answered: Answered) -> tuple[float, dict[str, float]]:
