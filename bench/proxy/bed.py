@@ -42,8 +42,8 @@ class Bed:
     started: int = 0
 
     def __post_init__(self) -> None:
-        one, two, sockets = free_ports(3)
-        self.values |= {"origin_one": one, "origin_two": two, "websocket": sockets}
+        names = ("origin_one", "origin_two", "websocket", "log_sink")
+        self.values |= dict(zip(names, free_ports(len(names))))
         self._make_certificate()
         self._start_origin()
 
@@ -98,12 +98,16 @@ class Bed:
         (directory / "100k").write_text("p" * PATHS["/100k"])
         bodies = {"body_64": "p" * PATHS["/64"], "body_1k": "p" * PATHS["/1k"]}
         settings = peers.fill(ORIGIN / "nginx.conf", {**self.values, **bodies, "directory": directory}, directory)
-        rest, output = self.cores.rest, directory / "output.log"
-        self.children.start(["nginx", "-c", str(settings)], rest, output)
-        sockets = [sys.executable, str(ORIGIN / "websocket.py"), str(self.values["websocket"])]
-        self.children.start(sockets, rest, output)
-        for port in (self.values["origin_one"], self.values["origin_two"], self.values["websocket"]):
-            wait_until(lambda port=port: _is_well(port), START_SECONDS, f"the origin: {tail(output)}")
+        output = directory / "output.log"
+        commands = (
+            ["nginx", "-c", str(settings)],
+            [sys.executable, str(ORIGIN / "websocket.py"), str(self.values["websocket"])],
+            [sys.executable, str(ORIGIN / "log_sink.py"), str(self.values["log_sink"]), str(directory / "lines.log")],
+        )
+        for command in commands:
+            self.children.start(command, self.cores.rest, output)
+        for name in ("origin_one", "origin_two", "websocket"):
+            wait_until(lambda: _is_well(self.values[name]), START_SECONDS, f"the origin to answer; see {output}")
 
 
 def check_answers(proxy: Proxy, certificate: Path) -> None:
