@@ -35,6 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"how many rounds instead of {FULL.rounds}")
     parser.add_argument("--out", type=Path, help="where results go instead of bench/results")
     parser.add_argument("--pando", type=Path, default=ROOT / "target/release/pando", help="the program to measure")
+    parser.add_argument("--pace", type=Path, default=ROOT / "target/release/pace", help="the program for fixed rates")
     parser.add_argument("--peers", type=Path, default=cache(), help="where `peers`, the virtual environment, is")
     return parser.parse_args()
 
@@ -61,7 +62,8 @@ def main() -> None:
         "missing": missing, "machine": report.machine(), "quick": told.quick,
     }
     with tempfile.TemporaryDirectory(prefix="pando-bench-") as directory, Children() as children:
-        rounds = Rounds(Bed(Path(directory), children, Cores.of_this_machine()), present, timing)
+        bed = Bed(Path(directory), children, Cores.of_this_machine())
+        rounds = Rounds(bed, present, timing, bed.runner(told.pace))
         for measure in wanted:
             say(f"{measure.name}: {measure.title}")
             when = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

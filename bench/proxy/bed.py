@@ -39,6 +39,8 @@ class Bed:
     children: Children
     cores: Cores
     values: dict = field(default_factory=dict)
+    # Process ids of what the proxies stand in front of, and of what else serves them.
+    origin: list[int] = field(default_factory=list)
     started: int = 0
 
     def __post_init__(self) -> None:
@@ -47,12 +49,12 @@ class Bed:
         self._make_certificate()
         self._start_origin()
 
-    def runner(self) -> Runner:
-        """What runs load generators here."""
+    def runner(self, pace: Path) -> Runner:
+        """What runs load generators here; `pace` is that program."""
         settings, body = self.directory / "client.cnf", self.directory / "upload"
         settings.write_text(CLIENT_TLS)
         body.write_bytes(os.urandom(UPLOAD_BYTES))
-        return Runner(self.cores.rest, {**os.environ, "OPENSSL_CONF": str(settings)}, body)
+        return Runner(self.cores.rest, {**os.environ, "OPENSSL_CONF": str(settings)}, body, pace)
 
     def start(self, peer: Peer) -> Proxy:
         """Starts a proxy and waits until it answers as it should. Raises with what it said if it doesn't."""
@@ -105,7 +107,7 @@ class Bed:
             [sys.executable, str(ORIGIN / "log_sink.py"), str(self.values["log_sink"]), str(directory / "lines.log")],
         )
         for command in commands:
-            self.children.start(command, self.cores.rest, output)
+            self.origin.append(self.children.start(command, self.cores.rest, output).pid)
         for name in ("origin_one", "origin_two", "websocket"):
             wait_until(lambda: _is_well(self.values[name]), START_SECONDS, f"the origin to answer; see {output}")
 

@@ -1,11 +1,12 @@
 """What a process tree cost: CPU time from /proc, resident memory, and who else was on its core."""
 
 import os
+import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import tree
+from processes import Cores, tree
 
 TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -13,13 +14,18 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Spent:
-    """Seconds of CPU over some wall time: the process tree's own, and what others had of its core."""
+    """Seconds of CPU over some wall time: the proxy's process tree, and what others had of the cores.
+
+    `foreign` and `stolen` are of the proxy's core: time of other processes and interrupts, and time that the hypervisor took.
+    `load_foreign` is what others than the load and the origin had of the load's cores; `load_busy` is a share of those.
+    """
 
     user: float
     system: float
     wall: float
     foreign: float
     stolen: float
+    load_foreign: float
     load_busy: float
 
     @property
@@ -28,28 +34,27 @@ class Spent:
 
 
 class Meter:
-    """Measures a process tree on its core, from its making until `stop`."""
+    """Measures a process tree on its core, from its making until `stop`. The load must run and end in between."""
 
-    def __init__(self, pid: int, core: int, others):
-        self.pid, self.core, self.others = pid, core, sorted(others)
+    def __init__(self, pid: int, cores: Cores, origin: list[int]):
+        self.pid, self.cores, self.origin = pid, cores, origin
         self.before = self._now()
 
     def stop(self) -> Spent:
-        (wall, (user, system), (busy, stolen), load) = (
-            _difference(after, before) for after, before in zip(self._now(), self.before)
+        wall, user, system, busy, stolen, load, expected = (
+            after - before for after, before in zip(self._now(), self.before)
         )
-        foreign = max(0.0, busy - user - system)
-        return Spent(user, system, wall, foreign, stolen, load / wall / len(self.others))
+        return Spent(
+            user, system, wall, foreign=max(0.0, busy - user - system), stolen=stolen,
+            load_foreign=max(0.0, load - expected), load_busy=load / wall / len(self.cores.rest),
+        )
 
-    def _now(self):
-        load = sum(sum(core_times(core)) for core in self.others)
-        return time.monotonic(), tree_times(self.pid), core_times(self.core), load
-
-
-def _difference(after, before):
-    if isinstance(after, tuple):
-        return tuple(a - b for a, b in zip(after, before))
-    return after - before
+    def _now(self) -> tuple[float, ...]:
+        load = sum(sum(core_times(core)) for core in self.cores.rest)
+        # Children that were waited for: the load generators.
+        generators = resource.getrusage(resource.RUSAGE_CHILDREN)
+        expected = generators.ru_utime + generators.ru_stime + sum(sum(tree_times(pid)) for pid in self.origin)
+        return time.monotonic(), *tree_times(self.pid), *core_times(self.cores.proxy), load, expected
 
 
 def tree_times(pid: int) -> tuple[float, float]:

@@ -1,8 +1,7 @@
-"""Load: `wrk` and `h2load`, what they are told and what they say."""
+"""Load: `wrk`, `h2load` and `pace`, what they are told and what they say."""
 
 import re
 import subprocess
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,11 +25,11 @@ class LoadFailed(Exception):
 
 @dataclass(frozen=True)
 class Answered:
-    """What came back: complete answers with status 2xx, whatever else, and how long answers took (µs)."""
+    """What came back: complete answers with status 2xx, whatever else, and percentiles of how long answers took (µs)."""
 
     requests: int
     errors: int
-    micros: list[float] = field(default_factory=list, repr=False)
+    micros: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Wrk:
 
 @dataclass(frozen=True)
 class H2load:
-    """HTTP/2, uploads, and fixed rates. `rate` is of all connections together, per second."""
+    """As many requests as possible by HTTP/2, or uploads by either version."""
 
     path: str
     connections: int
@@ -61,23 +60,14 @@ class H2load:
     version: str = "h2"
     tls: bool = False
     body: bool = False
-    rate: float | None = None
 
     def run(self, proxy, seconds: int, runner) -> Answered:
-        with tempfile.TemporaryDirectory() as directory:
-            log = Path(directory) / "requests.log"
-            said = runner.run(self._command(proxy, seconds, runner, log), seconds)
-            return h2load_said(said, log.read_text() if log.exists() else "")
-
-    def _command(self, proxy, seconds: int, runner, log: Path) -> list[str]:
         command = ["h2load", "-t1", f"-c{self.connections}", f"-m{self.streams}", f"-D{seconds}"]
         command += ["--h1"] if self.version == "h1" else []
         command += ["-d", str(runner.body)] if self.body else []
-        if self.rate:
-            command += [f"--rps={self.rate / self.connections:g}", f"--log-file={log}"]
         for name, value in {":authority": "localhost", **HEADERS}.items():
             command += ["-H", f"{name.lower()}: {value}"]
-        return [*command, f"{self._address(proxy)}{self.path}"]
+        return h2load_said(runner.run([*command, f"{self._address(proxy)}{self.path}"], seconds))
 
     def _address(self, proxy) -> str:
         if self.tls:
@@ -87,12 +77,29 @@ class H2load:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """HTTP/1.1 requests at a mean rate of so many a second, whether or not earlier ones are answered."""
+
+    path: str
+    connections: int
+    rate: float
+
+    def run(self, proxy, seconds: int, runner) -> Answered:
+        lines = [f"GET {self.path} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in HEADERS.items())]
+        request = proxy.directory / "request"
+        request.write_bytes("\r\n".join([*lines, "", ""]).encode())
+        order = [str(request), f"127.0.0.1:{proxy.ports.http}", f"{self.rate:g}", str(self.connections), str(seconds)]
+        return pace_said(runner.run([str(runner.pace), *order], seconds))
+
+
+@dataclass(frozen=True)
 class Runner:
-    """Runs load generators: on which cores, with which environment, and which body uploads have."""
+    """Runs load generators: on which cores, with which environment; which body uploads have, and where `pace` is."""
 
     cores: frozenset[int]
     environment: dict[str, str]
     body: Path
+    pace: Path
 
     def run(self, command: list[str], seconds: int) -> str:
         """What the command printed. Raises `LoadFailed` if it fails or does not end."""
@@ -119,16 +126,22 @@ def wrk_said(text: str) -> Answered:
     return Answered(int(total[1]) - wrong, wrong + (sum(map(int, sockets.groups())) if sockets else 0))
 
 
-def h2load_said(text: str, log: str = "") -> Answered:
-    """Reads h2load's report, and its log of requests: start, status and microseconds, by tabs."""
+def h2load_said(text: str) -> Answered:
+    """Reads h2load's report."""
     good = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", text)
     broken = re.search(r"(\d+) failed, (\d+) errored, (\d+) timeout", text)
     if not (good and broken):
         raise LoadFailed(f"h2load said something else: {last_line(text)}")
-    lines = (line.split("\t") for line in log.splitlines())
-    micros = [float(line[2]) for line in lines if line[1].startswith("2")]
     wrong = sum(map(int, good.groups()[1:]))
-    return Answered(int(good[1]), wrong + int(broken[2]) + int(broken[3]), micros)
+    return Answered(int(good[1]), wrong + int(broken[2]) + int(broken[3]))
+
+
+def pace_said(text: str) -> Answered:
+    """Reads pace's line: names and numbers in turn."""
+    words = text.split()
+    told = dict(zip(words[::2], map(int, words[1::2])))
+    percentiles = {name: told[name] for name in ("p50", "p99", "p999")}
+    return Answered(told["answered"], told["failed"], percentiles)
 
 
 def last_line(text: str) -> str:

@@ -50,7 +50,7 @@ Measure = Sustained | Paced | Start | Held
 
 # What the peak of each proxy is taken with, and what paces its requests below that.
 PEAK = Wrk("/1k", 64)
-PACED_CONNECTIONS = 64
+PACED_CONNECTIONS = 256
 
 MEASURES: tuple[Measure, ...] = (
     Sustained("h1-64", "h1", "HTTP/1.1, 64 B", Wrk("/64", 64)),

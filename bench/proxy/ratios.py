@@ -3,7 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
-# A proxy's core belongs to it alone; with more of it taken by others, a slot is marked as disturbed.
+# In a slot of which others took more than this, of a core that they have no business on, figures are marked as disturbed.
 DISTURBED_SHARE = 0.05
 
 
@@ -49,11 +49,7 @@ def _of_peer(mine: dict[int, dict], base: dict[int, dict]) -> Figures:
         ratio=Spread.of(ratios) if ratios else None,
         details={name: statistics.median(each[name] for each in details) for name in details[0]},
         rounds=len(mine),
-        disturbed=sum(map(disturbed, details)),
+        disturbed=sum(each.get("disturbance", 0) > DISTURBED_SHARE for each in details),
         errors=round(sum(each.get("errors", 0) for each in details)),
     )
 
-
-def disturbed(details: dict[str, float]) -> bool:
-    """Whether others had too much of the proxy's core in this slot."""
-    return details.get("foreign", 0) + details.get("stolen", 0) > DISTURBED_SHARE

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cpu
 from bed import Bed
-from load import Answered, H2load, LoadFailed, Runner
+from load import Answered, LoadFailed, Pace, Runner
 from measures import PACED_CONNECTIONS, PEAK, Held, Measure, Paced, Start, Sustained, needs_http2, needs_tls
 from peers import Peer, Proxy
 from processes import bound_to
@@ -68,13 +68,10 @@ class Rounds:
     bed: Bed
     peers: list[Peer]
     timing: Timing
-    runner: Runner = None
+    runner: Runner
     running: dict[str, Proxy] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     peaks: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.runner = self.bed.runner()
 
     def measure(self, measure: Measure) -> Outcome:
         """Measures all rounds of one measure."""
@@ -107,7 +104,7 @@ class Rounds:
         if isinstance(measure, Paced):
             rate = measure.share * self._slowest_peak()
             outcome.notes["rate"] = round(rate)
-            load = H2load("/1k", PACED_CONNECTIONS, version="h1", rate=rate)
+            load = Pace("/1k", PACED_CONNECTIONS, rate)
             return lambda peer: self._paced(peer, load)
         self._try_all(measure, outcome)
         return lambda peer: self._sustained(peer, measure)
@@ -148,19 +145,21 @@ class Rounds:
             raise LoadFailed("no request was answered")
         return cost(spent, answered)
 
-    def _paced(self, peer: Peer, load: H2load):
+    def _paced(self, peer: Peer, load: Pace):
         proxy = self.running[peer.name]
         load.run(proxy, self.timing.warm, self.runner)
         spent, answered = self._metered(proxy, lambda: load.run(proxy, self.timing.paced, self.runner))
-        if not answered.micros:
+        if not answered.requests:
             raise LoadFailed("no request was answered")
         micros_of_cpu, details = cost(spent, answered)
-        times = sorted(answered.micros)
-        percentiles = {name: percentile(times, at) for name, at in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))}
-        return percentiles["p99"], {**details, **percentiles, "cpu": micros_of_cpu}
+        # Who waits for an answer also waits for whoever keeps the load's cores from working.
+        disturbance = max(details["disturbance"], spent.load_foreign / spent.wall)
+        return answered.micros["p99"], {
+            **details, **answered.micros, "cpu": micros_of_cpu, "disturbance": disturbance
+        }
 
     def _metered(self, proxy: Proxy, load) -> tuple[cpu.Spent, Answered]:
-        meter = cpu.Meter(proxy.pid, self.bed.cores.proxy, self.bed.cores.rest)
+        meter = cpu.Meter(proxy.pid, self.bed.cores, self.bed.origin)
         answered = load()
         spent = meter.stop()
         if proxy.child.poll() is not None:
@@ -234,16 +233,10 @@ def cost(spent: cpu.Spent, answered: Answered) -> tuple[float, dict[str, float]]
         "user": spent.user * each,
         "rate": answered.requests / spent.wall,
         "busy": spent.cpu / spent.wall,
-        "foreign": spent.foreign / spent.wall,
-        "stolen": spent.stolen / spent.wall,
+        "disturbance": (spent.foreign + spent.stolen) / spent.wall,
         "load_busy": spent.load_busy,
         "errors": answered.errors,
     }
-
-
-def percentile(ordered: list[float], at: float) -> float:
-    """The smallest value that this share of all does not exceed."""
-    return ordered[min(len(ordered) - 1, int(at * len(ordered)))]
 
 
 def rotated(peers: list[Peer], number: int) -> list[Peer]:
