@@ -11,7 +11,7 @@ from pathlib import Path
 import peers
 from load import Runner
 from peers import Peer, Ports, Proxy
-from processes import Children, Cores, free_ports, wait_until
+from processes import Children, Cores, exit_status, free_ports, wait_until
 
 ORIGIN = Path(__file__).parent / "origin"
 START_SECONDS = 20.0
@@ -76,8 +76,9 @@ class Bed:
         self.children.end(proxy.child)
 
     def _answers(self, proxy: Proxy) -> bool:
-        if proxy.child.poll() is not None:
-            raise OSError(f"{proxy.peer.label} ended with {proxy.child.returncode}")
+        status = exit_status(proxy.child)
+        if status is not None:
+            raise ChildProcessError(f"{proxy.peer.label} ended with status {status}")
         try:
             return get(proxy.ports.http, "/64")[0] == 200
         except (OSError, http.client.HTTPException):

@@ -1,4 +1,4 @@
-"""Child processes: started on a core, known as a tree, ended with this program whatever ends it."""
+"""Child processes: started on a core in a group of their own, and ended with this program whatever ends it."""
 
 import ctypes
 import os
@@ -69,38 +69,21 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def end_tree(process: subprocess.Popen) -> None:
-    """Asks a process to end, then ends what is left of it and its children."""
-    if process.poll() is None:
-        members = tree(process.pid)
-        process.terminate()
-        try:
-            process.wait(END_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
-        for pid in members:
-            # A leader that was waited for is gone, and its number may be another's by now.
-            if pid != process.pid and _parent_is_gone(pid, members):
-                _kill(pid)
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+def exit_status(process: subprocess.Popen) -> int | None:
+    """The status that a child ended with; none while it runs. It is not waited for: its number stays its own."""
+    ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return ended.si_status if ended else None
 
 
-def _parent_is_gone(pid: int, members: list[int]) -> bool:
-    """Whether this is still the child that it was: of a member, or an orphan."""
+def end_group(process: subprocess.Popen) -> None:
+    """Asks a process to end, then ends what is left of it and of the group that it leads."""
+    process.terminate()
     try:
-        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return False
-    return parent in members or parent == 1
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
+        wait_until(lambda: exit_status(process) is not None, END_GRACE_SECONDS, "the end of a process")
+    except TimeoutError:
         pass
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @dataclass
@@ -114,7 +97,7 @@ class Children:
 
     def __exit__(self, *_) -> None:
         while self.running:
-            end_tree(self.running.pop())
+            end_group(self.running.pop())
 
     def start(self, command: list[str], cores, output: Path, environment=None, **options) -> subprocess.Popen:
         """Starts a command on these cores; what it says is appended to `output`."""
@@ -129,15 +112,18 @@ class Children:
     def end(self, child: subprocess.Popen) -> None:
         """Ends one of them before the others."""
         self.running.remove(child)
-        end_tree(child)
+        end_group(child)
 
 
 def bound_to(cores):
-    """What a new child does before its program: stay on `cores`, and die with this process."""
+    """What a new child does before its program: stay on `cores`, and be asked to end when this process is no more.
+
+    Asked, not killed: nginx's first process takes its workers along only if it is asked.
+    """
     wanted = set(cores)
 
     def prepare() -> None:
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         os.sched_setaffinity(0, wanted)
 
     return prepare

@@ -109,22 +109,19 @@ def left_out(outcome: dict) -> str:
 
 
 def cpu_table(measure: Sustained, outcome: dict) -> str:
-    head = [f"µs for each {measure.unit}", "of it user", "relative to nginx", "requests/s", "core busy", "load's cores busy",
-            "errors", "disturbed"]
+    head = [f"µs for each {measure.unit}", "of it user", "relative to nginx", "requests/s", "core busy",
+            "load's cores busy", "errors", "disturbed"]
     return table_of(head, outcome, lambda one: [
-        span(one.value), f"{one.details['user']:.1f}",
-        ranged(one.ratio), f"{one.details['rate']:.0f}", share(one.details["busy"]), share(one.details["load_busy"]),
-        str(one.errors), f"{one.disturbed} of {one.rounds}",
+        span(one.value), f"{one.details['user']:.1f}", ranged(one.ratio), f"{one.details['rate']:.0f}",
+        share(one.details["busy"]), share(one.details["load_busy"]), str(one.errors), f"{one.disturbed} of {one.rounds}",
     ])
 
 
 def latency_table(_measure: Paced, outcome: dict) -> str:
-    head = ["p50 ms", "p99 ms (least–greatest)", "p999 ms", "p99 relative to nginx", "µs of CPU each", "errors", "disturbed"]
+    head = ["p50 ms", "p99 ms", "p999 ms", "p99 relative to nginx", "errors", "disturbed"]
     return table_of(head, outcome, lambda one: [
-        f"{one.details['p50'] / 1e3:.2f}",
-        f"{one.value.median / 1e3:.2f} ({one.value.low / 1e3:.2f}–{one.value.high / 1e3:.2f})",
-        f"{one.details['p999'] / 1e3:.2f}", ranged(one.ratio), f"{one.details['cpu']:.1f}", str(one.errors),
-        f"{one.disturbed} of {one.rounds}",
+        f"{one.details['p50'] / 1e3:.2f}", span(one.value, 1e3, 2), f"{one.details['p999'] / 1e3:.2f}", ranged(one.ratio),
+        str(one.errors), f"{one.disturbed} of {one.rounds}",
     ])
 
 
@@ -148,17 +145,22 @@ SECTIONS = (
 
 def table_of(head: list[str], outcome: dict, cells) -> str:
     lines = [f"| | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
-    found = figures(outcome["samples"])
-    lines += [f"| {LABELS[peer]} | {' | '.join(cells(found[peer]))} |" for peer in LABELS if peer in found]
-    return "\n".join(lines)
+    rows = in_order(figures(outcome["samples"]))
+    return "\n".join(lines + [f"| {LABELS[peer]} | {' | '.join(cells(one))} |" for peer, one in rows])
+
+
+def in_order(found: dict[str, Figures]) -> list[tuple[str, Figures]]:
+    """Always in the same order, whoever was first in a round."""
+    return [(peer, found[peer]) for peer in LABELS if peer in found]
 
 
 def ranged(spread) -> str:
-    return f"{spread.median:.2f} ({spread.low:.2f}–{spread.high:.2f})" if spread else "–"
+    return span(spread, digits=2) if spread else "–"
 
 
-def span(spread, scale: float = 1) -> str:
-    return f"{spread.median / scale:.1f} ({spread.low / scale:.1f}–{spread.high / scale:.1f})"
+def span(spread, scale: float = 1, digits: int = 1) -> str:
+    median, low, high = (f"{value / scale:.{digits}f}" for value in (spread.median, spread.low, spread.high))
+    return f"{median} ({low}–{high})"
 
 
 def share(value: float) -> str:
@@ -168,30 +170,36 @@ def share(value: float) -> str:
 def plots(known: dict) -> dict[str, str]:
     """The plots by their files' names; those without figures are left out."""
     drawn = {
-        "proxy-cpu.svg": ("CPU for each request, relative to nginx", Sustained, lambda one: one.ratio, 1, "×"),
-        "proxy-latency.svg": ("p99 at fixed rates", Paced, lambda one: one.value, 1e3, " ms"),
-        "proxy-memory.svg": ("Resident memory", Start | Held, lambda one: one.value, 1e3, " KB"),
+        "proxy-cpu.svg": ("CPU for each request, relative to nginx", Sustained),
+        "proxy-latency.svg": ("The slowest of a hundred answers (p99), at fixed rates", Paced),
+        "proxy-memory.svg": ("Resident memory", Start | Held),
     }
-    panels = {name: (title, panels_of(known, kind, pick, scale), unit)
-              for name, (title, kind, pick, scale, unit) in drawn.items()}
+    panels = {name: (title, panels_of(known, kind)) for name, (title, kind) in drawn.items()}
     return {name: chart.draw(*each) for name, each in panels.items() if each[1]}
 
 
-def panels_of(known: dict, kind, pick, scale: float) -> list[chart.Panel]:
-    panels = []
-    for each in MEASURES:
-        if isinstance(each, kind) and each.name in known:
-            found = figures(known[each.name]["samples"])
-            bars = [chart.Bar(LABELS[peer], *(value / scale for value in vars(pick(found[peer])).values()), peer == "pando")
-                    for peer in LABELS if peer in found and pick(found[peer])]
-            panels.append(chart.Panel(each.title, bars))
+def panels_of(known: dict, kind) -> list[chart.Panel]:
+    measures = [each for each in MEASURES if isinstance(each, kind) and each.name in known]
+    panels = [panel(each, figures(known[each.name]["samples"])) for each in measures]
     return [panel for panel in panels if panel.bars]
+
+
+def panel(measure: Measure, found: dict[str, Figures]) -> chart.Panel:
+    unit, scale = {Sustained: ("×", 1), Paced: (" ms", 1e3), Start: (" MB", 1e6), Held: (" KB", 1e3)}[type(measure)]
+    relative = isinstance(measure, Sustained)
+    bars = []
+    for peer, one in in_order(found):
+        spread = one.ratio if relative else one.value
+        if spread:
+            low, median, high = (value / scale for value in (spread.low, spread.median, spread.high))
+            bars.append(chart.Bar(LABELS[peer], median, low, high, ours=peer == "pando"))
+    return chart.Panel(measure.title, unit, bars, mark=1 if relative else None)
 
 
 def brief(measure: Measure, outcome: dict) -> str:
     """A line for each proxy, for whoever waits for the run."""
     lines = []
-    for peer, one in figures(outcome["samples"]).items():
+    for peer, one in in_order(figures(outcome["samples"])):
         lines.append(f"  {LABELS[peer]:8} {one.value.median:12.1f}   relative to nginx {ranged(one.ratio)}"
                      f"   disturbed {one.disturbed} of {one.rounds}")
     return "\n".join(lines + [f"  {LABELS[peer]:8} {reason}" for peer, reason in outcome["absent"].items()])

@@ -17,7 +17,7 @@ from bed import Bed
 from load import Answered, LoadFailed, Pace, Runner
 from measures import PACED_CONNECTIONS, PEAK, Held, Measure, Paced, Start, Sustained, needs_http2, needs_tls
 from peers import Peer, Proxy
-from processes import bound_to
+from processes import bound_to, exit_status
 
 SETTLE_SECONDS = 1.0
 SPARE_FILES = 500
@@ -35,7 +35,7 @@ class Timing:
     paced: int
 
 
-FULL = Timing(rounds=7, memory_rounds=3, warm=1, load=3, paced=8)
+FULL = Timing(rounds=5, memory_rounds=3, warm=1, load=3, paced=8)
 QUICK = Timing(rounds=2, memory_rounds=1, warm=1, load=1, paced=2)
 
 
@@ -162,8 +162,9 @@ class Rounds:
         meter = cpu.Meter(proxy.pid, self.bed.cores, self.bed.origin)
         answered = load()
         spent = meter.stop()
-        if proxy.child.poll() is not None:
-            raise LoadFailed(f"the proxy ended with {proxy.child.returncode}")
+        status = exit_status(proxy.child)
+        if status is not None:
+            raise LoadFailed(f"the proxy ended with status {status}")
         empty_logs(proxy)
         return spent, answered
 
