@@ -59,7 +59,7 @@ class Peer:
 def all_peers(cache: Path, pando_binary: Path) -> tuple[list[Peer], dict[str, str]]:
     """The peers that are here, Pando first, and why each other one is not."""
     known = [_pando(pando_binary), *_others(cache / "peers")]
-    missing = {p.label: f"no program `{p.command[0]}`" for p in known if not shutil.which(p.command[0])}
+    missing = {each.label: "it is not installed" for each in known if not shutil.which(each.command[0])}
     return [p for p in known if p.label not in missing], missing
 
 

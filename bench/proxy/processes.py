@@ -77,7 +77,8 @@ def exit_status(process: subprocess.Popen) -> int | None:
 
 def end_group(process: subprocess.Popen) -> None:
     """Asks a process to end, then ends what is left of it and of the group that it leads."""
-    process.terminate()
+    # Not `terminate`: that would wait for a process that has ended already, and give its number away.
+    os.kill(process.pid, signal.SIGTERM)
     try:
         wait_until(lambda: exit_status(process) is not None, END_GRACE_SECONDS, "the end of a process")
     except TimeoutError:

@@ -100,12 +100,13 @@ class Rounds:
             count = outcome.notes["connections"] = min(measure.count, self._room())
             return lambda peer: self._resident_while_held(peer, measure, count)
         self._start_all()
-        outcome.absent |= self.failed
         if isinstance(measure, Paced):
             rate = measure.share * self._slowest_peak()
             outcome.notes["rate"] = round(rate)
+            outcome.absent |= self.failed
             load = Pace("/1k", PACED_CONNECTIONS, rate)
             return lambda peer: self._paced(peer, load)
+        outcome.absent |= self.failed
         self._try_all(measure, outcome)
         return lambda peer: self._sustained(peer, measure)
 
@@ -169,14 +170,24 @@ class Rounds:
         return spent, answered
 
     def _slowest_peak(self) -> float:
-        """Requests a second of the slowest proxy that runs: the better of two times, each in turn."""
+        """Requests a second of the slowest proxy that answers: the better of two times, each in turn."""
         for _ in range(2 if not self.peaks else 0):
             for name, proxy in self.running.items():
-                seconds = self.timing.load
-                seen = PEAK.run(proxy, seconds, self.runner).requests / seconds
-                self.peaks[name] = max(seen, self.peaks.get(name, 0))
-                empty_logs(proxy)
-        return min(self.peaks.values())
+                if name not in self.failed:
+                    self._take_peak(name, proxy)
+        return min(peak for name, peak in self.peaks.items() if name not in self.failed)
+
+    def _take_peak(self, name: str, proxy: Proxy) -> None:
+        seconds = self.timing.load
+        try:
+            seen = PEAK.run(proxy, seconds, self.runner).requests / seconds
+        except LoadFailed as error:
+            self.failed[name] = str(error)
+            return
+        if not seen:
+            self.failed[name] = "no request was answered"
+        self.peaks[name] = max(seen, self.peaks.get(name, 0))
+        empty_logs(proxy)
 
     def _resident_at_start(self, peer: Peer):
         proxy = self.bed.start(peer)

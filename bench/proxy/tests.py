@@ -108,6 +108,11 @@ class Ending(unittest.TestCase):
             children.end(child)
             wait_until(lambda: not any(lives(pid) for pid in members), 5, "the end of both")
 
+    def test_a_child_that_is_gone_already_is_no_trouble(self):
+        with tempfile.TemporaryDirectory() as directory, Children() as children:
+            child = children.start(["true"], {0}, Path(directory) / "output")
+            wait_until(lambda: exit_status(child) is not None, 5, "the end")
+
     def test_the_status_of_a_child_can_be_asked_for_again(self):
         with subprocess.Popen(["sh", "-c", "exit 3"]) as child:
             wait_until(lambda: exit_status(child) is not None, 5, "the end")
