@@ -11,13 +11,16 @@ from pathlib import Path
 
 # The option that names an address for TLS.
 TLS_OPTION = "--listen-tls"
+WORKERS_OPTION = "--workers"
 
 
 def arguments(binary: Path) -> tuple[str, ...]:
     """The words after the program's name, as a template."""
     plain = ("proxy", "--table", "@{directory}/pando.json", "--listen", "127.0.0.1:@{http}",
              "--access-log", "@{directory}/access.log", "--metrics", "127.0.0.1:@{admin}")
-    return plain if lacks(binary) else (*plain, TLS_OPTION, "127.0.0.1:@{https}")
+    workers = (WORKERS_OPTION, "1") if WORKERS_OPTION in help_text(binary) else ()
+    tls = () if lacks(binary) else (TLS_OPTION, "127.0.0.1:@{https}")
+    return (*plain, *workers, *tls)
 
 
 def lacks(binary: Path) -> frozenset[str]:
