@@ -6,7 +6,7 @@ from html import escape
 WIDTH, MARGIN, NAMES, VALUES = 760, 16, 80, 150
 TITLE, PANEL_TITLE, ROW, GAP = 34, 24, 18, 12
 STYLE = """text{font:12px system-ui,sans-serif;fill:#24292f}.title{font-size:16px;font-weight:600}
-.panel{font-weight:600}.bar{fill:#9aa7b4}.ours{fill:#2f6fde}.whisker{stroke:#24292f;stroke-width:1}.mark{stroke:#c2410c;stroke-dasharray:3 3}.value{fill:#57606a}"""
+.panel{font-weight:600}.bar{fill:#9aa7b4}.ours{fill:#2f6fde}.whisker{stroke:#24292f;stroke-width:1}.mark{stroke:#e8a27c;stroke-dasharray:3 3}.value{fill:#57606a}"""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ def _panel(panel: Panel, y: float) -> list[str]:
     longest = max(bar.high for bar in panel.bars) or 1.0
     scale = (WIDTH - 2 * MARGIN - NAMES - VALUES) / longest
     parts, top = [_text(MARGIN, y, panel.title, "panel")], y + PANEL_TITLE - 16
-    for number, bar in enumerate(panel.bars):
-        parts += _bar(bar, top + number * ROW, scale, panel.unit)
     if panel.mark is not None:
         x = MARGIN + NAMES + panel.mark * scale
         end = top + len(panel.bars) * ROW
         parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{end}"/>')
+    for number, bar in enumerate(panel.bars):
+        parts += _bar(bar, top + number * ROW, scale, panel.unit)
     return parts
 
 
