@@ -100,7 +100,8 @@ pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, 
 fn write_target(out: &mut Vec<u8>, head: &RequestHead, bytes: &[u8], normal_path: &[u8], strip: usize) {
     let origin = head.origin.bytes(bytes);
     let (path, query) = origin.split_at(head.path.len().min(origin.len()));
-    let path = if strip > 0 && !normal_path.is_empty() { normal_path } else { path };
+    let begins_alike = path.get(..strip) == normal_path.get(..strip);
+    let path = if normal_path.is_empty() || begins_alike { path } else { normal_path };
     let rest = path.get(strip..).unwrap_or_default();
     if !rest.starts_with(b"/") && rest != b"*" {
         out.push(b'/');
