@@ -52,6 +52,8 @@ pub(crate) enum ExchangeError {
     ClientStalled,
     #[error("the request's body is malformed: {0}")]
     ClientBroken(pando_http::Malformed),
+    #[error("the request's body is larger than it may be")]
+    TooLarge,
     #[error("the client has gone")]
     ClientGone,
 }
@@ -71,6 +73,7 @@ pub(crate) async fn head<F: Front>(
         if !upload.is_over() {
             match upload.poll(cx, front, link) {
                 Poll::Ready(Err(UploadError::Client(error))) => return Poll::Ready(Err(of_client(error))),
+                Poll::Ready(Err(UploadError::TooLarge)) => return Poll::Ready(Err(ExchangeError::TooLarge)),
                 // It may have answered before it closed.
                 Poll::Ready(Err(UploadError::Link(_))) => upload.stop(),
                 Poll::Ready(Ok(())) | Poll::Pending => {}

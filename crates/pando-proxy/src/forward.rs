@@ -8,7 +8,7 @@ mod tally;
 
 use std::sync::Arc;
 
-use pando_http::Method;
+use pando_http::{Framing, Method};
 
 use crate::asked::Asked;
 use crate::client::Client;
@@ -85,6 +85,10 @@ pub(crate) async fn forward<F: Front>(
 fn consider(asked: &Asked, plane: &Plane) -> Result<Routed, Page> {
     if asked.head.method == Method::Connect {
         return Err(Page::ConnectRefused);
+    }
+    if matches!(asked.head.framing, Framing::Length(length) if plane.limits.body_bytes.is_some_and(|most| length > most))
+    {
+        return Err(Page::TooLarge);
     }
     route(plane, asked)
 }

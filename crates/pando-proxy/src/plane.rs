@@ -39,6 +39,8 @@ pub(crate) struct Plane {
 pub(crate) struct Gauges {
     pub(crate) open_connections: AtomicU64,
     pub(crate) accepted_connections: AtomicU64,
+    /// Of addresses that had as many as they may.
+    pub(crate) refused_connections: AtomicU64,
     pub(crate) open_tunnels: AtomicU64,
     pub(crate) refused_tables: AtomicU64,
 }

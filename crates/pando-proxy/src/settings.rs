@@ -1,6 +1,7 @@
 //! What a proxy is told when it starts; everything else comes with its table.
 
 use std::net::TcpListener;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -59,6 +60,16 @@ pub struct Limits {
     pub head_fields: usize,
     /// From a request's first byte to the end of its head; then 408. Default 10 s.
     pub head_time: Duration,
+    /// Bytes of a request's body; more are answered 413. `None`, the default: any number, as they are never collected here.
+    pub body_bytes: Option<u64>,
+    /// Bytes a second that a client must send of a body whose length it has told, once it was waited for longer than
+    /// `body_grace`; then 408. Default 240, as Apache has it; 0: any. Bodies of unknown length are streams, which may pause.
+    pub body_rate: u64,
+    /// Default 30 s.
+    pub body_grace: Duration,
+    /// Connections that one address may have at a time; of IPv6, one network of 64 bits. More are closed at once. `None`, the
+    /// default: any number, as whole offices and CDNs come from one address.
+    pub connections_per_address: Option<NonZeroUsize>,
     /// A client's connection without a request. Default 75 s.
     pub client_idle: Duration,
     /// A client that takes no byte while there are some for it. Default 60 s.
@@ -81,6 +92,10 @@ impl Default for Limits {
             target_bytes: 8 << 10,
             head_fields: 100,
             head_time: Duration::from_secs(10),
+            body_bytes: None,
+            body_rate: 240,
+            body_grace: Duration::from_secs(30),
+            connections_per_address: None,
             client_idle: Duration::from_secs(75),
             client_stall: Duration::from_secs(60),
             upstream_idle: Duration::from_secs(50),

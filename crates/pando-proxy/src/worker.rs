@@ -5,6 +5,7 @@
 //! are fewer listeners than workers, connections are handed over as they are accepted.
 
 mod accept;
+mod guests;
 mod share;
 
 use std::cell::Cell;
@@ -21,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::access_log;
 use crate::plane::Plane;
 use crate::serve::Entrance;
+use guests::Guests;
 use share::{Handed, Shares};
 
 /// Connections that were handed over and not taken yet.
@@ -48,6 +50,7 @@ struct Common {
     plane: Arc<Plane>,
     clients: Tasks,
     room: Arc<Semaphore>,
+    guests: Option<Arc<Guests>>,
     shares: Arc<Shares>,
     over: Shutdown,
 }
@@ -70,6 +73,7 @@ impl Workers {
             plane: Arc::clone(plane),
             clients: clients.clone(),
             room: Arc::new(Semaphore::new(room)),
+            guests: plane.limits.connections_per_address.map(Guests::new),
             shares: Arc::new(Shares::new(doors, is_spread(&listeners, count))),
             over: over.clone(),
         };

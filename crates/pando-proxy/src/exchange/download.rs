@@ -76,7 +76,9 @@ impl Download {
                 }
             } else {
                 match upload.poll(cx, front, link) {
-                    Poll::Ready(Err(UploadError::Client(_))) => return Poll::Ready(Delivered::ClientGone),
+                    Poll::Ready(Err(UploadError::Client(_) | UploadError::TooLarge)) => {
+                        return Poll::Ready(Delivered::ClientGone);
+                    }
                     // The endpoint wants no more of it; its answer goes on.
                     Poll::Ready(Err(UploadError::Link(_))) => upload.stop(),
                     Poll::Ready(Ok(())) | Poll::Pending => {}

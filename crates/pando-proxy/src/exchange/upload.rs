@@ -7,7 +7,8 @@ use pando_http::{Framing, RequestHead, write};
 
 use super::{ExchangeError, Waits, after};
 use crate::front::{BodyError, Front};
-use crate::time::ticks;
+use crate::settings::Limits;
+use crate::time::{span, ticks};
 use crate::upstream::Link;
 
 /// How long an endpoint has to say `100 Continue` (in ticks): what curl waits. One that doesn't know the custom gets the body
@@ -22,10 +23,25 @@ const ENOUGH: usize = 32 << 10;
 pub(crate) struct Upload {
     state: State,
     chunked: bool,
+    bounds: Bounds,
+    /// Of the body.
+    sent: u64,
     /// When something last moved.
     moved: u64,
-    /// The endpoint would take more, and the client has sent none.
-    wants_client: bool,
+    /// Since when the endpoint would take more and the client has sent none.
+    wants_client: Option<u64>,
+    /// How long that was before, in ticks.
+    waited: u64,
+}
+
+/// What a client may do with a body.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// The most bytes that it may have.
+    size: u64,
+    /// Bytes a second, once it was waited for so long (in ticks); 0: any.
+    rate: u64,
+    grace: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,18 +62,25 @@ enum State {
 #[derive(Debug)]
 pub(super) enum UploadError {
     Client(BodyError),
+    /// There is more of the body than may be.
+    TooLarge,
     Link(#[allow(dead_code, reason = "it is read in traces")] io::Error),
 }
 
 impl Upload {
-    pub(crate) fn new(head: &RequestHead) -> Self {
+    pub(crate) fn new(head: &RequestHead, limits: &Limits) -> Self {
         let moved = ticks();
+        let chunked = head.framing == Framing::Chunked;
+        // What has no end told may be a stream, with pauses.
+        let rate = if chunked { 0 } else { limits.body_rate };
+        let size = limits.body_bytes.unwrap_or(u64::MAX);
+        let bounds = Bounds { size, rate, grace: span(limits.body_grace) };
         let state = match head.framing {
             Framing::Empty => State::Flush,
             _ if head.expects_continue => State::Held { until: moved + HOLD },
             _ => State::Body,
         };
-        Self { state, chunked: head.framing == Framing::Chunked, moved, wants_client: false }
+        Self { state, chunked, bounds, sent: 0, moved, wants_client: None, waited: 0 }
     }
 
     /// Nothing more will be sent.
@@ -101,11 +124,18 @@ impl Upload {
     /// By when something must happen, in ticks.
     pub(super) fn deadline(&self, waits: &Waits) -> u64 {
         let wait = if self.is_over() || self.is_held() { waits.response } else { waits.idle };
-        after(self.moved, wait)
+        after(self.moved, wait).min(self.too_slow_at())
+    }
+
+    /// When the client, if it goes on sending nothing, is slower than it may be.
+    fn too_slow_at(&self) -> u64 {
+        let (Some(since), State::Body) = (self.wants_client, self.state) else { return u64::MAX };
+        let earned = self.sent.saturating_mul(1000).checked_div(self.bounds.rate).unwrap_or(u64::MAX);
+        since.saturating_add(self.bounds.grace.saturating_add(earned).saturating_sub(self.waited))
     }
 
     pub(super) fn overdue(&self) -> ExchangeError {
-        match self.wants_client && self.state == State::Body {
+        match self.wants_client.is_some() && self.state == State::Body {
             true => ExchangeError::ClientStalled,
             false => ExchangeError::Silent,
         }
@@ -135,6 +165,18 @@ impl Upload {
         }
     }
 
+    /// Adds up how long the client was waited for.
+    fn note_wait(&mut self, waits: bool) {
+        match (self.wants_client, waits) {
+            (None, true) => self.wants_client = Some(ticks()),
+            (Some(since), false) => {
+                self.waited = self.waited.saturating_add(ticks().saturating_sub(since));
+                self.wants_client = None;
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+    }
+
     /// One piece of the body.
     fn poll_body<F: Front>(
         &mut self,
@@ -143,7 +185,7 @@ impl Upload {
         link: &mut Link,
     ) -> Poll<Result<(), UploadError>> {
         let body = front.poll_body(cx);
-        self.wants_client = body.is_pending();
+        self.note_wait(body.is_pending());
         match body {
             Poll::Pending => {
                 // What is here must not wait for what is not.
@@ -163,10 +205,15 @@ impl Upload {
                 }
                 write::chunk(link.queue(), front.body());
                 front.consume(count);
+                self.sent += count as u64;
+                if self.sent > self.bounds.size {
+                    return Poll::Ready(Err(UploadError::TooLarge));
+                }
             }
             Poll::Ready(Ok(_)) => {
                 let sent = ready!(link.poll_write(cx, front.body())).map_err(UploadError::Link)?;
                 front.consume(sent);
+                self.sent += sent as u64;
             }
         }
         self.moved = ticks();

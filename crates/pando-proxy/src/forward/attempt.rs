@@ -165,7 +165,7 @@ async fn ask<F: Front>(
         let opened = link(idle.take(), endpoint.address, connect).await;
         let mut link = opened.map_err(|error| unreachable(endpoint, &error))?;
         link.begin(&asked.upstream);
-        let mut upload = Upload::new(&asked.head);
+        let mut upload = Upload::new(&asked.head, &plane.limits);
         // Who could not be asked again elsewhere waits on: the machine may yet come back.
         let is_gone = || may_repeat && endpoint.is_gone();
         let alarm = &mut asked.alarm;
@@ -209,6 +209,7 @@ pub(super) fn failure_for(error: &ExchangeError, endpoint: &Endpoint) -> Failure
         | ExchangeError::NotHttp(_) => Page::Broken,
         ExchangeError::Silent | ExchangeError::Gone => Page::Silent,
         ExchangeError::ClientStalled => Page::TooSlow,
+        ExchangeError::TooLarge => Page::TooLarge,
         ExchangeError::ClientBroken(_) => Page::BadRequest("The request's body is malformed or broke off."),
         ExchangeError::ClientGone => return Failure::ClientGone,
     })

@@ -13,6 +13,8 @@ pub(crate) enum Page {
     /// The client stopped sending the body.
     TooSlow,
     ConnectRefused,
+    /// The request's body.
+    TooLarge,
     UnknownHost,
     /// There is no table yet.
     NoTable,
@@ -43,6 +45,7 @@ impl Page {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::ConnectRefused => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::NoTable | Self::NobodyReady => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
@@ -54,6 +57,7 @@ impl Page {
         match self {
             Self::BadRequest(why) => why,
             Self::TooSlow => "The request's body did not arrive in time.",
+            Self::TooLarge => "The request's body is larger than is taken here.",
             Self::ConnectRefused => "This is not a forward proxy.",
             Self::UnknownHost => "Nothing is served at this address.",
             Self::NoTable => "This server is starting. Please try again in a moment.",
@@ -66,7 +70,7 @@ impl Page {
 
     /// Whether the client's connection is at its end, because nobody knows what on it comes next.
     pub(super) fn ends_connection(self) -> bool {
-        matches!(self, Self::BadRequest(_) | Self::TooSlow | Self::ConnectRefused)
+        matches!(self, Self::BadRequest(_) | Self::TooSlow | Self::ConnectRefused | Self::TooLarge)
     }
 
     /// Queues the head for a text of that kind and length.

@@ -45,6 +45,9 @@ fn process(plane: &Plane, snapshot: Option<&Snapshot>, page: &mut Page) {
     page.gauge("pando_proxy_upgraded_connections", "Upgraded connections open.", "", tunnels);
     let accepted = gauges.accepted_connections.load(Relaxed);
     page.counter("pando_proxy_connections_accepted_total", "Client connections accepted.", "", accepted);
+    let crowded = gauges.refused_connections.load(Relaxed);
+    let help = "Connections closed since their address had as many as it may.";
+    page.counter("pando_proxy_connections_refused_total", help, "", crowded);
     let unmatched = plane.unmatched.load(Relaxed);
     page.counter("pando_proxy_unmatched_total", "Requests that no rule matched.", "", unmatched);
     let refused = gauges.refused_tables.load(Relaxed);

@@ -79,11 +79,16 @@ fn is_of_one(error: &io::Error) -> bool {
 fn serve(accepted: Accepted, common: &Common) {
     let Accepted { tcp, address, entrance, seat } = accepted;
     let (plane, stop) = (Arc::clone(&common.plane), common.clients.shutdown().child());
+    let guest = common.guests.as_ref().map(|guests| guests.enter(address.ip()));
+    if let Some(None) = guest {
+        plane.gauges.refused_connections.fetch_add(1, Relaxed);
+        return;
+    }
     let place = common.shares.take_place();
     let open = Open::new(Arc::clone(&plane));
     common.clients.spawn(async move {
         serve::serve(tcp, address, entrance, plane, stop).await;
-        drop((seat, place, open));
+        drop((seat, place, open, guest));
     });
 }
 

@@ -404,3 +404,93 @@ async fn garbage_harms_nobody_else() {
     assert_eq!(proxy.get("/").await.text(), "ok");
     assert_eq!(proxy.pool("web").await.failed, 0);
 }
+
+#[tokio::test]
+async fn bodies_have_a_largest_size_where_one_is_set() {
+    let app = App::answering(|seen| Response::new(seen.body.clone())).await;
+    let proxy = Proxy::start_with(|settings, _| settings.limits.body_bytes = Some(10)).await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    let ask = async |framed: &str| {
+        let mut client = proxy.client().await;
+        client.request(&format!("POST / HTTP/1.1\r\nhost: a\r\n{framed}")).await
+    };
+    assert_eq!(ask("content-length: 10\r\n\r\n0123456789").await.text(), "0123456789");
+    assert_eq!(
+        ask("transfer-encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n").await.text(),
+        "0123456789"
+    );
+    let served = app.count();
+    let told = ask("content-length: 11\r\n\r\n").await;
+    assert_eq!((told.status, told.header("connection"), app.count()), (413, Some("close"), served));
+    assert_eq!(ask("transfer-encoding: chunked\r\n\r\nb\r\n0123456789x\r\n0\r\n\r\n").await.status, 413);
+}
+
+/// A body that drips in holds one of the endpoint's workers for ever, at no cost to the sender.
+#[tokio::test]
+async fn a_body_that_drips_in_is_given_up() {
+    let app = App::answering(|seen| Response::new(seen.body.clone())).await;
+    let proxy = Proxy::start_with(|settings, _| {
+        settings.limits.body_rate = 1_000;
+        settings.limits.body_grace = Duration::from_millis(300);
+    })
+    .await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    let drip = async |client: &mut Client, piece: &str| {
+        let (mut reader, mut writer) = client.stream.get_mut().split();
+        let drops = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(40)).await;
+                if writer.write_all(piece.as_bytes()).await.is_err() {
+                    return std::future::pending::<()>().await;
+                }
+            }
+        };
+        let mut status = [0; 12];
+        tokio::select! {
+            () = drops => {}
+            read = reader.read_exact(&mut status) => drop(read.unwrap()),
+        }
+        String::from_utf8(status.to_vec()).unwrap()
+    };
+    let mut sized = proxy.client().await;
+    sized.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n").await;
+    assert_eq!(within("an end", drip(&mut sized, "x")).await, "HTTP/1.1 408");
+    // Who sends fast enough after a pause, and who never said how much there is, may go on.
+    let mut stream = proxy.client().await;
+    stream.send("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    let streamed = drip(&mut stream, "1\r\nx\r\n");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(800), streamed).await.is_err(),
+        "a stream was given up"
+    );
+    stream.send("0\r\n\r\n").await;
+    assert_eq!(within("an answer", stream.response()).await.status, 200);
+    let mut late = proxy.client().await;
+    late.send("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4000\r\n\r\n").await;
+    for _ in 0..4 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        late.send("x".repeat(1000)).await;
+    }
+    assert_eq!(within("an answer", late.response()).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_where_that_is_set() {
+    let app = App::named("ok").await;
+    let proxy = Proxy::start_with(|settings, _| {
+        settings.limits.connections_per_address = std::num::NonZeroUsize::new(2);
+    })
+    .await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    let (mut first, mut second) = (proxy.client().await, proxy.client().await);
+    assert_eq!((first.get("/").await.status, second.get("/").await.status), (200, 200));
+    assert_eq!(proxy.client().await.rest().await, b"");
+    drop(first);
+    until("there is room again", async || {
+        let mut third = proxy.client().await;
+        third.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        within("an end", third.try_response()).await.is_some_and(|response| response.status == 200)
+    })
+    .await;
+    assert!(proxy.metrics().await.contains("pando_proxy_connections_refused_total "));
+}
