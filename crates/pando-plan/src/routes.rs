@@ -30,7 +30,7 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
     let revision = before.map_or(0, |before| before.version.revision) + 1;
     let version = TableVersion { epoch: desired.epoch, revision };
     let pools = pools.into_iter().map(|(id, wanted)| (id, wanted.pool(view))).collect();
-    plan.actions.push(Action::Publish(Table { schema: 1, version, rules, pools, locality: None }));
+    plan.actions.push(Action::Publish(Table { schema: 1, version, rules, pools, ..Table::default() }));
 }
 
 /// A pool to be: what it is made from.

@@ -5,12 +5,16 @@
 //! servers. It is a value: how it travels and is put to use is left to others.
 
 pub mod balance;
+pub mod certificate;
+pub mod https;
 pub mod matcher;
 pub mod policy;
 pub mod stats;
 pub mod table;
 mod validate;
 
+pub use certificate::{Certificate, CertificateFacts, CertificateFault, SecretText, Secrets, TicketKey};
+pub use https::{HostOptions, Hsts, Https};
 pub use matcher::{Match, Matcher};
 pub use policy::{AdaptiveLimit, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
 pub use stats::{Acknowledgement, Latency, PoolStats, ProxyStats};

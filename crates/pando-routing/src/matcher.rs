@@ -101,7 +101,8 @@ impl Paths {
         if self.by_prefix.is_empty() {
             return self.all.iter().find(|prefix| is_below(path, &prefix.path)).map(|prefix| prefix.found);
         }
-        let ends = (0..=path.len()).rev().filter(|end| matches!(path.get(*end), None | Some(b'/')) || *end == 0);
+        let ends =
+            (0..=path.len()).rev().filter(|end| matches!(path.get(*end), None | Some(b'/')) || *end == 0);
         let mut found = ends.filter_map(|end| self.by_prefix.get(&path[..end]));
         found.next().and_then(|n| self.all.get(*n)).map(|prefix| prefix.found)
     }

@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::certificate::Secrets;
+use crate::https::HostOptions;
 use crate::policy::{AdaptiveLimit, HashKey, Outlier, Queue, Retry, Sticky};
 
 /// `(epoch, revision)`: a proxy keeps the highest that it has seen and refuses lower ones.
@@ -35,10 +37,15 @@ pub struct Table {
     pub rules: Vec<Rule>,
     #[serde(default)]
     pub pools: BTreeMap<PoolId, Pool>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: BTreeMap<Host, HostOptions>,
     /// Endpoints of this locality get the requests while one of them is in rotation. Set by whoever hands the table to one
     /// proxy; a published table has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locality: Option<String>,
+    /// For proxies alone; see [`Table::public`].
+    #[serde(default, skip_serializing_if = "Secrets::is_empty")]
+    pub secret: Secrets,
 }
 
 fn schema_one() -> u32 {
@@ -49,7 +56,10 @@ impl Table {
     /// Equal but for the version and what is near to whom.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        self.rules == other.rules && self.pools == other.pools
+        self.rules == other.rules
+            && self.pools == other.pools
+            && self.hosts == other.hosts
+            && self.secret == other.secret
     }
 
     /// Every endpoint of every pool.

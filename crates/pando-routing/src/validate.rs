@@ -2,9 +2,14 @@
 
 mod policies;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use crate::certificate::CertificateFault;
+use crate::https;
 use crate::table::{Host, ProbeKind, Rule, Table};
+
+/// More keys than a rotation needs only make opening a ticket slower.
+const MOST_TICKET_KEYS: usize = 8;
 
 /// What is wrong with a table; each names the place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,12 +34,32 @@ pub enum TableError {
     Range { pool: String, what: &'static str, value: u64, least: u64, most: u64 },
     #[error("pool `{pool}`: {what} `{name}` is not a name that a header or a cookie can have")]
     Name { pool: String, what: &'static str, name: String },
+    #[error("host `{host}`: it can't be another name for `{canonical}`: {why}")]
+    Canonical { host: String, canonical: String, why: &'static str },
+    #[error(
+        "host `{host}`: browsers preload only what holds for a year (`max_age_seconds` 31536000) and for the subdomains"
+    )]
+    Preload { host: String },
+    #[error("the certificate for `{certificate}`: {fault}")]
+    Certificate { certificate: String, fault: CertificateFault },
+    #[error("two certificates for `{0}`")]
+    TwoCertificates(String),
+    #[error("there are {0} ticket keys; at most 8 are taken")]
+    ManyTicketKeys(usize),
 }
 
 impl Table {
     /// # Errors
     /// Everything that is wrong with it, at once.
     pub fn validate(&self) -> Result<(), Vec<TableError>> {
+        self.validate_after(None)
+    }
+
+    /// As [`Table::validate`]. Certificates that `held`, which was validated, has too are not read again.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn validate_after(&self, held: Option<&Self>) -> Result<(), Vec<TableError>> {
         let mut errors = Vec::new();
         if self.schema != 1 {
             errors.push(TableError::Schema(self.schema));
@@ -43,6 +68,8 @@ impl Table {
         self.check_endpoints(&mut errors);
         self.check_numbers(&mut errors);
         self.pools.iter().for_each(|(id, pool)| policies::check(id, pool, &mut errors));
+        https::check(&self.hosts, &mut errors);
+        self.check_secrets(held, &mut errors);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
@@ -73,6 +100,24 @@ impl Table {
             if endpoint.address.port() == 0 {
                 let address = endpoint.address.to_string();
                 errors.push(TableError::NoPort { pool: pool.to_string(), address });
+            }
+        }
+    }
+
+    fn check_secrets(&self, held: Option<&Self>, errors: &mut Vec<TableError>) {
+        if self.secret.ticket_keys.len() > MOST_TICKET_KEYS {
+            errors.push(TableError::ManyTicketKeys(self.secret.ticket_keys.len()));
+        }
+        let known: HashSet<_> = held.iter().flat_map(|held| &held.secret.certificates).collect();
+        let mut hosts = BTreeSet::new();
+        for certificate in &self.secret.certificates {
+            let twice = certificate.hosts.iter().filter(|host| !hosts.insert(*host));
+            errors.extend(twice.map(|host| TableError::TwoCertificates(host.to_string())));
+            if !known.contains(certificate) {
+                let faults = certificate.check().err().unwrap_or_default();
+                let certificate = certificate.label();
+                let named = |fault| TableError::Certificate { certificate: certificate.clone(), fault };
+                errors.extend(faults.into_iter().map(named));
             }
         }
     }

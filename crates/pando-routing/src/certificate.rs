@@ -1,0 +1,260 @@
+//! The secret part of a table: certificates with their keys, and what session tickets are sealed with.
+//!
+//! It goes to proxies and to nobody else: what shows a table to people leaves it out ([`Table::public`]), and none of these types
+//! shows a key when it is printed. What can be said of a certificate without computing with its key is said here; whether the
+//! key belongs to it is for whoever has the means.
+
+use std::fmt;
+
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Deserialize, Serialize};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::table::{Host, Table};
+
+/// Bytes of a chain at most, and of a key.
+const MOST_CHAIN_BYTES: usize = 64 << 10;
+const MOST_KEY_BYTES: usize = 16 << 10;
+
+/// Certificates of a chain at most. Handshakes carry all of them.
+const MOST_CHAIN: usize = 10;
+
+/// What nobody but a proxy may read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
+    /// Session tickets are sealed with the first and opened with any. Without one each proxy makes its own, which no other
+    /// proxy can open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ticket_keys: Vec<TicketKey>,
+}
+
+impl Secrets {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.certificates.is_empty() && self.ticket_keys.is_empty()
+    }
+}
+
+/// A certificate and the hosts that it is used for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// Each is one of the certificate's own names, or covered by one. `*.example.com` stands for one label here, as in
+    /// certificates.
+    pub hosts: Vec<Host>,
+    /// The host's certificate first, then those that lead to its authority.
+    pub chain_pem: String,
+    /// PKCS #8, PKCS #1 or SEC 1.
+    pub key_pem: SecretText,
+}
+
+/// A text that is not shown when it is printed.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretText(pub String);
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"(secret)\"")
+    }
+}
+
+/// 32 bytes that nobody can guess, written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TicketKey(pub [u8; 32]);
+
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"(secret)\"")
+    }
+}
+
+impl TryFrom<String> for TicketKey {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut key = [0; 32];
+        hex::decode_to_slice(text.trim(), &mut key).map_err(|_| "a ticket key has 64 hexadecimal digits")?;
+        Ok(Self(key))
+    }
+}
+
+impl From<TicketKey> for String {
+    fn from(key: TicketKey) -> Self {
+        hex::encode(key.0)
+    }
+}
+
+/// What is wrong with a certificate of a table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateFault {
+    #[error("it is for no host; name at least one")]
+    NoHost,
+    #[error("`{0}` is not a host that a certificate can be for")]
+    NotAName(String),
+    #[error("the {what} has {size} bytes; at most {most} are taken")]
+    Large { what: &'static str, size: usize, most: usize },
+    #[error("the chain has no certificate in PEM; it begins with `-----BEGIN CERTIFICATE-----`")]
+    NoCertificate,
+    #[error("the chain has {0} certificates; at most 10 are taken")]
+    LongChain(usize),
+    #[error("certificate {place} of the chain can't be read: {why}")]
+    Unreadable { place: usize, why: String },
+    #[error("the key can't be read: {0}")]
+    BadKey(String),
+    #[error("the key belongs to another certificate")]
+    OtherKey,
+    #[error("the certificate is not for `{host}` but for {names}")]
+    OtherName { host: String, names: String },
+}
+
+/// What a certificate says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// Its names, such as `example.com` or `*.example.com`.
+    pub names: Vec<String>,
+    /// Seconds since 1970.
+    pub not_before: i64,
+    pub not_after: i64,
+}
+
+impl Certificate {
+    /// How errors and logs call it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.hosts.first().map_or_else(|| "?".to_owned(), ToString::to_string)
+    }
+
+    /// The chain as it goes over the wire.
+    ///
+    /// # Errors
+    /// It is too large, or is not PEM.
+    pub fn chain(&self) -> Result<Vec<CertificateDer<'static>>, CertificateFault> {
+        bounded("chain", &self.chain_pem, MOST_CHAIN_BYTES)?;
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.chain_pem.as_bytes()).collect();
+        match chain {
+            Ok(chain) if chain.is_empty() => Err(CertificateFault::NoCertificate),
+            Ok(chain) if chain.len() > MOST_CHAIN => Err(CertificateFault::LongChain(chain.len())),
+            Ok(chain) => Ok(chain),
+            Err(error) => Err(CertificateFault::Unreadable { place: 1, why: error.to_string() }),
+        }
+    }
+
+    /// # Errors
+    /// It is too large, or is no private key in PEM.
+    pub fn key(&self) -> Result<PrivateKeyDer<'static>, CertificateFault> {
+        bounded("key", &self.key_pem.0, MOST_KEY_BYTES)?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.0.as_bytes());
+        // What the parser says may quote what it met.
+        key.map_err(|_| CertificateFault::BadKey("it is no private key in PEM".to_owned()))
+    }
+
+    /// Everything that is wrong with it but for the key's belonging to it; or what it says.
+    ///
+    /// # Errors
+    /// As above, at least one.
+    pub fn check(&self) -> Result<CertificateFacts, Vec<CertificateFault>> {
+        let mut faults = self.host_faults();
+        let facts = self.facts().map_err(|fault| faults.push(fault)).ok();
+        faults.extend(self.key().err());
+        let Some(facts) = facts else { return Err(faults) };
+        for host in &self.hosts {
+            if !facts.names.iter().any(|name| is_for(name, host)) {
+                let (host, names) = (host.to_string(), in_words(&facts.names));
+                faults.push(CertificateFault::OtherName { host, names });
+            }
+        }
+        if faults.is_empty() { Ok(facts) } else { Err(faults) }
+    }
+
+    fn host_faults(&self) -> Vec<CertificateFault> {
+        let is_name = |host: &&Host| match host {
+            Host::Exact(name) => !name.starts_with('[') && name.parse::<std::net::IpAddr>().is_err(),
+            Host::Wildcard(_) => true,
+            Host::Any => false,
+        };
+        let others = self.hosts.iter().filter(|host| !is_name(host));
+        let mut faults: Vec<_> = others.map(|host| CertificateFault::NotAName(host.to_string())).collect();
+        if self.hosts.is_empty() {
+            faults.push(CertificateFault::NoHost);
+        }
+        faults
+    }
+
+    fn facts(&self) -> Result<CertificateFacts, CertificateFault> {
+        let chain = self.chain()?;
+        let mut facts = None;
+        for (n, der) in chain.iter().enumerate() {
+            let parsed = X509Certificate::from_der(der);
+            let unreadable = |why: String| CertificateFault::Unreadable { place: n + 1, why };
+            let (_, certificate) = parsed.map_err(|error| unreadable(error.to_string()))?;
+            facts = facts.or_else(|| Some(facts_of(&certificate)));
+        }
+        facts.ok_or(CertificateFault::NoCertificate)
+    }
+}
+
+fn bounded(what: &'static str, text: &str, most: usize) -> Result<(), CertificateFault> {
+    let size = text.len();
+    if size > most { Err(CertificateFault::Large { what, size, most }) } else { Ok(()) }
+}
+
+fn facts_of(certificate: &X509Certificate<'_>) -> CertificateFacts {
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.map_or(&[][..], |names| &names.value.general_names);
+    let dns = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    };
+    CertificateFacts {
+        names: names.iter().filter_map(dns).collect(),
+        not_before: certificate.validity().not_before.timestamp(),
+        not_after: certificate.validity().not_after.timestamp(),
+    }
+}
+
+/// Whether a certificate's name covers a host; a `*` covers one label.
+fn is_for(name: &str, host: &Host) -> bool {
+    match (name.strip_prefix("*."), host) {
+        (Some(parent), Host::Wildcard(wanted)) => parent == wanted,
+        (Some(parent), Host::Exact(host)) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
+        (None, Host::Exact(host)) => name == host,
+        (None, Host::Wildcard(_)) | (_, Host::Any) => false,
+    }
+}
+
+fn in_words(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    if names.is_empty() {
+        return "no host at all".to_owned();
+    }
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+impl Table {
+    /// The table without its secret part: what may be shown.
+    #[must_use]
+    pub fn public(&self) -> Self {
+        Self {
+            schema: self.schema,
+            version: self.version,
+            rules: self.rules.clone(),
+            pools: self.pools.clone(),
+            hosts: self.hosts.clone(),
+            locality: self.locality.clone(),
+            secret: Secrets::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
