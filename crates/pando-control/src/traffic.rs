@@ -153,6 +153,7 @@ mod tests {
             in_flight: Default::default(),
             pools: ["hits/web", "hits-two/web"].map(|id| (PoolId(id.to_owned()), pool.clone())).into(),
             unmatched: 0,
+            hosts_without_certificate: Vec::new(),
         }
     }
 

@@ -2,6 +2,9 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::tls::Session;
 
 /// A client, as the replica and the log are told of it.
 #[derive(Debug, Clone)]
@@ -10,6 +13,8 @@ pub(crate) struct Client {
     pub(crate) ip: IpText,
     /// Nobody on the way between the client and us can read along: what replicas see as `https`.
     pub(crate) secure: bool,
+    /// What our own handshake with it has settled.
+    pub(crate) session: Option<Arc<Session>>,
 }
 
 impl Client {
@@ -17,7 +22,7 @@ impl Client {
         let mut ip = IpText { bytes: [0; 45], len: 0 };
         // It has room for the longest address.
         let _ = write!(ip, "{}", address.ip().to_canonical());
-        Self { ip, secure }
+        Self { ip, secure, session: None }
     }
 }
 

@@ -24,6 +24,11 @@ pub enum ProxyError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot prepare for TLS")]
+    Tls {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("nothing to listen on: give at least one listener")]
     NoListener,
     #[error("cannot open the control socket `{}`", path.display())]
@@ -59,6 +64,11 @@ pub(crate) enum Refusal {
     Conflict(String),
     #[error("this proxy takes its table from the file `{0}`")]
     FromFile(String),
+    #[error("cannot check the table")]
+    Unchecked {
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot write the state file `{path}`")]
     Persist {
         path: String,

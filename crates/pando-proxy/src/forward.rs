@@ -14,15 +14,18 @@ use crate::asked::Asked;
 use crate::client::Client;
 use crate::exchange::{Upload, send_whole};
 use crate::front::Front;
+use crate::https::Target;
 use crate::live::Lease;
 use crate::plane::Plane;
-use crate::snapshot::PoolView;
+use crate::snapshot::{PoolView, Snapshot};
 use crate::tunnel::Tunnel;
 use crate::upstream::{Heard, Link, drop_claims};
 use attempt::Failure;
 pub(crate) use id::{HEADER as ID_HEADER, Id};
 use page::{Page, Wants};
 pub(crate) use tally::Tally;
+
+const HSTS_HEADER: &str = "strict-transport-security";
 
 /// What becomes of a client's connection after a request.
 #[derive(Debug)]
@@ -44,6 +47,19 @@ struct Routed {
     strip: usize,
 }
 
+/// The client gets a page of ours.
+struct Refused {
+    page: Page,
+    /// Where to ask instead.
+    location: Option<Vec<u8>>,
+}
+
+impl From<Page> for Refused {
+    fn from(page: Page) -> Self {
+        Self { page, location: None }
+    }
+}
+
 /// An endpoint has begun to answer.
 struct Answering {
     link: Link,
@@ -51,6 +67,8 @@ struct Answering {
     upload: Upload,
     heard: Heard,
     routed: Routed,
+    /// Beside what it says: `Strict-Transport-Security`.
+    hsts: Option<Arc<[u8]>>,
 }
 
 /// Answers one request. Dropping the future gives the request up everywhere.
@@ -63,9 +81,9 @@ pub(crate) async fn forward<F: Front>(
     let id = Id::of(&asked.head, asked.bytes.bytes());
     asked.spell_path();
     let mut tally = Tally::begin(plane, &asked, client, &id);
-    let routed = match consider(&asked, plane) {
+    let routed = match consider(&asked, client, plane) {
         Ok(routed) => routed,
-        Err(page) => return refuse(front, page, &asked, &id, tally, plane).await,
+        Err(refused) => return refuse(front, refused, &asked, client, &id, tally, plane).await,
     };
     drop_claims(&mut asked);
     let answered = attempt::run(front, &mut asked, routed, client, &id, plane, &mut tally).await;
@@ -75,28 +93,49 @@ pub(crate) async fn forward<F: Front>(
     };
     match delivered {
         Ok(end) => end,
-        Err((Failure::Final(page), tally)) => refuse(front, page, &asked, &id, tally, plane).await,
+        Err((Failure::Final(page), tally)) => {
+            refuse(front, page.into(), &asked, client, &id, tally, plane).await
+        }
         // Nobody is there to be told anything.
         Err(_) => End::Cut,
     }
 }
 
 /// Everything that can be said before an endpoint is asked.
-fn consider(asked: &Asked, plane: &Plane) -> Result<Routed, Page> {
+fn consider(asked: &Asked, client: &Client, plane: &Plane) -> Result<Routed, Refused> {
     if asked.head.method == Method::Connect {
-        return Err(Page::ConnectRefused);
+        return Err(Page::ConnectRefused.into());
     }
     if matches!(asked.head.framing, Framing::Length(length) if plane.limits.body_bytes.is_some_and(|most| length > most))
     {
-        return Err(Page::TooLarge);
+        return Err(Page::TooLarge.into());
     }
-    route(plane, asked)
+    let (head, bytes) = (&asked.head, asked.bytes.bytes());
+    let host = head.host.bytes(bytes);
+    if client.session.as_ref().is_some_and(|session| !session.is_for(host)) {
+        return Err(Page::Misdirected.into());
+    }
+    let snapshot = plane.snapshot.load();
+    let snapshot = snapshot.as_deref().ok_or(Page::NoTable)?;
+    let target = Target { host, path: asked.path(), origin: head.origin.bytes(bytes) };
+    if let Some(location) = snapshot.https.elsewhere(target, client.secure) {
+        return Err(Refused { page: Page::Moved, location: Some(location) });
+    }
+    Ok(find(snapshot, asked)?)
+}
+
+/// What answers over TLS tell browsers to remember.
+fn hsts(asked: &Asked, client: &Client, plane: &Plane) -> Option<Arc<[u8]>> {
+    let snapshot = client.secure.then(|| plane.snapshot.load())?;
+    snapshot.as_deref()?.https.hsts(asked.head.host.bytes(asked.bytes.bytes()))
 }
 
 /// Looks into the newest snapshot.
 fn route(plane: &Plane, asked: &Asked) -> Result<Routed, Page> {
-    let snapshot = plane.snapshot.load();
-    let snapshot = snapshot.as_deref().ok_or(Page::NoTable)?;
+    find(plane.snapshot.load().as_deref().ok_or(Page::NoTable)?, asked)
+}
+
+fn find(snapshot: &Snapshot, asked: &Asked) -> Result<Routed, Page> {
     let bytes = asked.bytes.bytes();
     let host = asked.head.host.bytes(bytes);
     let (found, pool) = snapshot.find(host, asked.path()).ok_or(Page::UnknownHost)?;
@@ -106,19 +145,27 @@ fn route(plane: &Plane, asked: &Asked) -> Result<Routed, Page> {
 /// Answers with a page of our own.
 async fn refuse<F: Front>(
     front: &mut F,
-    page: Page,
+    refused: Refused,
     asked: &Asked,
+    client: &Client,
     id: &Id,
     mut tally: Tally,
     plane: &Plane,
 ) -> End {
+    let Refused { page, location } = refused;
     tally.refused(page);
     swallow(front);
     let bytes = asked.bytes.bytes();
     let wants = Wants::of(asked);
     let (kind, text) = page.render(wants, std::str::from_utf8(id.text(bytes)).unwrap_or_default());
     let close = page.ends_connection() || plane.is_ending() || !front.is_body_over();
-    page.write_head(front, kind, text.len(), id.text(bytes), close);
+    let hsts = hsts(asked, client, plane);
+    let own = [
+        (ID_HEADER, Some(id.text(bytes))),
+        ("location", location.as_deref()),
+        (HSTS_HEADER, hsts.as_deref()),
+    ];
+    page.write_head(front, kind, text.len(), &own, close);
     let body = if wants.is_head() { &[] } else { text.as_bytes() };
     tally.sent(body.len());
     tally.whole();

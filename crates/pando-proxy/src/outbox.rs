@@ -46,6 +46,7 @@ impl Outbox {
     }
 
     /// Writes all that is queued, then `data`, as far as it goes in one go. How many bytes of `data` were taken: some, or all.
+    /// Without `data`, ready when everything that was ever taken is out.
     ///
     /// # Errors
     /// Whatever writing answers; `WriteZero` if the other side takes nothing.
@@ -58,7 +59,7 @@ impl Outbox {
         loop {
             let queued = &self.queued[self.start..];
             let written = match (queued.is_empty(), data.is_empty()) {
-                (true, true) => return Poll::Ready(Ok(0)),
+                (true, true) => return Pin::new(&mut *wire).poll_flush(cx).map_ok(|()| 0),
                 (true, false) => ready!(Pin::new(&mut *wire).poll_write(cx, data))?,
                 (false, true) => ready!(Pin::new(&mut *wire).poll_write(cx, queued))?,
                 (false, false) => {
@@ -74,7 +75,7 @@ impl Outbox {
             self.start += of_queue;
             if self.is_empty() {
                 self.reset();
-                if written > of_queue || data.is_empty() {
+                if written > of_queue {
                     return Poll::Ready(Ok(written - of_queue));
                 }
             }

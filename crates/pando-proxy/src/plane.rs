@@ -13,6 +13,7 @@ use crate::live::Registry;
 use crate::settings::Limits;
 use crate::snapshot::Snapshot;
 use crate::stats::sequence::Sequence;
+use crate::tls::Tls;
 
 /// Shared by every connection and by the control side.
 #[derive(Debug)]
@@ -31,6 +32,10 @@ pub(crate) struct Plane {
     /// Requests that no rule matched.
     pub(crate) unmatched: AtomicU64,
     pub(crate) gauges: Gauges,
+    /// `None`: nobody listens for TLS.
+    pub(crate) tls: Option<Tls>,
+    /// Where requests without TLS are redirected to.
+    pub(crate) https_port: Option<u16>,
     stop: Shutdown,
 }
 
@@ -43,6 +48,10 @@ pub(crate) struct Gauges {
     pub(crate) refused_connections: AtomicU64,
     pub(crate) open_tunnels: AtomicU64,
     pub(crate) refused_tables: AtomicU64,
+    pub(crate) handshakes: AtomicU64,
+    /// Those among them that needed no signature.
+    pub(crate) resumed_handshakes: AtomicU64,
+    pub(crate) failed_handshakes: AtomicU64,
 }
 
 impl Plane {
@@ -58,8 +67,15 @@ impl Plane {
             log,
             unmatched: AtomicU64::new(0),
             gauges: Gauges::default(),
+            tls: None,
+            https_port: None,
             stop,
         }
+    }
+
+    /// The same, for a proxy that listens for TLS, or stands before one that does.
+    pub(crate) fn with_tls(self, tls: Option<Tls>, https_port: Option<u16>) -> Self {
+        Self { tls, https_port, ..self }
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -12,6 +12,7 @@ use crate::plane::Plane;
 use crate::serve::Entrance;
 use crate::settings::Settings;
 use crate::tables::{Tables, file, restore};
+use crate::tls::{self, Tls};
 use crate::worker::Workers;
 use crate::{access_log, listen};
 use pando_rt::shutdown::Shutdown;
@@ -55,7 +56,7 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), ProxyErro
 type Started = (Tasks, Workers, Duration, Option<ControlSocket>);
 
 async fn start(settings: Settings, shutdown: &Shutdown, background: &Tasks) -> Result<Started, ProxyError> {
-    if settings.listeners.is_empty() {
+    if settings.listeners.is_empty() && settings.tls_listeners.is_empty() {
         return Err(ProxyError::NoListener);
     }
     let plane = make_plane(&settings, shutdown, background)?;
@@ -63,7 +64,7 @@ async fn start(settings: Settings, shutdown: &Shutdown, background: &Tasks) -> R
     let tables = Arc::new(tables);
     first_table(&settings, &tables, background).await?;
     let socket = start_control(&settings, &plane, &tables, background)?;
-    let Settings { listeners, metrics_listener, limits, table_file, .. } = settings;
+    let Settings { listeners, tls_listeners, metrics_listener, limits, table_file, .. } = settings;
     if let Some(listener) = metrics_listener {
         let listener = listen::into_async(listener).map_err(|source| ProxyError::Listener { source })?;
         let control = Arc::new(Control { plane: Arc::clone(&plane), tables, table_file });
@@ -72,7 +73,12 @@ async fn start(settings: Settings, shutdown: &Shutdown, background: &Tasks) -> R
     background.spawn_until_shutdown(sweep(Arc::clone(&plane)));
     let clients = Tasks::new(shutdown);
     let room = listen::room(limits.connections);
-    let listeners = listeners.into_iter().map(|listener| (listener, Entrance { tls: false })).collect();
+    if plane.tls.is_some() {
+        background.spawn_until_shutdown(tls::rotate(Arc::clone(&plane)));
+    }
+    let plain = listeners.into_iter().map(|listener| (listener, Entrance { tls: false }));
+    let secured = tls_listeners.into_iter().map(|listener| (listener, Entrance { tls: true }));
+    let listeners = plain.chain(secured).collect();
     let workers = Workers::start(listeners, room, &plane, &clients).await;
     let workers = workers.map_err(|source| ProxyError::Worker { source })?;
     Ok((clients, workers, limits.drain, socket))
@@ -89,7 +95,10 @@ fn make_plane(
     });
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = settings.workers.unwrap_or_else(cores);
-    Ok(Arc::new(Plane::new(settings.limits.clone(), workers, log, shutdown.clone())))
+    let plane = Plane::new(settings.limits.clone(), workers, log, shutdown.clone());
+    let own_port = || Some(settings.tls_listeners.first()?.local_addr().ok()?.port());
+    let tls = if settings.tls_listeners.is_empty() { None } else { Some(Tls::new()?) };
+    Ok(Arc::new(plane.with_tls(tls, settings.https_port.or_else(own_port))))
 }
 
 /// From the file, if there is one; else what was in use when the proxy ran last.

@@ -2,14 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
+use pando_rt::error_chain::error_chain;
 use pando_rt::shutdown::Shutdown;
 use tokio::net::TcpStream;
 
 use crate::client::Client;
 use crate::http1;
 use crate::plane::Plane;
-use crate::wire::Wire;
+use crate::tls::{self, Tls};
+use crate::wire::{Wire, write_at_once};
 
 /// What is true of every connection of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +29,31 @@ pub(crate) async fn serve(
     plane: Arc<Plane>,
     stop: Shutdown,
 ) {
-    let client = Client::new(address, entrance.tls);
-    http1::serve(Wire::accepted(tcp), client, plane, stop).await;
+    let (wire, client) = match &plane.tls {
+        Some(tls) if entrance.tls => match greet(tcp, address, tls, &plane).await {
+            Some(greeted) => greeted,
+            None => return,
+        },
+        _ => (Wire::accepted(tcp), Client::new(address, false)),
+    };
+    http1::serve(wire, client, plane, stop).await;
+}
+
+/// The TLS handshake. `None`: there is no connection.
+async fn greet(tcp: TcpStream, address: SocketAddr, tls: &Tls, plane: &Plane) -> Option<(Wire, Client)> {
+    write_at_once(&tcp);
+    match tls::accept(tcp, tls, plane.limits.handshake_time).await {
+        Ok(greeted) => {
+            plane.gauges.handshakes.fetch_add(1, Relaxed);
+            plane.gauges.resumed_handshakes.fetch_add(u64::from(greeted.resumed), Relaxed);
+            let session = Some(Arc::new(greeted.session));
+            Some((Wire::secured(greeted.wire), Client { session, ..Client::new(address, true) }))
+        }
+        Err(error) => {
+            plane.gauges.failed_handshakes.fetch_add(1, Relaxed);
+            let error = error_chain(&error);
+            tracing::debug!(client = %address, error, "no TLS handshake");
+            None
+        }
+    }
 }

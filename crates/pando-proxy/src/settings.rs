@@ -10,6 +10,12 @@ use std::time::Duration;
 pub struct Settings {
     /// Bound and listening already, maybe shared with another process; see [`crate::Listeners`].
     pub listeners: Vec<TcpListener>,
+    /// As `listeners`, for connections that begin with a TLS handshake. Certificates come with the table; hosts without one are
+    /// answered with one that nobody vouches for.
+    pub tls_listeners: Vec<TcpListener>,
+    /// The port where clients find `tls_listeners`, for redirects; `None`: the first one's own. Without TLS listeners, requests
+    /// are redirected to TLS only if this is set.
+    pub https_port: Option<u16>,
     /// A Unix socket (mode 0660) with `PUT`/`GET /v1/table`, `GET /v1/stats` and `GET /metrics`.
     pub control_socket: Option<PathBuf>,
     /// A table to read at the start and whenever the file changes. The control socket then refuses tables.
@@ -58,6 +64,8 @@ pub struct Limits {
     pub target_bytes: usize,
     /// Headers of a request; more are answered 431. Default 100, at most 256.
     pub head_fields: usize,
+    /// From accepting a connection to the end of its TLS handshake; then it is closed. Default 10 s.
+    pub handshake_time: Duration,
     /// From a request's first byte to the end of its head; then 408. Default 10 s.
     pub head_time: Duration,
     /// Bytes of a request's body; more are answered 413. `None`, the default: any number, as they are never collected here.
@@ -91,6 +99,7 @@ impl Default for Limits {
             head_bytes: 64 << 10,
             target_bytes: 8 << 10,
             head_fields: 100,
+            handshake_time: Duration::from_secs(10),
             head_time: Duration::from_secs(10),
             body_bytes: None,
             body_rate: 240,

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use pando_routing::{Algorithm, EndpointId, EndpointState, Match, Matcher, PoolId, Table, Timeouts};
 
+use crate::https::HttpsRules;
 use crate::live::{Endpoint, PoolLive, Registry};
 
 /// A table, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) table: Arc<Table>,
+    pub(crate) https: HttpsRules,
     matcher: Matcher,
     pools: HashMap<PoolId, Arc<PoolView>>,
     /// Of each rule.
@@ -41,7 +43,7 @@ impl PoolView {
 
 impl Snapshot {
     /// `registry` must have been renewed with `table`.
-    pub(crate) fn new(table: Arc<Table>, registry: &Registry) -> Self {
+    pub(crate) fn new(table: Arc<Table>, https: HttpsRules, registry: &Registry) -> Self {
         let matcher = Matcher::new(&table);
         let view = |(id, pool): (&PoolId, &pando_routing::Pool)| {
             let live = Arc::clone(registry.pool(id)?);
@@ -51,7 +53,7 @@ impl Snapshot {
         };
         let pools: HashMap<_, _> = table.pools.iter().filter_map(view).collect();
         let targets = table.rules.iter().map(|rule| pools.get(&rule.pool).cloned()).collect();
-        Self { table, matcher, pools, targets }
+        Self { table, https, matcher, pools, targets }
     }
 
     /// The rule and the pool for a request.

@@ -18,10 +18,12 @@ use tokio::sync::Mutex;
 
 use crate::error::Refusal;
 use crate::health;
+use crate::https::HttpsRules;
 use crate::live::endpoint::Endpoint;
 use crate::live::idle::IdleLinks;
 use crate::plane::Plane;
 use crate::snapshot::Snapshot;
+use crate::tls::Certificates;
 
 /// Takes tables, one at a time.
 #[derive(Debug)]
@@ -44,12 +46,11 @@ impl Tables {
     /// Why it was refused; the table in use stays.
     pub(crate) async fn offer(&self, table: Table) -> Result<Acknowledgement, Refusal> {
         let turn = self.turn.lock().await;
-        table.validate()?;
+        let (table, certificates) = self.check(table).await?;
         let held = self.plane.current();
         if is_news(held.as_deref().map(|snapshot| &*snapshot.table), &table)? {
-            let table = Arc::new(table);
             self.persist(&table).await?;
-            self.swap(table);
+            self.swap(table, certificates);
         }
         drop(turn);
         Ok(self.acknowledge().await)
@@ -61,10 +62,23 @@ impl Tables {
     /// What is wrong with it; the table in use stays.
     pub(crate) async fn install(&self, table: Table) -> Result<Acknowledgement, Refusal> {
         let turn = self.turn.lock().await;
-        table.validate()?;
-        self.swap(Arc::new(table));
+        let (table, certificates) = self.check(table).await?;
+        self.swap(table, certificates);
         drop(turn);
         Ok(self.acknowledge().await)
+    }
+
+    /// Whether it can be used. Many new certificates take their time.
+    async fn check(&self, table: Table) -> Result<(Arc<Table>, Arc<Certificates>), Refusal> {
+        let held = self.plane.current();
+        let now = self.plane.clock.now_millis() / 1000;
+        let checking = tokio::task::spawn_blocking(move || {
+            table.validate_after(held.as_deref().map(|snapshot| &*snapshot.table))?;
+            let known = held.as_deref().map(|snapshot| (&*snapshot.table, &*snapshot.https.certificates));
+            let certificates = Certificates::of(&table, known, now)?;
+            Ok((Arc::new(table), Arc::new(certificates)))
+        });
+        checking.await.map_err(|error| Refusal::Unchecked { source: error.into() })?
     }
 
     async fn persist(&self, table: &Arc<Table>) -> Result<(), Refusal> {
@@ -93,7 +107,7 @@ impl Tables {
     }
 
     /// See the module's documentation for the order.
-    fn swap(&self, table: Arc<Table>) {
+    fn swap(&self, table: Arc<Table>, certificates: Arc<Certificates>) {
         let version = table.version;
         let mut registry = self.plane.registry();
         let renewal = registry.renew(&table, |endpoint| self.make(endpoint));
@@ -104,7 +118,12 @@ impl Tables {
                 live.activate(&Arc::new(pool.probe.clone()));
             }
         }
-        self.plane.snapshot.store(Some(Arc::new(Snapshot::new(Arc::clone(&table), &registry))));
+        // Who is redirected to TLS must find it ready.
+        if let Some(tls) = &self.plane.tls {
+            tls.renew(&certificates, &table.secret.ticket_keys);
+        }
+        let https = HttpsRules::of(&table, certificates, self.plane.https_port);
+        self.plane.snapshot.store(Some(Arc::new(Snapshot::new(Arc::clone(&table), https, &registry))));
         for (_, endpoint) in table.endpoints() {
             if let EndpointState::Draining { deadline_millis } = endpoint.state
                 && let Some(live) = registry.endpoint(endpoint.id)

@@ -10,18 +10,30 @@ use rustix::net::{RecvFlags, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::tls::Secured;
+
 /// A connection, as it carries messages.
 #[derive(Debug)]
 pub(crate) enum Wire {
     Plain(TcpStream),
+    Tls(Box<Secured>),
 }
 
 impl Wire {
     /// A client's connection.
     pub(crate) fn accepted(tcp: TcpStream) -> Self {
-        // Small writes are whole messages here; waiting for more only adds to the latency. Not worth failing for.
-        let _ = tcp.set_nodelay(true);
+        write_at_once(&tcp);
         Self::Plain(tcp)
+    }
+
+    /// A client's connection after its handshake.
+    pub(crate) fn secured(secured: Secured) -> Self {
+        Self::Tls(Box::new(secured))
+    }
+
+    /// Whether its end is said, not only seen: what is closed without a word looks cut.
+    pub(crate) fn says_goodbye(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 
     /// A connection to an endpoint. It breaks within ten seconds when the other machine is gone, however long an answer may take
@@ -35,6 +47,7 @@ impl Wire {
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
+            Self::Tls(secured) => secured.tcp(),
         }
     }
 
@@ -55,9 +68,18 @@ impl Wire {
     }
 
     /// Closing will tell the peer that the connection was cut, not ended.
-    pub(crate) fn cut_when_closed(&self) {
+    pub(crate) fn cut_when_closed(&mut self) {
         let _ = self.tcp().set_zero_linger();
+        if let Self::Tls(secured) = self {
+            secured.cut();
+        }
     }
+}
+
+/// Small writes are whole messages here; waiting for more only adds to the latency.
+pub(crate) fn write_at_once(tcp: &TcpStream) {
+    // Not worth failing for.
+    let _ = tcp.set_nodelay(true);
 }
 
 fn keep_alive(tcp: &TcpStream) -> rustix::io::Result<()> {
@@ -71,6 +93,7 @@ impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(secured) => Pin::new(secured.as_mut()).poll_read(cx, buf),
         }
     }
 }
@@ -79,6 +102,7 @@ impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tls(secured) => Pin::new(secured.as_mut()).poll_write(cx, buf),
         }
     }
 
@@ -89,6 +113,7 @@ impl AsyncWrite for Wire {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
+            Self::Tls(secured) => Pin::new(secured.as_mut()).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -99,12 +124,14 @@ impl AsyncWrite for Wire {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(secured) => Pin::new(secured.as_mut()).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Self::Tls(secured) => Pin::new(secured.as_mut()).poll_shutdown(cx),
         }
     }
 }

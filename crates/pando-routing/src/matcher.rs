@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use crate::table::{Host, Table};
 
 /// The longest host that a rule may be for, and one more than that.
-const LONGEST_HOST: usize = 256;
+pub const LONGEST_HOST: usize = 256;
 
 /// So many rules of a host are walked; more are looked up, from the longest prefix of the path to the shortest.
 const FEW: usize = 8;
@@ -110,7 +110,8 @@ impl Paths {
 
 /// Lower case, without a port and without the dot at the end that a fully qualified name may have. Longer ones than any rule's
 /// are cut, by which they match none.
-fn normalise<'a>(host: &[u8], room: &'a mut [u8; LONGEST_HOST]) -> &'a [u8] {
+#[must_use]
+pub fn normalise<'a>(host: &[u8], room: &'a mut [u8; LONGEST_HOST]) -> &'a [u8] {
     let end = match host.first() {
         Some(b'[') => host.iter().position(|byte| *byte == b']').map_or(host.len(), |end| end + 1),
         _ => host.iter().position(|byte| *byte == b':').unwrap_or(host.len()),

@@ -35,6 +35,10 @@ pub struct ProxyStats {
     pub pools: BTreeMap<PoolId, PoolStats>,
     /// Requests that no rule matched.
     pub unmatched: u64,
+    /// Hosts of the table's rules that TLS has no certificate for, by name, the first hundred; they are answered with one that
+    /// nobody vouches for. Empty where nobody listens for TLS.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts_without_certificate: Vec<String>,
 }
 
 /// Totals of one pool since the proxy started; kept while a table names the pool, and for its last state after.

@@ -345,6 +345,7 @@ impl Proxy {
             in_flight,
             pools: BTreeMap::new(),
             unmatched: 0,
+            hosts_without_certificate: Vec::new(),
         }
     }
 }

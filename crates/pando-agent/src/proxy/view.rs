@@ -159,6 +159,7 @@ mod tests {
             in_flight: BTreeMap::new(),
             pools: BTreeMap::new(),
             unmatched: 0,
+            hosts_without_certificate: Vec::new(),
         }
     }
 

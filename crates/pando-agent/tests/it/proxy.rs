@@ -41,6 +41,7 @@ fn fresh() -> ProxyStats {
         in_flight: BTreeMap::new(),
         pools: BTreeMap::new(),
         unmatched: 0,
+        hosts_without_certificate: Vec::new(),
     }
 }
 

@@ -61,7 +61,7 @@ fn only(method: &Method, allowed: &[Method], answer: impl FnOnce() -> Response<B
 
 fn get_table(control: &Control) -> Response<Bytes> {
     match control.plane.current() {
-        Some(snapshot) => json(StatusCode::OK, &*snapshot.table),
+        Some(snapshot) => json(StatusCode::OK, &snapshot.table.public()),
         None => problem(StatusCode::NOT_FOUND, "there is no table yet"),
     }
 }
@@ -110,6 +110,7 @@ fn refuse(refusal: &Refusal) -> Response<Bytes> {
         Refusal::Lower { .. } | Refusal::Conflict(_) | Refusal::FromFile(_) => {
             (StatusCode::CONFLICT, Vec::new())
         }
+        Refusal::Unchecked { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
         Refusal::Persist { .. } => (StatusCode::INSUFFICIENT_STORAGE, Vec::new()),
     };
     json(status, &Problem { error, reasons })

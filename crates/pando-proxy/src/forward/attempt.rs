@@ -14,7 +14,7 @@ use pando_http::Framing;
 use pando_routing::EndpointId;
 
 use super::page::Page;
-use super::{Answering, Id, Routed, Tally, route};
+use super::{Answering, Id, Routed, Tally, hsts, route};
 use crate::asked::Asked;
 use crate::balance::{Picked, Tried, pick};
 use crate::client::Client;
@@ -108,7 +108,10 @@ pub(super) async fn run<F: Front>(
         }
         write_head(asked, routed.strip, lease.endpoint.address, client, id);
         match ask(front, asked, &lease, &routed.pool, plane, tally).await {
-            Ok((link, upload, heard)) => return Ok(Answering { link, lease, upload, heard, routed }),
+            Ok((link, upload, heard)) => {
+                let hsts = hsts(asked, client, plane);
+                return Ok(Answering { link, lease, upload, heard, routed, hsts });
+            }
             Err(failure) => past.after(failure, lease.endpoint.id)?,
         }
     }

@@ -4,7 +4,7 @@ use pando_http::{Method, ResponseFraming};
 
 use super::attempt::{Failure, failure_for, waits};
 use super::page::Page;
-use super::{Answering, End, ID_HEADER, Id, Tally};
+use super::{Answering, End, HSTS_HEADER, ID_HEADER, Id, Tally};
 use crate::asked::{Asked, Paper};
 use crate::exchange::{Delivered, Download, ExchangeError, go_on, head};
 use crate::front::{Answer, AnswerBody, Front, Passed};
@@ -98,14 +98,23 @@ fn body(method: Method, status: u16, framing: ResponseFraming) -> AnswerBody {
 }
 
 fn write_head<F: Front>(front: &mut F, asked: &mut Asked, answering: &mut Answering, id: &Id, close: bool) {
-    asked.response.fields.drop_if(|field| field.known == pando_http::Known::XRequestId);
+    let hsts = answering.hsts.take();
+    let bytes = &answering.link.inbox.bytes()[..answering.heard.len];
+    let is_ours = |name: &[u8]| hsts.is_some() && name.eq_ignore_ascii_case(HSTS_HEADER.as_bytes());
+    asked
+        .response
+        .fields
+        .drop_if(|field| field.known == pando_http::Known::XRequestId || is_ours(field.name.bytes(bytes)));
     let (status, framing) = (asked.response.status, asked.response.framing);
     let passed = passed(asked, answering);
+    let id = id.text(asked.bytes.bytes());
+    let own: [(&'static str, &[u8]); 2] =
+        [(ID_HEADER, id), (HSTS_HEADER, hsts.as_deref().unwrap_or_default())];
     front.head(&Answer {
         status,
         reason: asked.response.reason.bytes(passed.bytes),
         passed: Some(passed),
-        own: &[(ID_HEADER, id.text(asked.bytes.bytes()))],
+        own: if hsts.is_some() { &own } else { &own[..1] },
         body: body(asked.head.method, status, framing),
         close,
     });

@@ -15,6 +15,10 @@ pub(crate) enum Page {
     ConnectRefused,
     /// The request's body.
     TooLarge,
+    /// It is to be had elsewhere.
+    Moved,
+    /// The connection was made for another host.
+    Misdirected,
     UnknownHost,
     /// There is no table yet.
     NoTable,
@@ -46,6 +50,8 @@ impl Page {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::ConnectRefused => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Moved => StatusCode::PERMANENT_REDIRECT,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::NoTable | Self::NobodyReady => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
@@ -59,6 +65,8 @@ impl Page {
             Self::TooSlow => "The request's body did not arrive in time.",
             Self::TooLarge => "The request's body is larger than is taken here.",
             Self::ConnectRefused => "This is not a forward proxy.",
+            Self::Moved => "This is to be had at another address.",
+            Self::Misdirected => "This connection was made for another host.",
             Self::UnknownHost => "Nothing is served at this address.",
             Self::NoTable => "This server is starting. Please try again in a moment.",
             Self::NobodyReady => "No instance is ready to answer. Please try again in a moment.",
@@ -73,29 +81,30 @@ impl Page {
         matches!(self, Self::BadRequest(_) | Self::TooSlow | Self::ConnectRefused | Self::TooLarge)
     }
 
-    /// Queues the head for a text of that kind and length.
+    /// Queues the head for a text of that kind and length, with those `others` that have a value.
     pub(super) fn write_head<F: Front>(
         self,
         front: &mut F,
         kind: &str,
         length: usize,
-        id: &[u8],
+        others: &[(&'static str, Option<&[u8]>)],
         close: bool,
     ) {
         let mut digits = Vec::with_capacity(8);
         write::number(&mut digits, length as u64);
         let status = self.status();
-        let own: [(&'static str, &[u8]); 5] = [
+        let mut own: Vec<(&'static str, &[u8])> = vec![
             ("content-type", kind.as_bytes()),
             ("content-length", &digits),
             ("cache-control", b"no-store"),
-            (super::ID_HEADER, id),
-            ("retry-after", b"1"),
         ];
-        let (status, waits) = (status.as_u16(), status == StatusCode::SERVICE_UNAVAILABLE);
+        own.extend(others.iter().filter_map(|(name, value)| Some((*name, (*value)?))));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            own.push(("retry-after", b"1"));
+        }
+        let status = status.as_u16();
         let reason = self.status().canonical_reason().unwrap_or_default().as_bytes();
-        let own = if waits { &own[..] } else { &own[..4] };
-        front.head(&Answer { status, reason, passed: None, own, body: AnswerBody::Sized, close });
+        front.head(&Answer { status, reason, passed: None, own: &own, body: AnswerBody::Sized, close });
     }
 
     pub(super) fn render(self, wants: Wants, id: &str) -> (&'static str, String) {

@@ -18,14 +18,16 @@ impl Http1 {
     /// After an answer. Where the client may still be sending, it is listened to for a while: closing at once would take the
     /// answer from it.
     pub(super) async fn close(mut self) {
+        // Running out of patience is fine: the client had its time.
         if !self.is_body_over() || self.has_input() {
-            // Running out of patience is fine: the client had its time.
             let _ = tokio::time::timeout(LINGER, self.discard()).await;
+        } else if self.wire.says_goodbye() {
+            let _ = tokio::time::timeout(LINGER, self.wire.shutdown()).await;
         }
     }
 
     /// In the middle of an answer, so that the client does not take what it has for the whole.
-    pub(super) fn cut(self) {
+    pub(super) fn cut(mut self) {
         self.wire.cut_when_closed();
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use pando_routing::{Latency, PoolId};
 
 use crate::live::{Endpoint, PoolLive};
-use crate::plane::Plane;
+use crate::plane::{Gauges, Plane};
 use crate::snapshot::Snapshot;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -52,9 +52,31 @@ fn process(plane: &Plane, snapshot: Option<&Snapshot>, page: &mut Page) {
     page.counter("pando_proxy_unmatched_total", "Requests that no rule matched.", "", unmatched);
     let refused = gauges.refused_tables.load(Relaxed);
     page.counter("pando_proxy_tables_refused_total", "Tables that were refused.", "", refused);
+    if plane.tls.is_some() {
+        tls(gauges, snapshot, page);
+    }
     if let Some(log) = &plane.log {
         let help = "Access log lines dropped since the log was slower than the traffic.";
         page.counter("pando_proxy_access_log_dropped_total", help, "", log.dropped());
+    }
+}
+
+fn tls(gauges: &Gauges, snapshot: Option<&Snapshot>, page: &mut Page) {
+    let (done, resumed) = (gauges.handshakes.load(Relaxed), gauges.resumed_handshakes.load(Relaxed));
+    page.counter("pando_proxy_tls_handshakes_total", "TLS handshakes done.", "", done);
+    let help = "TLS handshakes that resumed a session.";
+    page.counter("pando_proxy_tls_handshakes_resumed_total", help, "", resumed);
+    let failed = gauges.failed_handshakes.load(Relaxed);
+    page.counter("pando_proxy_tls_handshakes_failed_total", "TLS handshakes that failed.", "", failed);
+    let Some(snapshot) = snapshot else { return };
+    let (without, _) = snapshot.https.without_certificate(&snapshot.table);
+    let help = "Hosts of the table without a certificate.";
+    page.gauge("pando_proxy_hosts_without_certificate", help, "", without as u64);
+    for certificate in &snapshot.https.certificates.all {
+        let label = format!("certificate=\"{}\"", escaped(&certificate.label));
+        let ends = u64::try_from(certificate.not_after).unwrap_or(0);
+        let help = "When the certificate ends, in seconds since 1970.";
+        page.gauge("pando_proxy_certificate_not_after_seconds", help, &label, ends);
     }
 }
 

@@ -1,12 +1,14 @@
 //! The answer to `GET /v1/stats`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use pando_routing::{EndpointId, ProxyStats};
 
 use crate::plane::Plane;
+use crate::snapshot::Snapshot;
 
 /// The longest that one poll waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -23,6 +25,10 @@ pub(crate) async fn poll(plane: &Plane, after: u64, wait: Duration) -> ProxyStat
 pub(crate) fn stats(plane: &Plane) -> ProxyStats {
     let sequence = plane.sequence.now();
     let snapshot = plane.current();
+    let without_certificate =
+        |snapshot: &Arc<Snapshot>| snapshot.https.without_certificate(&snapshot.table).1;
+    let hosts_without_certificate =
+        snapshot.as_ref().filter(|_| plane.tls.is_some()).map(without_certificate).unwrap_or_default();
     let mut registry = plane.registry();
     registry.forget_idle();
     ProxyStats {
@@ -33,6 +39,7 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         in_flight: in_flight(&registry),
         pools: registry.pools().map(|pool| (pool.counters.id.clone(), pool.counters.read())).collect(),
         unmatched: plane.unmatched.load(Relaxed),
+        hosts_without_certificate,
     }
 }
 

@@ -9,12 +9,16 @@ use pando_rt::fs::{read_if_there, write_atomically};
 /// Only the proxy and those who administer it need to read which addresses serve.
 const MODE: u32 = 0o640;
 
+/// Keys are the proxy's alone.
+const SECRET_MODE: u32 = 0o600;
+
 /// # Errors
 /// Whatever the disk answers; the old content is then still there.
 pub(super) fn write(path: &Path, table: &Table) -> io::Result<()> {
     let bytes = serde_json::to_vec(table)?;
     // A bare file name has no directory to sync.
-    write_atomically(&std::path::absolute(path)?, &bytes, MODE)
+    let mode = if table.secret.is_empty() { MODE } else { SECRET_MODE };
+    write_atomically(&std::path::absolute(path)?, &bytes, mode)
 }
 
 /// The table that was in use last, if there is one. What cannot be used is reported, set aside and otherwise ignored: a proxy

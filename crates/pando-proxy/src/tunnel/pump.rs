@@ -108,6 +108,7 @@ impl<'a> Pump<'a> {
 
     async fn write(&self, bytes: &[u8], to: &mut To) -> io::Result<()> {
         to.write_all(bytes).await?;
+        to.flush().await?;
         self.moved.store(ticks(), Relaxed);
         if self.direction == Direction::ToClient {
             self.sent_to_client.fetch_add(bytes.len() as u64, Relaxed);

@@ -110,6 +110,7 @@ async fn reports_reach_the_loop_and_counters_the_memory() {
         in_flight: Default::default(),
         pools: [(PoolId("hits/web".to_owned()), stats)].into(),
         unmatched: 0,
+        hosts_without_certificate: Vec::new(),
     };
     agent
         .report(

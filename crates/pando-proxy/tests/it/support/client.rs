@@ -2,15 +2,15 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
 use super::within;
 
 /// One connection to the proxy.
 #[derive(Debug)]
-pub(crate) struct Client {
-    pub(crate) stream: BufReader<TcpStream>,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: BufReader<S>,
 }
 
 /// An answer, read to its end.
@@ -39,7 +39,9 @@ impl Client {
         stream.set_nodelay(true).unwrap();
         Self { stream: BufReader::new(stream) }
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within("sending", self.stream.get_mut().write_all(bytes.as_ref())).await.unwrap();
     }

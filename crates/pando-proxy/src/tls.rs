@@ -1,0 +1,71 @@
+//! TLS towards clients: which certificate answers, how sessions are resumed, and the handshake itself.
+//!
+//! One configuration serves every connection. What changes with a table (certificates, ticket keys) is looked up when a handshake
+//! needs it, so that a new certificate is used by the next handshake and no connection notices. TLS between Pando and
+//! Pando is `pando-trust`'s.
+
+mod certificates;
+mod fallback;
+mod handshake;
+mod session;
+mod tickets;
+mod wire;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use pando_routing::TicketKey;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::NoServerSessionStorage;
+use rustls::version::{TLS12, TLS13};
+
+use crate::error::ProxyError;
+pub(crate) use certificates::Certificates;
+use certificates::Resolver;
+pub(crate) use handshake::accept;
+pub(crate) use session::Session;
+use tickets::Tickets;
+pub(crate) use tickets::rotate;
+pub(crate) use wire::Secured;
+
+/// What is offered, the first that a client knows too is taken. Some clients of HTTP/1.0 would rather have no connection than
+/// a name that isn't theirs.
+const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+
+/// What handshakes are made with.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    config: Arc<ServerConfig>,
+    certificates: Arc<ArcSwap<Certificates>>,
+    tickets: Arc<Tickets>,
+}
+
+impl Tls {
+    /// Without certificates yet: handshakes get one that we signed ourselves.
+    ///
+    /// # Errors
+    /// No key can be made.
+    pub(crate) fn new() -> Result<Self, ProxyError> {
+        let certificates = Arc::new(ArcSwap::default());
+        let tickets = Arc::new(Tickets::new()?);
+        let resolver = Resolver { certificates: Arc::clone(&certificates), fallback: fallback::make()? };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|source| ProxyError::Tls { source: source.into() })?;
+        let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = Arc::clone(&tickets) as _;
+        // Browsers use one; each costs a write's worth of bytes.
+        config.send_tls13_tickets = 1;
+        Ok(Self { config: Arc::new(config), certificates, tickets })
+    }
+
+    /// From now on handshakes use these.
+    pub(crate) fn renew(&self, certificates: &Arc<Certificates>, ticket_keys: &[TicketKey]) {
+        self.certificates.store(Arc::clone(certificates));
+        self.tickets.take(ticket_keys);
+    }
+}

@@ -1,0 +1,101 @@
+//! From a connection that was accepted to one that is secure, in bounded time.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::HandshakeKind;
+use rustls::server::{Accepted, Acceptor};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::StartHandshake;
+
+use super::{Secured, Session, Tls};
+
+/// What browsers and the like get that speak HTTP here.
+const NOT_HERE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\
+    cache-control: no-store\r\ncontent-length: 63\r\n\r\n400 Bad Request\nThis port speaks HTTPS; ask for `https://...`.\n";
+
+/// Why there is no secure connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    #[error("the handshake did not end in time")]
+    TooSlow,
+    #[error("the client speaks HTTP where TLS is spoken")]
+    Http,
+    #[error("the client's hello can't be used: {0}")]
+    Hello(#[source] rustls::Error),
+    #[error("the handshake broke off: {0}")]
+    Broken(#[from] io::Error),
+}
+
+/// A connection whose handshake is done.
+#[derive(Debug)]
+pub(crate) struct Greeted {
+    pub(crate) wire: Secured,
+    pub(crate) session: Session,
+    /// The client came back with a ticket.
+    pub(crate) resumed: bool,
+}
+
+/// # Errors
+/// There is no handshake within `patience`; the client was told why, where it could be.
+pub(crate) async fn accept(tcp: TcpStream, tls: &Tls, patience: Duration) -> Result<Greeted, HandshakeError> {
+    let handshake = tokio::time::timeout(patience, shake_hands(tcp, tls)).await;
+    handshake.unwrap_or(Err(HandshakeError::TooSlow))
+}
+
+async fn shake_hands(mut tcp: TcpStream, tls: &Tls) -> Result<Greeted, HandshakeError> {
+    let accepted = hello(&mut tcp).await?;
+    // As the handshake will find it in a moment; a table that comes between changes which, not for whom.
+    let session = Session::new(accepted.client_hello().server_name(), &tls.certificates.load());
+    let stream = StartHandshake::from_parts(accepted, tcp).into_stream(Arc::clone(&tls.config)).await?;
+    let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+    Ok(Greeted { wire: Secured::new(stream), session, resumed })
+}
+
+/// What the client would like.
+async fn hello(tcp: &mut TcpStream) -> Result<Accepted, HandshakeError> {
+    let mut acceptor = Acceptor::default();
+    let mut first = None;
+    loop {
+        tcp.readable().await?;
+        match acceptor.read_tls(&mut Peeked { tcp, first: &mut first }) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error.into()),
+        }
+        match acceptor.accept() {
+            Ok(Some(accepted)) => return Ok(accepted),
+            Ok(None) => {}
+            Err(_) if first.is_some_and(|byte| byte.is_ascii_uppercase()) => {
+                tcp.write_all(NOT_HERE).await?;
+                tcp.shutdown().await?;
+                return Err(HandshakeError::Http);
+            }
+            Err((error, mut alert)) => {
+                let mut last_words = Vec::new();
+                alert.write_all(&mut last_words)?;
+                tcp.write_all(&last_words).await?;
+                return Err(HandshakeError::Hello(error));
+            }
+        }
+    }
+}
+
+/// Reads what is there, and remembers the very first byte.
+struct Peeked<'a> {
+    tcp: &'a TcpStream,
+    first: &'a mut Option<u8>,
+}
+
+impl Read for Peeked<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.tcp.try_read(buf)?;
+        if count > 0 {
+            self.first.get_or_insert(buf[0]);
+        }
+        Ok(count)
+    }
+}
