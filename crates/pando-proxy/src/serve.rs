@@ -30,7 +30,8 @@ pub(crate) async fn serve(
     stop: Shutdown,
 ) {
     let (wire, client) = match &plane.tls {
-        Some(tls) if entrance.tls => match greet(tcp, address, tls, &plane).await {
+        // Boxed, for what a handshake needs is much, and not needed any more after it.
+        Some(tls) if entrance.tls => match Box::pin(greet(tcp, address, tls, &plane)).await {
             Some(greeted) => greeted,
             None => return,
         },

@@ -15,4 +15,5 @@ mod storm;
 mod streaming;
 mod support;
 mod tables;
+mod tls;
 mod websocket;

@@ -4,6 +4,7 @@ mod client;
 mod control;
 mod origin;
 mod table;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use tokio::task::JoinHandle;
 pub(crate) use client::{Client, Response};
 pub(crate) use origin::{App, Origin, Respond};
 pub(crate) use table::{NOBODY, TableBuilder, at, endpoint, far};
+pub(crate) use tls::{Caller, Issued, Secure, TlsProxy};
 
 /// Whatever is waited for happens within this, or the test fails.
 pub(crate) const SOON: Duration = Duration::from_secs(10);

@@ -3,8 +3,13 @@
 use std::borrow::Borrow;
 use std::net::SocketAddr;
 
-use pando_routing::{Endpoint, EndpointId, EndpointState, Pool, PoolId, Rule, Table, TableVersion};
+use pando_routing::{
+    Certificate, Endpoint, EndpointId, EndpointState, Pool, PoolId, Rule, SecretText, Table, TableVersion,
+    TicketKey,
+};
 use uuid::Uuid;
+
+use super::Issued;
 
 /// A pool without endpoints.
 pub(crate) const NOBODY: [Endpoint; 0] = [];
@@ -50,6 +55,27 @@ impl TableBuilder {
 
     pub(crate) fn adjust(mut self, pool: &str, adjust: impl FnOnce(&mut Pool)) -> Self {
         adjust(self.0.pools.get_mut(&PoolId(pool.to_owned())).unwrap());
+        self
+    }
+
+    /// Uses a certificate for `hosts`.
+    pub(crate) fn certificate(mut self, issued: &Issued, hosts: &[&str]) -> Self {
+        self.0.secret.certificates.push(Certificate {
+            hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(),
+            chain_pem: issued.chain_pem.clone(),
+            key_pem: SecretText(issued.key_pem.clone()),
+        });
+        self
+    }
+
+    pub(crate) fn ticket_keys(mut self, keys: &[[u8; 32]]) -> Self {
+        self.0.secret.ticket_keys = keys.iter().map(|key| TicketKey(*key)).collect();
+        self
+    }
+
+    /// What holds for a host, in JSON.
+    pub(crate) fn host(mut self, host: &str, options: &str) -> Self {
+        self.0.hosts.insert(host.parse().unwrap(), serde_json::from_str(options).unwrap());
         self
     }
 

@@ -1,0 +1,9 @@
+//! TLS, as clients meet it.
+
+mod carrying;
+mod choosing;
+mod hostile;
+mod hosts;
+mod memory;
+mod resuming;
+mod secrets;
