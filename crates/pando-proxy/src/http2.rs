@@ -6,11 +6,12 @@
 //! (CVE-2025-8671), bodies in tiny frames, bodies that are not as long as said, more data than the windows allow. Memory for
 //! answers is bounded by [`SEND_BUFFER`] a stream, for requests by the connection's window.
 //!
-//! `guard` adds: how often a client may reset, ping, change settings and the like, what it may never send, and the right
-//! codes for frames of a wrong size. `request` checks what the crate leaves out of RFC 9113, 8. Here are the deadlines: a
+//! `guard` adds: how often a client may reset, ping, change settings and the like, what it may never send, pseudo-headers in
+//! trailers, and the right codes for frames of a wrong size and for closed streams. `request` checks what the crate leaves out of RFC 9113, 8. Here are the deadlines: a
 //! head that does not end, a connection without a stream, a client that takes nothing.
 
 mod answer;
+mod block;
 mod extended;
 mod guard;
 mod pipe;
