@@ -189,6 +189,10 @@ impl Guard {
         if length > LARGEST || !sane {
             return Err(Reason::FRAME_SIZE_ERROR);
         }
+        // A block stands in one piece, and only servers push.
+        if self.in_block != (kind == 9) || kind == 5 {
+            return Err(Reason::PROTOCOL_ERROR);
+        }
         self.judge_stream(head)?;
         if kind != 9 {
             self.look = if kind == 4 { Look::Settings } else { Look::Nothing };
@@ -206,8 +210,6 @@ impl Guard {
                 if length == 0 { self.control.take(now) } else { Ok(()) }
             }
             3 => self.resets.take(now),
-            // Only servers push.
-            5 => Err(Reason::PROTOCOL_ERROR),
             8 if self.earned >= BYTES_FOR_AN_UPDATE => {
                 self.earned -= BYTES_FOR_AN_UPDATE;
                 Ok(())

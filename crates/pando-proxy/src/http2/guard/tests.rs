@@ -43,6 +43,13 @@ fn sizes_have_their_own_code() {
         assert_eq!(verdict(&[frame(kind, 0, 1, &vec![0; length])]), Ok(()), "{kind} {length}");
     }
     assert_eq!(verdict(&[frame(5, 4, 1, &[0; 8])]), Err(Reason::PROTOCOL_ERROR));
+    // A block is not interrupted, nor does it go on after its end.
+    let head = |flags| frame(1, flags, 1, &[0x82]);
+    assert_eq!(verdict(&[head(0), frame(0, 0, 1, b"x")]), Err(Reason::PROTOCOL_ERROR));
+    assert_eq!(verdict(&[head(1), frame(0, 0, 1, b"x")]), Err(Reason::PROTOCOL_ERROR));
+    assert_eq!(verdict(&[head(4), frame(9, 4, 1, &[0x82])]), Err(Reason::PROTOCOL_ERROR));
+    let more = [frame(9, 0, 1, &[0x82]), frame(9, 4, 1, &[]), frame(6, 0, 0, &[0; 8])];
+    assert_eq!(verdict(&[&[head(0)][..], &more].concat()), Ok(()));
     let settings =
         |value: u32| frame(4, 0, 0, &[&[0, 3, 0, 0, 0, 9, 0, 4][..], &value.to_be_bytes()].concat());
     assert_eq!(verdict(&[settings(MOST_WINDOW)]), Ok(()));
