@@ -57,6 +57,8 @@ pub enum Version {
     Http10,
     #[default]
     Http11,
+    /// Never read from a head: for requests that were translated into one.
+    Http2,
 }
 
 /// How a request's body is delimited.

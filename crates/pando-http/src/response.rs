@@ -68,7 +68,7 @@ impl ResponseHead {
         let wishes = Wishes::of(&self.fields, head);
         self.persistent = match self.version {
             Version::Http10 => wishes.keep_alive && !wishes.close,
-            Version::Http11 => !wishes.close,
+            Version::Http11 | Version::Http2 => !wishes.close,
         };
         self.upgrade =
             self.fields.first(Known::Upgrade).filter(|_| self.status == 101).map(|field| field.value);

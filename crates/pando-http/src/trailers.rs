@@ -18,6 +18,21 @@ pub struct Trailers {
 }
 
 impl Trailers {
+    /// Trailers that came otherwise than after chunks; the same may stand in them.
+    ///
+    /// # Errors
+    /// [`Malformed::Trailers`].
+    pub fn of<'a>(fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Result<Self, Malformed> {
+        let mut lines = Vec::new();
+        fields.for_each(|(name, value)| crate::write::field(&mut lines, name, value));
+        lines.extend_from_slice(b"\r\n");
+        let mut trailers = Self::default();
+        match trailers.take(&lines) {
+            Ok(taken) if taken == lines.len() && trailers.whole => Ok(trailers),
+            _ => Err(Malformed::Trailers),
+        }
+    }
+
     /// Takes what belongs to them from the start of `input`.
     pub(crate) fn take(&mut self, input: &[u8]) -> Result<usize, Malformed> {
         let before = self.bytes.len();

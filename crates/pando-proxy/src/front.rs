@@ -28,6 +28,11 @@ pub(crate) trait Front {
     /// Ready when the client has gone. To be asked only when nothing more is to be read of the body.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Whether the client would take that head of an answer for what it is.
+    fn agrees(&self, _passed: &Passed<'_>) -> bool {
+        true
+    }
+
     /// Queues an answer that comes before the answer proper: 1xx.
     fn interim(&mut self, answer: &Answer<'_>);
 

@@ -7,10 +7,12 @@ mod next;
 use std::pin::pin;
 use std::sync::Arc;
 
+use pando_http::Refusal;
 use pando_rt::shutdown::Shutdown;
 
 use crate::client::Client;
 use crate::forward::{End, forward};
+use crate::http2;
 use crate::plane::Plane;
 use crate::wire::Wire;
 use front::Http1;
@@ -21,13 +23,20 @@ pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: S
     let mut connection = Http1::new(wire);
     let stopping = pin!(stop.wait());
     let mut patience = Patience::new(stopping);
+    let mut is_first = true;
     loop {
         let asked = match connection.next(&plane.limits, &mut patience).await {
             Next::Asked(asked) => asked,
+            Next::Preface if is_first => {
+                let (wire, first) = connection.into_parts();
+                return Box::pin(http2::serve(wire, first, client, plane, stop.clone())).await;
+            }
+            Next::Preface => return connection.refuse(Refusal::Version, &plane.limits).await,
             Next::Refused(refusal) => return connection.refuse(refusal, &plane.limits).await,
             Next::TooSlow => return connection.too_slow(),
             Next::Over => return,
         };
+        is_first = false;
         connection.begin(&asked.head);
         match forward(&mut connection, asked, &client, &plane).await {
             End::Next => {}

@@ -41,6 +41,14 @@ impl Inbox {
         inbox
     }
 
+    /// What `write` appends to an empty buffer.
+    pub(crate) fn written(write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut inbox = Self::default();
+        inbox.make_room(1);
+        write(&mut inbox.bytes);
+        inbox
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }

@@ -5,8 +5,8 @@
 //! it serves until told to end. What a table means is `pando-routing`'s to say;
 //! who writes tables and why is nobody's business here.
 //!
-//! The way of a request: `worker` accepts, `serve` shakes hands, `http1` reads it, `forward` decides, `exchange` carries it out over a
-//! connection of `upstream`. What these share is a table's `snapshot`, and the `live` state of its endpoints.
+//! The way of a request: `worker` accepts, `serve` shakes hands, `http1` or `http2` reads it, `forward` decides, `exchange`
+//! carries it out over a connection of `upstream`. What these share is a table's `snapshot`, and the `live` state of its endpoints.
 
 mod access_log;
 mod asked;
@@ -20,6 +20,7 @@ mod front;
 mod health;
 mod hosts;
 mod http1;
+mod http2;
 mod https;
 mod inbox;
 mod listen;
@@ -42,4 +43,4 @@ mod worker;
 pub use error::ProxyError;
 pub use listen::Listeners;
 pub use run::run;
-pub use settings::{AccessLog, Limits, LogFormat, LogTarget, Settings};
+pub use settings::{AccessLog, Http2Limits, Limits, LogFormat, LogTarget, Settings};

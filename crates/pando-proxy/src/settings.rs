@@ -90,6 +90,37 @@ pub struct Limits {
     pub first_look: Duration,
     /// How long requests may go on after the shutdown began. Default 30 s.
     pub drain: Duration,
+    pub http2: Http2Limits,
+}
+
+/// Bounds of one connection over HTTP/2.
+#[derive(Debug, Clone, Copy)]
+pub struct Http2Limits {
+    /// Requests at a time. Default 100, as the standard advises and most servers have it.
+    pub streams: u32,
+    /// Bytes of one request's body that a client may send before an endpoint takes them. Default 256 KiB: 20 Mbit/s at a round
+    /// trip of 100 ms. At most 2³¹ − 1.
+    pub stream_window: u32,
+    /// Of all requests' together. Default 1 MiB; memory is held only for what endpoints don't take. At most 2³¹ − 1.
+    pub connection_window: u32,
+    /// Streams that a client may reset in a second, or make us reset; twice as many at once. Beyond that the connection ends.
+    /// Default 100.
+    pub resets: u32,
+    /// PING, SETTINGS, PRIORITY, empty and unknown frames in a second, and window updates that no data called for; twice as many
+    /// at once. Beyond that the connection ends. Default 1000.
+    pub control_frames: u32,
+}
+
+impl Default for Http2Limits {
+    fn default() -> Self {
+        Self {
+            streams: 100,
+            stream_window: 256 << 10,
+            connection_window: 1 << 20,
+            resets: 100,
+            control_frames: 1000,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -111,6 +142,7 @@ impl Default for Limits {
             upstream_idle_connections: 1024,
             first_look: Duration::from_millis(300),
             drain: Duration::from_secs(30),
+            http2: Http2Limits::default(),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use pando_rt::shutdown::Shutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -53,7 +54,10 @@ impl Tunnel {
 
     /// Passes bytes until both sides have closed, one breaks, nothing moves for too long, or the endpoint (or the proxy)
     /// has to go.
-    pub(crate) async fn run(self, client: Wire, first: Inbox, plane: &Plane, stop: &Shutdown) {
+    pub(crate) async fn run<C>(self, client: C, first: Inbox, plane: &Plane, stop: &Shutdown)
+    where
+        C: AsyncRead + AsyncWrite,
+    {
         let Self { switched, mut tally } = self;
         plane.gauges.open_tunnels.fetch_add(1, Relaxed);
         let to_client = pass(switched, client, first, stop).await;
@@ -63,7 +67,10 @@ impl Tunnel {
 }
 
 /// Answers how many bytes went to the client.
-async fn pass(switched: Switched, client: Wire, first: Inbox, stop: &Shutdown) -> u64 {
+async fn pass<C>(switched: Switched, client: C, first: Inbox, stop: &Shutdown) -> u64
+where
+    C: AsyncRead + AsyncWrite,
+{
     let Switched { upstream, first: upstream_first, lease, is_websocket, idle } = switched;
     let moved = AtomicU64::new(ticks());
     let sent = AtomicU64::new(0);

@@ -41,7 +41,7 @@ impl RequestHead {
         let wishes = Wishes::of(&self.fields, head);
         self.persistent = match self.version {
             Version::Http10 => wishes.keep_alive && !wishes.close,
-            Version::Http11 => !wishes.close,
+            Version::Http11 | Version::Http2 => !wishes.close,
         };
         if wishes.nominates {
             self.drop_nominated(head)?;

@@ -32,6 +32,9 @@ pub(super) async fn run<F: Front>(
 ) -> Result<End, (Failure, Tally)> {
     loop {
         match read(asked, &answering) {
+            Ok(Kind::Proper | Kind::Upgrade(_)) if !front.agrees(&passed(asked, &answering)) => {
+                return Err((Failure::Final(Page::Broken), tally));
+            }
             Ok(Kind::Proper) => return Ok(proper(front, asked, answering, id, plane, tally).await),
             Ok(Kind::Upgrade(upgrade)) => {
                 return Ok(upgraded(front, asked, answering, upgrade, id, tally).await);

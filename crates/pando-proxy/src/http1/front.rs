@@ -107,7 +107,7 @@ impl Http1 {
         match (self.version, self.persistent) {
             (_, false) => out.extend_from_slice(b"connection: close\r\n"),
             (Version::Http10, true) => out.extend_from_slice(b"connection: keep-alive\r\n"),
-            (Version::Http11, true) => {}
+            (_, true) => {}
         }
     }
 }

@@ -9,6 +9,7 @@ use pando_http::{HeadScan, Limits as HeadLimits, Refusal, Scanned, empty_lines};
 
 use super::front::Http1;
 use crate::asked::Asked;
+use crate::http2::PREFACE_HEAD;
 use crate::settings::Limits;
 use crate::time::{Alarm, span, ticks};
 
@@ -21,6 +22,8 @@ const LAST_REQUEST: Duration = Duration::from_millis(500);
 pub(super) enum Next {
     Asked(Asked),
     Refused(Refusal),
+    /// The start of another protocol: HTTP/2. It is still in the input.
+    Preface,
     /// A head began and did not end in time.
     TooSlow,
     /// The client closed, or was idle for too long, or the proxy ends.
@@ -104,6 +107,9 @@ impl Http1 {
     }
 
     fn read_head(&mut self, len: usize, limits: &HeadLimits) -> Next {
+        if self.input().starts_with(PREFACE_HEAD) {
+            return Next::Preface;
+        }
         let mut asked = Asked::blank();
         let paper = &mut *asked;
         paper.bytes = self.take_input(len);

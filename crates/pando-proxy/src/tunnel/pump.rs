@@ -5,16 +5,12 @@ use std::io;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::frames::{Frames, going_away};
 use crate::inbox::Inbox;
 use crate::time::ticks;
-use crate::wire::Wire;
-
-type From = ReadHalf<Wire>;
-type To = WriteHalf<Wire>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -50,12 +46,20 @@ impl<'a> Pump<'a> {
     ///
     /// # Errors
     /// A broken connection: what one side can't say the other waits for in vain.
-    pub(super) async fn run(mut self, mut from: From, mut to: To, first: Inbox) -> io::Result<()> {
+    pub(super) async fn run<R, W>(mut self, mut from: R, mut to: W, first: Inbox) -> io::Result<()>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         self.pump(&mut from, &mut to, first).await?;
         to.shutdown().await
     }
 
-    async fn pump(&mut self, from: &mut From, to: &mut To, mut inbox: Inbox) -> io::Result<()> {
+    async fn pump<R, W>(&mut self, from: &mut R, to: &mut W, mut inbox: Inbox) -> io::Result<()>
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let goodbye = self.goodbye.clone();
         let mut told = pin!(goodbye.cancelled());
         let mut hurry = false;
@@ -80,7 +84,10 @@ impl<'a> Pump<'a> {
     }
 
     /// Passes bytes on; in a hurry only to the end of the current frame, then says goodbye and drops what follows.
-    async fn forward(&mut self, bytes: &[u8], to: &mut To, hurry: bool) -> io::Result<()> {
+    async fn forward<W>(&mut self, bytes: &[u8], to: &mut W, hurry: bool) -> io::Result<()>
+    where
+        W: AsyncWrite + Unpin,
+    {
         let passed = match &mut self.frames {
             Some(frames) if self.said_goodbye => {
                 frames.follow(bytes);
@@ -106,7 +113,7 @@ impl<'a> Pump<'a> {
         Ok(())
     }
 
-    async fn write(&self, bytes: &[u8], to: &mut To) -> io::Result<()> {
+    async fn write<W: AsyncWrite + Unpin>(&self, bytes: &[u8], to: &mut W) -> io::Result<()> {
         to.write_all(bytes).await?;
         to.flush().await?;
         self.moved.store(ticks(), Relaxed);

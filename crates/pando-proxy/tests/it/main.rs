@@ -7,6 +7,7 @@ mod basics;
 mod control;
 mod drain;
 mod hostile;
+mod http2;
 mod lifecycle;
 mod locality;
 mod retry;

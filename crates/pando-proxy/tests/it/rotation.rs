@@ -46,8 +46,8 @@ async fn least_connections_avoids_the_busy() {
         stuck.push(client);
     }
     let id = busy.endpoint.id;
-    proxy.wait_for_stats("one is stuck", |stats| stats.in_flight.get(&id) == Some(&1)).await;
-    proxy.wait_idle(free.endpoint.id).await;
+    proxy.wait_for_pool("web", |pool| pool.requests == 1).await;
+    proxy.wait_for_stats("one is stuck", |stats| stats.in_flight == BTreeMap::from([(id, 1)])).await;
     assert_eq!(shares(&proxy, 20).await, BTreeMap::from([("free".to_owned(), 20)]));
 }
 

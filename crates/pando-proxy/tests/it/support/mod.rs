@@ -2,6 +2,7 @@
 
 mod client;
 mod control;
+pub(crate) mod http2;
 mod origin;
 mod table;
 mod tls;

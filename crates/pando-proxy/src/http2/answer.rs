@@ -1,0 +1,92 @@
+//! An answer's head, as HTTP/2 has it.
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use pando_http::{Known, Trailers};
+
+use crate::forward::ID_HEADER;
+use crate::front::{Answer, AnswerBody};
+use crate::time::date;
+
+/// Without the reason, which has no place here. `None`: the status is none that can be sent.
+pub(super) fn response(answer: &Answer<'_>, status: u16) -> Option<Response<()>> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).ok()?;
+    let headers = response.headers_mut();
+    headers.reserve(16);
+    if let Some(passed) = &answer.passed {
+        // One copy for all values: each is a part of it.
+        let bytes = Bytes::copy_from_slice(passed.bytes);
+        for field in passed.head.fields.iter().filter(|field| !field.dropped) {
+            let value = bytes.slice(field.value.start as usize..field.value.end as usize);
+            append(headers, field.name.bytes(passed.bytes), value, false);
+        }
+    }
+    for (name, value) in answer.own {
+        append(headers, name.as_bytes(), Bytes::copy_from_slice(value), *name == ID_HEADER);
+    }
+    if status >= 200 && !headers.contains_key(DATE) {
+        date(|date| append(headers, b"date", Bytes::copy_from_slice(date), false));
+    }
+    Some(response)
+}
+
+/// `unique`: nobody will see that value again, so that nobody should remember it.
+fn append(headers: &mut HeaderMap, name: &[u8], value: Bytes, unique: bool) {
+    if is_of_http1(name) {
+        return;
+    }
+    let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value))
+    else {
+        return;
+    };
+    value.set_sensitive(unique);
+    headers.append(name, value);
+}
+
+/// Fields that may not stand in a message of HTTP/2 (RFC 9113, 8.2.2), whoever wrote them.
+fn is_of_http1(name: &[u8]) -> bool {
+    use Known::{Connection, KeepAlive, ProxyConnection, TransferEncoding, Upgrade};
+    matches!(Known::of(name), Connection | KeepAlive | ProxyConnection | TransferEncoding | Upgrade)
+}
+
+/// How many bytes of a body the head promises.
+pub(super) fn length(response: &Response<()>) -> Option<u64> {
+    let length = response.headers().get(http::header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.parse().ok()
+}
+
+/// Trailers on their way to a client.
+pub(super) fn trailers(trailers: &Trailers) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in trailers.iter() {
+        append(&mut map, name, Bytes::copy_from_slice(value), false);
+    }
+    map
+}
+
+/// Answers a request that goes nowhere.
+pub(super) fn refuse(mut respond: SendResponse<Bytes>, status: u16, sentence: &'static str) {
+    let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let text = format!("{status} {}\n{sentence}\n", reason.unwrap_or_default());
+    let length = text.len().to_string();
+    let head = Answer {
+        status,
+        reason: &[],
+        passed: None,
+        own: &[
+            ("content-type", b"text/plain; charset=utf-8"),
+            ("content-length", length.as_bytes()),
+            ("cache-control", b"no-store"),
+        ],
+        body: AnswerBody::Sized,
+        close: false,
+    };
+    let Some(response) = response(&head, status) else { return };
+    // A stream that is over needs no answer.
+    if let Ok(mut send) = respond.send_response(response, false) {
+        let _ = send.send_data(Bytes::from(text), true);
+    }
+}
