@@ -20,6 +20,7 @@ async fn ready(table: TableBuilder) -> (TlsProxy, Issued) {
     (proxy, issued)
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "noise")]
 fn noise(len: usize) -> Vec<u8> {
     (0..len).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }
@@ -129,7 +130,7 @@ async fn an_answer_that_broke_off_does_not_look_whole() {
     let (TlsProxy { secure, .. }, issued) = ready(TableBuilder::serving(1, [&origin.endpoint()])).await;
     let mut client = Caller::trusting(&[&issued]).call(secure, HOST).await;
     client.send(format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n")).await;
-    assert_eq!(client.head().await.status, 200);
+    // A reset may overtake what was sent before it.
     let mut rest = Vec::new();
     let ended = within("the end", client.stream.read_to_end(&mut rest)).await;
     assert!(ended.is_err(), "a goodbye after {} bytes", rest.len());
