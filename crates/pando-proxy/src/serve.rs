@@ -9,10 +9,11 @@ use pando_rt::shutdown::Shutdown;
 use tokio::net::TcpStream;
 
 use crate::client::Client;
-use crate::http1;
+use crate::inbox::Inbox;
 use crate::plane::Plane;
 use crate::tls::{self, Tls};
 use crate::wire::{Wire, write_at_once};
+use crate::{http1, http2};
 
 /// What is true of every connection of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,26 +30,37 @@ pub(crate) async fn serve(
     plane: Arc<Plane>,
     stop: Shutdown,
 ) {
-    let (wire, client) = match &plane.tls {
+    let (wire, client, http2) = match &plane.tls {
         // Boxed, for what a handshake needs is much, and not needed any more after it.
         Some(tls) if entrance.tls => match Box::pin(greet(tcp, address, tls, &plane)).await {
             Some(greeted) => greeted,
             None => return,
         },
-        _ => (Wire::accepted(tcp), Client::new(address, false)),
+        // Who knows that HTTP/2 is spoken here begins with its preface, which the reader of HTTP/1 meets.
+        _ => (Wire::accepted(tcp), Client::new(address, false), false),
     };
-    http1::serve(wire, client, plane, stop).await;
+    if http2 {
+        http2::serve(wire, Inbox::default(), client, plane, stop).await;
+    } else {
+        http1::serve(wire, client, plane, stop).await;
+    }
 }
 
 /// The TLS handshake. `None`: there is no connection.
-async fn greet(tcp: TcpStream, address: SocketAddr, tls: &Tls, plane: &Plane) -> Option<(Wire, Client)> {
+async fn greet(
+    tcp: TcpStream,
+    address: SocketAddr,
+    tls: &Tls,
+    plane: &Plane,
+) -> Option<(Wire, Client, bool)> {
     write_at_once(&tcp);
     match tls::accept(tcp, tls, plane.limits.handshake_time).await {
         Ok(greeted) => {
             plane.gauges.handshakes.fetch_add(1, Relaxed);
             plane.gauges.resumed_handshakes.fetch_add(u64::from(greeted.resumed), Relaxed);
             let session = Some(Arc::new(greeted.session));
-            Some((Wire::secured(greeted.wire), Client { session, ..Client::new(address, true) }))
+            let client = Client { session, ..Client::new(address, true) };
+            Some((Wire::secured(greeted.wire), client, greeted.http2))
         }
         Err(error) => {
             plane.gauges.failed_handshakes.fetch_add(1, Relaxed);

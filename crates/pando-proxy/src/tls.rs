@@ -31,7 +31,10 @@ pub(crate) use wire::Secured;
 
 /// What is offered, the first that a client knows too is taken. Some clients of HTTP/1.0 would rather have no connection than
 /// a name that isn't theirs.
-const PROTOCOLS: [&[u8]; 2] = [b"http/1.1", b"http/1.0"];
+const PROTOCOLS: [&[u8]; 3] = [HTTP2, b"http/1.1", b"http/1.0"];
+
+/// HTTP/2, as it is offered.
+const HTTP2: &[u8] = b"h2";
 
 /// What handshakes are made with.
 #[derive(Debug)]

@@ -34,6 +34,8 @@ pub(crate) enum HandshakeError {
 pub(crate) struct Greeted {
     pub(crate) wire: Secured,
     pub(crate) session: Session,
+    /// It was agreed that HTTP/2 is spoken.
+    pub(crate) http2: bool,
     /// The client came back with a ticket.
     pub(crate) resumed: bool,
 }
@@ -50,8 +52,10 @@ async fn shake_hands(mut tcp: TcpStream, tls: &Tls) -> Result<Greeted, Handshake
     // As the handshake will find it in a moment; a table that comes between changes which, not for whom.
     let session = Session::new(accepted.client_hello().server_name(), &tls.certificates.load());
     let stream = StartHandshake::from_parts(accepted, tcp).into_stream(Arc::clone(&tls.config)).await?;
-    let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-    Ok(Greeted { wire: Secured::new(stream), session, resumed })
+    let agreed = &stream.get_ref().1;
+    let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
+    let http2 = agreed.alpn_protocol() == Some(super::HTTP2);
+    Ok(Greeted { wire: Secured::new(stream), session, http2, resumed })
 }
 
 /// What the client would like.

@@ -22,7 +22,7 @@ async fn ready(table: TableBuilder) -> (TlsProxy, Issued) {
 
 #[allow(clippy::cast_possible_truncation, reason = "noise")]
 fn noise(len: usize) -> Vec<u8> {
-    (0..len).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    (0..len).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect()
 }
 
 #[tokio::test]

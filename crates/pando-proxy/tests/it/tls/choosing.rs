@@ -3,12 +3,14 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
+use http::Response;
 use rustls::ProtocolVersion;
 use rustls::crypto::ring;
 use rustls::version::{TLS12, TLS13};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{accept_async, client_async};
 
+use crate::support::http2::{self, Http2};
 use crate::support::{App, Caller, Issued, Origin, TableBuilder, TlsProxy, within};
 
 #[tokio::test]
@@ -67,6 +69,7 @@ async fn the_protocol_is_agreed_on() {
         (&["http/1.1"][..], Some(&b"http/1.1"[..])),
         (&["spdy/3", "http/1.1"], Some(b"http/1.1")),
         (&["http/1.0"], Some(b"http/1.0")),
+        (&["http/1.1", "h2"], Some(b"h2")),
         (&[], None),
     ] {
         let client = Caller::trusting(&[&issued]).offering(offered).call(secure, "a.example").await;
@@ -75,6 +78,28 @@ async fn the_protocol_is_agreed_on() {
     let error =
         Caller::trusting(&[&issued]).offering(&["smtp"]).try_call(secure, "a.example").await.unwrap_err();
     assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_over_tls() {
+    let app = App::answering(|seen| Response::new(seen.body.clone())).await;
+    let issued = Issued::for_hosts(&["a.example"]);
+    let TlsProxy { proxy, secure } = TlsProxy::start().await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint]).certificate(&issued, &["a.example"])).await;
+    let called = Caller::trusting(&[&issued]).offering(&["h2", "http/1.1"]).call(secure, "a.example").await;
+    let client = Http2::over(called.stream.into_inner(), &h2::client::Builder::new()).await;
+    let asked = |host: &str| http::Request::get(format!("https://{host}/")).body(()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(client.ask(asked("a.example")).await.unwrap().status, 200);
+    }
+    assert_eq!(app.last().headers["x-forwarded-proto"], "https");
+    assert_eq!(client.ask(asked("b.example")).await.unwrap().status, 421);
+    let large = vec![b'x'; 1 << 20];
+    let upload = http::Request::post("https://a.example/").body(()).unwrap();
+    let (response, body) = client.begin(upload, false).await;
+    let (sent, answer) = tokio::join!(http2::upload(body, large.clone().into()), http2::answer(response));
+    sent.unwrap();
+    assert_eq!(answer.unwrap().body, large);
 }
 
 /// Echoes what it is told over a WebSocket; answers anything else with 200.
