@@ -25,8 +25,10 @@ mod https;
 mod inbox;
 mod listen;
 mod live;
+mod network;
 mod outbox;
 mod plane;
+mod proxy_protocol;
 mod run;
 mod serve;
 mod settings;
@@ -42,5 +44,6 @@ mod worker;
 
 pub use error::ProxyError;
 pub use listen::Listeners;
+pub use network::Network;
 pub use run::run;
 pub use settings::{AccessLog, Http2Limits, Limits, LogFormat, LogTarget, Settings};

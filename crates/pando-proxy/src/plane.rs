@@ -1,5 +1,6 @@
 //! What all requests share: the current snapshot, live state, counters, limits.
 
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +11,7 @@ use uuid::Uuid;
 
 use crate::access_log::LogHandle;
 use crate::live::Registry;
+use crate::network::Network;
 use crate::settings::Limits;
 use crate::snapshot::Snapshot;
 use crate::stats::sequence::Sequence;
@@ -36,6 +38,8 @@ pub(crate) struct Plane {
     pub(crate) tls: Option<Tls>,
     /// Where requests without TLS are redirected to.
     pub(crate) https_port: Option<u16>,
+    /// Who says on whose behalf it connects.
+    pub(crate) proxies: Vec<Network>,
     stop: Shutdown,
 }
 
@@ -52,6 +56,8 @@ pub(crate) struct Gauges {
     /// Those among them that needed no signature.
     pub(crate) resumed_handshakes: AtomicU64,
     pub(crate) failed_handshakes: AtomicU64,
+    /// Of proxies that did not say on whose behalf they connect.
+    pub(crate) refused_proxies: AtomicU64,
 }
 
 impl Plane {
@@ -69,6 +75,7 @@ impl Plane {
             gauges: Gauges::default(),
             tls: None,
             https_port: None,
+            proxies: Vec::new(),
             stop,
         }
     }
@@ -76,6 +83,16 @@ impl Plane {
     /// The same, for a proxy that listens for TLS, or stands before one that does.
     pub(crate) fn with_tls(self, tls: Option<Tls>, https_port: Option<u16>) -> Self {
         Self { tls, https_port, ..self }
+    }
+
+    /// The same, behind these.
+    pub(crate) fn with_proxies(self, proxies: Vec<Network>) -> Self {
+        Self { proxies, ..self }
+    }
+
+    /// Whether a connection from there begins with a PROXY header.
+    pub(crate) fn is_proxied(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|proxies| proxies.covers(address))
     }
 
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -98,7 +98,8 @@ fn make_plane(
     let plane = Plane::new(settings.limits.clone(), workers, log, shutdown.clone());
     let own_port = || Some(settings.tls_listeners.first()?.local_addr().ok()?.port());
     let tls = if settings.tls_listeners.is_empty() { None } else { Some(Tls::new()?) };
-    Ok(Arc::new(plane.with_tls(tls, settings.https_port.or_else(own_port))))
+    let plane = plane.with_tls(tls, settings.https_port.or_else(own_port));
+    Ok(Arc::new(plane.with_proxies(settings.proxy_protocol_from.clone())))
 }
 
 /// From the file, if there is one; else what was in use when the proxy ran last.

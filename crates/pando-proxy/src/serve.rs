@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use crate::client::Client;
 use crate::inbox::Inbox;
 use crate::plane::Plane;
+use crate::proxy_protocol;
 use crate::tls::{self, Tls};
 use crate::wire::{Wire, write_at_once};
 use crate::{http1, http2};
@@ -24,12 +25,18 @@ pub(crate) struct Entrance {
 
 /// Serves a connection that was just accepted until it ends. When `stop` begins it ends gracefully.
 pub(crate) async fn serve(
-    tcp: TcpStream,
-    address: SocketAddr,
+    mut tcp: TcpStream,
+    mut address: SocketAddr,
     entrance: Entrance,
     plane: Arc<Plane>,
     stop: Shutdown,
 ) {
+    if plane.is_proxied(address.ip()) {
+        match Box::pin(announce(&mut tcp, address, &plane)).await {
+            Some(source) => address = source,
+            None => return,
+        }
+    }
     let (wire, client, http2) = match &plane.tls {
         // Boxed, for what a handshake needs is much, and not needed any more after it.
         Some(tls) if entrance.tls => match Box::pin(greet(tcp, address, tls, &plane)).await {
@@ -44,6 +51,19 @@ pub(crate) async fn serve(
     } else {
         http1::serve(wire, client, plane, stop).await;
     }
+}
+
+/// On whose behalf a proxy in front of us connects; itself, if it does not say. `None`: there is no connection.
+async fn announce(tcp: &mut TcpStream, address: SocketAddr, plane: &Plane) -> Option<SocketAddr> {
+    let reading = tokio::time::timeout(plane.limits.handshake_time, proxy_protocol::read(tcp));
+    let error = match reading.await {
+        Ok(Ok(source)) => return Some(source.unwrap_or(address)),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it did not come in time".to_owned(),
+    };
+    plane.gauges.refused_proxies.fetch_add(1, Relaxed);
+    tracing::debug!(proxy = %address, error, "no PROXY header");
+    None
 }
 
 /// The TLS handshake. `None`: there is no connection.

@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::network::Network;
+
 /// Where a proxy listens, where its tables come from and what it may use.
 #[derive(Debug, Default)]
 pub struct Settings {
@@ -16,6 +18,9 @@ pub struct Settings {
     /// The port where clients find `tls_listeners`, for redirects; `None`: the first one's own. Without TLS listeners, requests
     /// are redirected to TLS only if this is set.
     pub https_port: Option<u16>,
+    /// Proxies in front of this one that say who connects by way of the PROXY protocol, version 1 or 2. Their connections, on any
+    /// listener, must begin with its header; those of others must not.
+    pub proxy_protocol_from: Vec<Network>,
     /// A Unix socket (mode 0660) with `PUT`/`GET /v1/table`, `GET /v1/stats` and `GET /metrics`.
     pub control_socket: Option<PathBuf>,
     /// A table to read at the start and whenever the file changes. The control socket then refuses tables.
@@ -64,7 +69,8 @@ pub struct Limits {
     pub target_bytes: usize,
     /// Headers of a request; more are answered 431. Default 100, at most 256.
     pub head_fields: usize,
-    /// From accepting a connection to the end of its TLS handshake; then it is closed. Default 10 s.
+    /// From accepting a connection to the end of its PROXY header, and from there to the end of its TLS handshake; then it is
+    /// closed. Default 10 s.
     pub handshake_time: Duration,
     /// From a request's first byte to the end of its head; then 408. Default 10 s.
     pub head_time: Duration,

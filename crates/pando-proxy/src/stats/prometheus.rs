@@ -52,6 +52,11 @@ fn process(plane: &Plane, snapshot: Option<&Snapshot>, page: &mut Page) {
     page.counter("pando_proxy_unmatched_total", "Requests that no rule matched.", "", unmatched);
     let refused = gauges.refused_tables.load(Relaxed);
     page.counter("pando_proxy_tables_refused_total", "Tables that were refused.", "", refused);
+    if !plane.proxies.is_empty() {
+        let help = "Connections of proxies without a PROXY header.";
+        let refused = gauges.refused_proxies.load(Relaxed);
+        page.counter("pando_proxy_proxy_headers_refused_total", help, "", refused);
+    }
     if plane.tls.is_some() {
         tls(gauges, snapshot, page);
     }

@@ -79,7 +79,9 @@ fn is_of_one(error: &io::Error) -> bool {
 fn serve(accepted: Accepted, common: &Common) {
     let Accepted { tcp, address, entrance, seat } = accepted;
     let (plane, stop) = (Arc::clone(&common.plane), common.clients.shutdown().child());
-    let guest = common.guests.as_ref().map(|guests| guests.enter(address.ip()));
+    // Behind a proxy there are many.
+    let bounded = common.guests.as_ref().filter(|_| !plane.is_proxied(address.ip()));
+    let guest = bounded.map(|guests| guests.enter(address.ip()));
     if let Some(None) = guest {
         plane.gauges.refused_connections.fetch_add(1, Relaxed);
         return;

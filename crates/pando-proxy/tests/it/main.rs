@@ -10,6 +10,7 @@ mod hostile;
 mod http2;
 mod lifecycle;
 mod locality;
+mod proxied;
 mod retry;
 mod rotation;
 mod storm;

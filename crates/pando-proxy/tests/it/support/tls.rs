@@ -136,7 +136,10 @@ impl Caller {
     }
 
     pub(crate) async fn try_call(&self, address: SocketAddr, host: &str) -> std::io::Result<Secure> {
-        let tcp = TcpStream::connect(address).await?;
+        self.call_over(TcpStream::connect(address).await?, host).await
+    }
+
+    pub(crate) async fn call_over(&self, tcp: TcpStream, host: &str) -> std::io::Result<Secure> {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let connecting = TlsConnector::from(Arc::new(self.0.clone())).connect(name, tcp);
         let stream = within("a handshake", connecting).await?;
