@@ -34,7 +34,7 @@ pub(crate) enum LogFormat {
 /// It serves what its table says. The table is a file that is watched, or comes over the control socket.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  pando proxy --table table.json --listen 0.0.0.0:80\n  pando proxy --table table.json --listen 127.0.0.1:8080 --access-log - --metrics 127.0.0.1:9100"
+    after_help = "Examples:\n  pando proxy --table table.json --listen 0.0.0.0:80 --listen-tls 0.0.0.0:443\n  pando proxy --table table.json --listen 127.0.0.1:8080 --access-log - --metrics 127.0.0.1:9100"
 )]
 pub(crate) struct ProxyArgs {
     /// The routing table; read again whenever it changes
@@ -43,6 +43,16 @@ pub(crate) struct ProxyArgs {
     /// Where to listen (repeatable); without it, on the sockets that the service manager gave
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Vec<SocketAddr>,
+    /// Where to listen for TLS (repeatable), with the table's certificates; a socket of that port that the service manager gave
+    /// is used
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen_tls: Vec<SocketAddr>,
+    /// The port where clients find TLS, if it is not the first one of `--listen-tls`; requests without it are redirected there
+    #[arg(long, value_name = "PORT")]
+    pub(crate) https_port: Option<std::num::NonZeroU16>,
+    /// Where proxies are that say by the PROXY protocol who connects (repeatable): an address, or a range such as 10.0.0.0/8
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) proxy_protocol_from: Vec<pando_proxy::Network>,
     /// A Unix socket that takes tables and tells what was counted
     #[arg(long, value_name = "PATH", conflicts_with = "table")]
     pub(crate) control_socket: Option<PathBuf>,

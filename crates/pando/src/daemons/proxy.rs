@@ -44,11 +44,14 @@ pub(crate) fn start_telemetry(format: LogFormat) {
 }
 
 fn settings(args: ProxyArgs) -> anyhow::Result<Settings> {
-    let listeners = listeners(&args.listen)?;
+    let (listeners, tls_listeners) = listeners(&args.listen, &args.listen_tls)?;
     let access_log = args.access_log.as_deref().map(|target| access_log(target, args.access_log_format));
     let metrics_listener = args.metrics.map(bind).transpose()?;
     Ok(Settings {
         listeners,
+        tls_listeners,
+        proxy_protocol_from: args.proxy_protocol_from,
+        https_port: args.https_port.map(std::num::NonZero::get),
         control_socket: args.control_socket,
         table_file: args.table,
         state_file: args.state_file,
@@ -59,16 +62,30 @@ fn settings(args: ProxyArgs) -> anyhow::Result<Settings> {
     })
 }
 
-fn listeners(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    let mut listeners =
-        pando_runtime::listen::inherited().context("can't take over the listening sockets")?;
-    for address in addresses {
-        listeners.push(bind(*address)?);
+/// Those without TLS, and those with.
+fn listeners(
+    plain: &[SocketAddr],
+    tls: &[SocketAddr],
+) -> anyhow::Result<(Vec<TcpListener>, Vec<TcpListener>)> {
+    let mut given = pando_runtime::listen::inherited().context("can't take over the listening sockets")?;
+    let tls =
+        tls.iter().map(|address| take_or_bind(&mut given, *address)).collect::<anyhow::Result<Vec<_>>>()?;
+    for address in plain {
+        given.push(bind(*address)?);
     }
-    if listeners.is_empty() {
+    if given.is_empty() && tls.is_empty() {
         anyhow::bail!("nothing to listen on: give `--listen ADDRESS:PORT`");
     }
-    Ok(listeners)
+    Ok((given, tls))
+}
+
+/// The socket for that port among those that were `given`, or a new one.
+fn take_or_bind(given: &mut Vec<TcpListener>, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port()).ok();
+    match given.iter().position(|listener| port(listener) == Some(address.port())) {
+        Some(place) => Ok(given.swap_remove(place)),
+        None => bind(address),
+    }
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
