@@ -26,9 +26,8 @@ pub(crate) fn table(revision: u64) -> Table {
     Table {
         schema: 1,
         version: TableVersion { epoch: 1, revision },
-        rules: Vec::new(),
         pools: BTreeMap::from([(PoolId("hits/web".to_owned()), pool)]),
-        locality: None,
+        ..Table::default()
     }
 }
 
