@@ -4,6 +4,7 @@
 //! needs it, so that a new certificate is used by the next handshake and no connection notices. TLS between Pando and
 //! Pando is `pando-trust`'s.
 
+mod ahead;
 mod certificates;
 mod fallback;
 mod handshake;

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
 
+use super::ahead::Ahead;
 use super::{Secured, Session, Tls};
 
 /// What browsers and the like get that speak HTTP here.
@@ -51,7 +52,8 @@ async fn shake_hands(mut tcp: TcpStream, tls: &Tls) -> Result<Greeted, Handshake
     let accepted = hello(&mut tcp).await?;
     // As the handshake will find it in a moment; a table that comes between changes which, not for whom.
     let session = Session::new(accepted.client_hello().server_name(), &tls.certificates.load());
-    let stream = StartHandshake::from_parts(accepted, tcp).into_stream(Arc::clone(&tls.config)).await?;
+    let stream =
+        StartHandshake::from_parts(accepted, Ahead::new(tcp)).into_stream(Arc::clone(&tls.config)).await?;
     let agreed = &stream.get_ref().1;
     let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
     let http2 = agreed.alpn_protocol() == Some(super::HTTP2);

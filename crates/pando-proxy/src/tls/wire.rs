@@ -8,20 +8,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::ahead::Ahead;
+
 /// Says goodbye when it is dropped (`close_notify`), so that the client knows that it has got everything, unless it was cut.
 #[derive(Debug)]
 pub(crate) struct Secured {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Ahead>,
     cut: bool,
 }
 
 impl Secured {
-    pub(super) fn new(stream: TlsStream<TcpStream>) -> Self {
+    pub(super) fn new(stream: TlsStream<Ahead>) -> Self {
         Self { stream, cut: false }
     }
 
     pub(crate) fn tcp(&self) -> &TcpStream {
-        self.stream.get_ref().0
+        &self.stream.get_ref().0.tcp
     }
 
     /// There will be no goodbye.
@@ -29,7 +31,7 @@ impl Secured {
         self.cut = true;
     }
 
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut TlsStream<TcpStream>> {
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut TlsStream<Ahead>> {
         Pin::new(&mut self.get_mut().stream)
     }
 }
