@@ -28,7 +28,7 @@ pub(crate) fn table(revision: u64) -> Table {
         version: TableVersion { epoch: 1, revision },
         rules: Vec::new(),
         pools: BTreeMap::from([(PoolId("hits/web".to_owned()), pool)]),
-        locality: None,
+        ..Table::default()
     }
 }
 
