@@ -139,6 +139,9 @@ fn of_endpoint(pool: &PoolId, name: &str, live: &Endpoint, page: &mut Page) {
     if let Some(micros) = live.ewma.measured() {
         page.sample("pando_proxy_endpoint_latency_seconds", "gauge", help, "", &label, micros / 1e6);
     }
+    let help = "The part of its weight that an endpoint has while it is spared at first: 0.1 to 1.";
+    let warmth = f64::from(live.warmth()) / f64::from(pando_routing::balance::warm::FULL);
+    page.sample("pando_proxy_endpoint_warmth", "gauge", help, "", &label, warmth);
     let rotation = u64::from(live.in_rotation() && live.conduct.is_in());
     page.gauge("pando_proxy_endpoint_in_rotation", "1: gets new requests.", &label, rotation);
 }

@@ -3,6 +3,7 @@
 // The tests' helpers fail as tests do.
 #![allow(clippy::unwrap_used)]
 
+mod algorithms;
 mod basics;
 mod control;
 mod drain;
@@ -12,6 +13,7 @@ mod lifecycle;
 mod locality;
 mod retry;
 mod rotation;
+mod sticky;
 mod storm;
 mod streaming;
 mod support;
