@@ -88,11 +88,11 @@ fn begin(
         match pick(&routed.pool, &asking, tried) {
             Picked::Chosen(chosen) => return Ok(chosen),
             Picked::Stale => *routed = route(plane, asked).map_err(Turned::Away)?,
-            Picked::Full => return Err(Turned::Full),
-            Picked::Nobody => {
+            turned @ (Picked::Full | Picked::Nobody) => {
                 let newest = route(plane, asked).map_err(Turned::Away)?;
                 if Arc::ptr_eq(&newest.pool, &routed.pool) {
-                    return Err(Turned::Nobody);
+                    let full = matches!(turned, Picked::Full);
+                    return Err(if full { Turned::Full } else { Turned::Nobody });
                 }
                 *routed = newest;
             }
