@@ -154,6 +154,7 @@ mod tests {
             pools: ["hits/web", "hits-two/web"].map(|id| (PoolId(id.to_owned()), pool.clone())).into(),
             unmatched: 0,
             hosts_without_certificate: Vec::new(),
+            ejected: Vec::new(),
         }
     }
 

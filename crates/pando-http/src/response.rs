@@ -50,6 +50,9 @@ pub enum NotHttp {
     Length,
     #[error("the body has another transfer coding than `chunked`")]
     Coding,
+    /// For whoever knows what was asked for; no head alone is read as this.
+    #[error("it switches to another protocol, which nobody asked for")]
+    Unasked,
 }
 
 impl ResponseHead {

@@ -4,8 +4,9 @@
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
-use pando_http::{RequestHead, ResponseHead, path};
+use pando_http::{RequestHead, ResponseHead, Span, path};
 
 use crate::inbox::Inbox;
 use crate::time::Alarm;
@@ -30,6 +31,8 @@ pub(crate) struct Paper {
     /// The path in its normal spelling; empty if the request spells it so.
     pub(crate) normal_path: Vec<u8>,
     pub(crate) response: ResponseHead,
+    /// Values of `Cookie` fields that go up without one cookie, which is named.
+    pub(crate) cookies: Cookies,
     /// The request as the endpoint gets it.
     pub(crate) upstream: Vec<u8>,
     /// For whatever is waited for while the request is answered. It stays armed from one request to the next.
@@ -51,6 +54,13 @@ impl Paper {
             (true, true) => b"/",
         }
     }
+}
+
+/// Fields that have the proxy's own cookie in them.
+#[derive(Debug, Default)]
+pub(crate) struct Cookies {
+    pub(crate) own: Option<Arc<str>>,
+    pub(crate) values: Vec<Span>,
 }
 
 /// A request's head, and paper to work on.
@@ -85,6 +95,7 @@ impl Drop for Asked {
         let Some(mut paper) = self.0.take() else { return };
         paper.bytes = Inbox::default();
         paper.upstream.clear();
+        paper.cookies.own = None;
         if paper.upstream.capacity() > LARGEST {
             return;
         }

@@ -1,14 +1,17 @@
 //! What happens to one request: where it goes, what is tried, what the client gets.
 
+mod admit;
 mod attempt;
 mod deliver;
 mod id;
 mod page;
+mod past;
 mod tally;
 
 use std::sync::Arc;
 
 use pando_http::{Framing, Method};
+use pando_routing::balance::sticky::Token;
 
 use crate::asked::Asked;
 use crate::client::Client;
@@ -66,9 +69,14 @@ struct Answering {
     lease: Lease,
     upload: Upload,
     heard: Heard,
+    kind: deliver::Kind,
     routed: Routed,
     /// Beside what it says: `Strict-Transport-Security`.
     hsts: Option<Arc<[u8]>>,
+    /// The client is to come back to this endpoint, and doesn't know yet.
+    token: Option<Token>,
+    /// The client came over TLS.
+    secure: bool,
 }
 
 /// Answers one request. Dropping the future gives the request up everywhere.

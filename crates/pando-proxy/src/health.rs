@@ -9,11 +9,20 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pando_routing::balance::SECOND;
+use pando_routing::balance::random::Draws;
 use pando_routing::{Probe, ProbeKind};
 use tokio::sync::watch;
 
+use crate::balance::moment;
 use crate::live::endpoint::{Endpoint, ProbeOrder};
 use verdict::{Seen, Verdict};
+
+/// How often an endpoint is looked at that was never up.
+const STARTING: Duration = Duration::from_millis(250);
+
+/// An ejected endpoint whose time has been over for so long (in microseconds) has no traffic to bring it back.
+const NO_TRIAL: u64 = 5 * SECOND;
 
 /// Probes `endpoint` as its orders say, until they say that it has left.
 pub(crate) async fn probe(endpoint: Arc<Endpoint>) {
@@ -48,8 +57,34 @@ fn judge(endpoint: &Endpoint, verdict: &mut Verdict, seen: Seen, probe: &Probe) 
         let (id, address) = (endpoint.id, endpoint.address);
         tracing::info!(endpoint = %id, %address, up = verdict.is_up(), "the probe's verdict changed");
     }
+    match seen {
+        // Traffic has said so itself.
+        Seen::Trouble => {}
+        seen => endpoint.set_refusing(matches!(seen, Seen::Refusal | Seen::Silence)),
+    }
     endpoint.set_up(verdict.is_up());
-    endpoint.set_gone(seen == Seen::Silence && !verdict.is_up());
+    endpoint.set_gone(matches!(seen, Seen::Silence | Seen::Hanging) && !verdict.is_up());
+    if seen == Seen::Pass && matches!(probe.kind, ProbeKind::Http { .. }) {
+        bring_back(endpoint);
+    }
+}
+
+/// A request brings an ejected endpoint back, since it shows more than a probe does. Where none comes, the probe has to do: one that
+/// asks for an answer.
+fn bring_back(endpoint: &Endpoint) {
+    let now = moment::now();
+    if !endpoint.conduct.is_in() && endpoint.conduct.probe_passed(now.saturating_sub(NO_TRIAL)) {
+        endpoint.came_back(now);
+    }
+}
+
+/// The interval, a tenth more or less: what began together doesn't go on together.
+fn pause(probe: &Probe, is_starting: bool) -> Duration {
+    let interval = Duration::from_millis(probe.interval_millis);
+    let interval = if is_starting { interval.min(STARTING) } else { interval };
+    let tenth = interval / 10;
+    let spread = u64::try_from(tenth.as_micros()).unwrap_or(u64::MAX).saturating_mul(2);
+    interval - tenth + Duration::from_micros(Draws::new(moment::random()).below(spread))
 }
 
 /// Until the next look: the interval, new orders, or trouble that traffic met.
@@ -60,12 +95,12 @@ async fn wait(
     probe: &Probe,
 ) {
     let rests = !verdict.needs_look(&probe.kind);
-    let interval = Duration::from_millis(probe.interval_millis);
+    let pause = pause(probe, verdict.is_starting());
     tokio::select! {
         // All are cancel-safe: orders and trouble stay until they are taken.
         _ = orders.changed() => {}
         () = endpoint.troubled() => judge(endpoint, verdict, Seen::Trouble, probe),
-        () = tokio::time::sleep(interval), if !rests => {}
+        () = tokio::time::sleep(pause), if !rests => {}
     }
 }
 
@@ -73,5 +108,21 @@ impl Verdict {
     /// Without a kind of probe there is only traffic to tell that an endpoint is down; that it is back, somebody must find out.
     fn needs_look(&self, kind: &ProbeKind) -> bool {
         *kind != ProbeKind::None || self.met_trouble()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_differ_by_a_tenth_at_most_and_are_short_while_it_starts() {
+        let probe = |interval_millis| Probe { interval_millis, ..Probe::default() };
+        let pauses: Vec<_> = (0..1000).map(|_| pause(&probe(10_000), false)).collect();
+        assert!(pauses.iter().all(|pause| (9..11).contains(&pause.as_secs())));
+        assert!(pauses.iter().any(|pause| pause.as_millis() < 9_300));
+        assert!(pauses.iter().any(|pause| pause.as_millis() > 10_700));
+        assert!(pause(&probe(10_000), true) <= STARTING * 11 / 10);
+        assert!(pause(&probe(50), true) < Duration::from_millis(56));
     }
 }

@@ -6,7 +6,13 @@
 
 pub(crate) mod endpoint;
 pub(crate) mod idle;
+mod lease;
+mod limit;
+mod line;
+mod pool;
 pub(crate) mod registry;
 
-pub(crate) use endpoint::{Endpoint, Lease};
-pub(crate) use registry::{PoolLive, Registry};
+pub(crate) use endpoint::Endpoint;
+pub(crate) use lease::Lease;
+pub(crate) use pool::PoolLive;
+pub(crate) use registry::Registry;

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use pando_routing::balance::hash::SecretKey;
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
 use uuid::Uuid;
@@ -28,6 +29,8 @@ pub(crate) struct Plane {
     pub(crate) sequence: Sequence,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    /// What a table without a key of its own goes by.
+    pub(crate) key: SecretKey,
     /// Threads that serve.
     pub(crate) workers: usize,
     pub(crate) log: Option<LogHandle>,
@@ -61,14 +64,21 @@ pub(crate) struct Gauges {
 }
 
 impl Plane {
-    pub(crate) fn new(limits: Limits, workers: usize, log: Option<LogHandle>, stop: Shutdown) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        key: SecretKey,
+        workers: usize,
+        log: Option<LogHandle>,
+        stop: Shutdown,
+    ) -> Self {
         Self {
             boot: Uuid::now_v7(),
             snapshot: ArcSwapOption::empty(),
-            registry: Mutex::default(),
+            registry: Mutex::new(Registry::new(workers)),
             sequence: Sequence::default(),
             clock: Clock::system(),
             limits,
+            key,
             workers,
             log,
             unmatched: AtomicU64::new(0),

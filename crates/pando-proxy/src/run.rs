@@ -14,7 +14,7 @@ use crate::settings::Settings;
 use crate::tables::{Tables, file, restore};
 use crate::tls::{self, Tls};
 use crate::worker::Workers;
-use crate::{access_log, listen};
+use crate::{access_log, balance, listen};
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 
@@ -71,6 +71,7 @@ async fn start(settings: Settings, shutdown: &Shutdown, background: &Tasks) -> R
         background.spawn_until_shutdown(control::serve_metrics(listener, control, background.clone()));
     }
     background.spawn_until_shutdown(sweep(Arc::clone(&plane)));
+    background.spawn_until_shutdown(balance::tick::run(Arc::clone(&plane)));
     let clients = Tasks::new(shutdown);
     let room = listen::room(limits.connections);
     if plane.tls.is_some() {
@@ -95,7 +96,8 @@ fn make_plane(
     });
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let workers = settings.workers.unwrap_or_else(cores);
-    let plane = Plane::new(settings.limits.clone(), workers, log, shutdown.clone());
+    let key = balance::key::load(settings.state_file.as_deref());
+    let plane = Plane::new(settings.limits.clone(), key, workers, log, shutdown.clone());
     let own_port = || Some(settings.tls_listeners.first()?.local_addr().ok()?.port());
     let tls = if settings.tls_listeners.is_empty() { None } else { Some(Tls::new()?) };
     let plane = plane.with_tls(tls, settings.https_port.or_else(own_port));

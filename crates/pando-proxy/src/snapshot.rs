@@ -3,10 +3,15 @@
 //! Requests load the current one and match and pick from it. Swapping it is what a
 //! new table does; see `tables`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use pando_routing::{Algorithm, EndpointId, EndpointState, Match, Matcher, PoolId, Table, Timeouts};
+use pando_routing::balance::hash::{Places, SecretKey};
+use pando_routing::balance::sticky::Tokens;
+use pando_routing::balance::tier::Tiers;
+use pando_routing::{Algorithm, EndpointId, EndpointState, Match, Matcher, Pool, PoolId, Sticky, Table};
 
 use crate::https::HttpsRules;
 use crate::live::{Endpoint, PoolLive, Registry};
@@ -25,31 +30,136 @@ pub(crate) struct Snapshot {
 /// One pool of one table.
 #[derive(Debug)]
 pub(crate) struct PoolView {
-    pub(crate) algorithm: Algorithm,
-    pub(crate) timeouts: Timeouts,
-    /// Endpoints that the table calls active, in rotation or not; those of the table's own locality first.
+    /// Tells one view from every other.
+    pub(crate) serial: u64,
+    /// All that the table says of it, but for the endpoints.
+    pub(crate) settings: Pool,
+    /// Endpoints that the table calls active, in rotation or not, by tier.
     pub(crate) active: Box<[Arc<Endpoint>]>,
-    /// How many of them are of the table's own locality; without one, none.
-    pub(crate) local: usize,
+    /// Of each of them.
+    pub(crate) weights: Box<[u32]>,
+    pub(crate) heaviest: u32,
+    pub(crate) tiers: Tiers,
+    /// Where keys belong, if the algorithm goes by keys.
+    pub(crate) places: Option<Places>,
+    pub(crate) sticky: Option<StickyView>,
+    pub(crate) key: SecretKey,
     pub(crate) live: Arc<PoolLive>,
 }
 
+/// Whom visitors stay with.
+#[derive(Debug)]
+pub(crate) struct StickyView {
+    pub(crate) policy: Sticky,
+    /// Of the active endpoints, then of those that leave.
+    pub(crate) tokens: Tokens,
+    /// Endpoints that the table has drain.
+    pub(crate) leaving: Box<[Arc<Endpoint>]>,
+}
+
 impl PoolView {
+    fn new(table: &Table, pool: &Pool, key: SecretKey, registry: &Registry, live: Arc<PoolLive>) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+        let (active, tiers) = by_tier(table, pool);
+        let weights: Box<[u32]> = active.iter().map(|endpoint| endpoint.weight).collect();
+        let places = match &pool.algorithm {
+            Algorithm::Hash { bound_percent, .. } => {
+                let names: Vec<_> = active.iter().map(|endpoint| name_of(endpoint)).collect();
+                Some(Places::new(&key, names.iter().map(|name| &**name), *bound_percent))
+            }
+            _ => None,
+        };
+        Self {
+            serial: SERIAL.fetch_add(1, Relaxed),
+            settings: settings_of(pool),
+            heaviest: weights.iter().copied().max().unwrap_or(1),
+            weights,
+            tiers,
+            places,
+            sticky: pool.sticky.as_ref().map(|policy| sticky(policy, pool, &active, &key, registry)),
+            key,
+            active: alive(&active, registry),
+            live,
+        }
+    }
+
     /// Whether some endpoint was not looked at yet.
     pub(crate) fn has_unseen(&self) -> bool {
         self.active.iter().any(|endpoint| !endpoint.was_looked_at())
     }
+
+    /// Whether somebody but this one is in rotation.
+    pub(crate) fn has_other(&self, one: &Arc<Endpoint>) -> bool {
+        self.active.iter().any(|endpoint| !Arc::ptr_eq(endpoint, one) && self.is_ready(endpoint))
+    }
+}
+
+/// The pool's active endpoints in the order of its tiers.
+fn by_tier<'t>(table: &Table, pool: &'t Pool) -> (Vec<&'t pando_routing::Endpoint>, Tiers) {
+    let active: Vec<_> =
+        pool.endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Active).collect();
+    let is_near =
+        |endpoint: &pando_routing::Endpoint| table.locality.is_some() && endpoint.locality == table.locality;
+    let keys: Vec<_> = active.iter().map(|endpoint| (endpoint.priority, is_near(endpoint))).collect();
+    let tiers = Tiers::new(&keys);
+    (tiers.order().iter().map(|n| active[*n]).collect(), tiers)
+}
+
+fn alive(endpoints: &[&pando_routing::Endpoint], registry: &Registry) -> Box<[Arc<Endpoint>]> {
+    // A registry that was renewed with the table has them all; places in weights and tiers depend on it.
+    endpoints.iter().filter_map(|endpoint| registry.endpoint(endpoint.id).cloned()).collect()
+}
+
+fn sticky(
+    policy: &Sticky,
+    pool: &Pool,
+    active: &[&pando_routing::Endpoint],
+    key: &SecretKey,
+    registry: &Registry,
+) -> StickyView {
+    let leaving: Vec<_> =
+        pool.endpoints.iter().filter(|endpoint| endpoint.state != EndpointState::Active).collect();
+    let names: Vec<_> = active.iter().chain(&leaving).map(|endpoint| name_of(endpoint)).collect();
+    StickyView {
+        policy: policy.clone(),
+        tokens: Tokens::new(key, names.iter().map(|name| &**name)),
+        leaving: alive(&leaving, registry),
+    }
+}
+
+/// The name that a replica has again when it is replaced; without one, what it is known by here.
+fn name_of(endpoint: &pando_routing::Endpoint) -> Cow<'_, str> {
+    match &*endpoint.name {
+        "" => Cow::Owned(endpoint.id.to_string()),
+        name => Cow::Borrowed(name),
+    }
+}
+
+fn settings_of(pool: &Pool) -> Pool {
+    Pool {
+        endpoints: Vec::new(),
+        algorithm: pool.algorithm.clone(),
+        probe: pool.probe.clone(),
+        timeouts: pool.timeouts,
+        slow_start_millis: pool.slow_start_millis,
+        sticky: pool.sticky.clone(),
+        outlier: pool.outlier.clone(),
+        retry: pool.retry.clone(),
+        max_in_flight: pool.max_in_flight,
+        adaptive_limit: pool.adaptive_limit.clone(),
+        queue: pool.queue.clone(),
+        when_all_down: pool.when_all_down,
+    }
 }
 
 impl Snapshot {
-    /// `registry` must have been renewed with `table`.
-    pub(crate) fn new(table: Arc<Table>, https: HttpsRules, registry: &Registry) -> Self {
+    /// `registry` must have been renewed with `table`; `key` is used where the table has none.
+    pub(crate) fn new(table: Arc<Table>, https: HttpsRules, key: SecretKey, registry: &Registry) -> Self {
         let matcher = Matcher::new(&table);
-        let view = |(id, pool): (&PoolId, &pando_routing::Pool)| {
+        let key = table.secret.balancing_key.unwrap_or(key);
+        let view = |(id, pool): (&PoolId, &Pool)| {
             let live = Arc::clone(registry.pool(id)?);
-            let (active, local) = near_first(&table, pool, registry);
-            let (algorithm, timeouts) = (pool.algorithm.clone(), pool.timeouts);
-            Some((id.clone(), Arc::new(PoolView { algorithm, timeouts, active, local, live })))
+            Some((id.clone(), Arc::new(PoolView::new(&table, pool, key, registry, live))))
         };
         let pools: HashMap<_, _> = table.pools.iter().filter_map(view).collect();
         let targets = table.rules.iter().map(|rule| pools.get(&rule.pool).cloned()).collect();
@@ -62,6 +172,10 @@ impl Snapshot {
         Some((found, self.targets.get(found.rule)?.as_ref()?))
     }
 
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Arc<PoolView>> {
+        self.pools.values()
+    }
+
     /// Every endpoint that the table calls active.
     pub(crate) fn active(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.pools.values().flat_map(|pool| pool.active.iter())
@@ -70,23 +184,4 @@ impl Snapshot {
     pub(crate) fn not_in_rotation(&self) -> BTreeSet<EndpointId> {
         self.active().filter(|endpoint| !endpoint.in_rotation()).map(|endpoint| endpoint.id).collect()
     }
-}
-
-/// The pool's active endpoints, and how many of them (the first) are where the table prefers them.
-fn near_first(
-    table: &Table,
-    pool: &pando_routing::Pool,
-    registry: &Registry,
-) -> (Box<[Arc<Endpoint>]>, usize) {
-    let is_local =
-        |endpoint: &pando_routing::Endpoint| table.locality.is_some() && endpoint.locality == table.locality;
-    let active = pool.endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Active);
-    let (near, far): (Vec<_>, Vec<_>) = active.partition(|endpoint| is_local(endpoint));
-    let live = |endpoints: Vec<&pando_routing::Endpoint>| -> Vec<Arc<Endpoint>> {
-        endpoints.into_iter().filter_map(|endpoint| registry.endpoint(endpoint.id).cloned()).collect()
-    };
-    let mut all = live(near);
-    let local = all.len();
-    all.extend(live(far));
-    (all.into(), local)
 }

@@ -123,15 +123,19 @@ impl Tables {
             tls.renew(&certificates, &table.secret.ticket_keys);
         }
         let https = HttpsRules::of(&table, certificates, self.plane.https_port);
-        self.plane.snapshot.store(Some(Arc::new(Snapshot::new(Arc::clone(&table), https, &registry))));
-        for (_, endpoint) in table.endpoints() {
+        let snapshot = Snapshot::new(Arc::clone(&table), https, self.plane.key, &registry);
+        self.plane.snapshot.store(Some(Arc::new(snapshot)));
+        let now = self.plane.clock.now_millis();
+        for (pool, endpoint) in table.endpoints() {
             if let EndpointState::Draining { deadline_millis } = endpoint.state
                 && let Some(live) = registry.endpoint(endpoint.id)
             {
-                live.drain(deadline_millis);
+                match table.pools.get(pool).is_some_and(|pool| pool.sticky.is_some()) {
+                    true => live.keep_visitors(deadline_millis, now),
+                    false => live.drain(deadline_millis),
+                }
             }
         }
-        let now = self.plane.clock.now_millis();
         renewal.gone.iter().for_each(|endpoint| endpoint.retire(now));
         registry.forget_idle();
         drop(registry);

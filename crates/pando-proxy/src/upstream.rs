@@ -3,5 +3,5 @@
 mod head;
 mod link;
 
-pub(crate) use head::{UpgradeAsked, drop_claims, write_head};
+pub(crate) use head::{UpgradeAsked, drop_claims, hide_cookie, write_head};
 pub(crate) use link::{Heard, Link, LinkError, MOST_HEAD};

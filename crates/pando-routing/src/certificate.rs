@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use crate::balance::hash::SecretKey;
 use crate::table::{Host, Table};
 
 /// Bytes of a chain at most, and of a key.
@@ -31,12 +32,16 @@ pub struct Secrets {
     /// proxy can open.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ticket_keys: Vec<TicketKey>,
+    /// What sticky cookies and places of consistent hashing are keyed by, the same on all proxies that share their visitors.
+    /// Default: one that each proxy makes up, and keeps beside its last table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balancing_key: Option<SecretKey>,
 }
 
 impl Secrets {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.certificates.is_empty() && self.ticket_keys.is_empty()
+        self.certificates.is_empty() && self.ticket_keys.is_empty() && self.balancing_key.is_none()
     }
 }
 

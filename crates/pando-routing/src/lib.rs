@@ -16,8 +16,8 @@ mod validate;
 pub use certificate::{Certificate, CertificateFacts, CertificateFault, SecretText, Secrets, TicketKey};
 pub use https::{HostOptions, Hsts, Https};
 pub use matcher::{Match, Matcher};
-pub use policy::{AdaptiveLimit, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
-pub use stats::{Acknowledgement, Latency, PoolStats, ProxyStats};
+pub use policy::{AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
+pub use stats::{Acknowledgement, Ejected, Latency, PoolStats, ProxyStats};
 pub use table::{
     Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Rule, Table,
     TableVersion, Timeouts,

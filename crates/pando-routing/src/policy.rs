@@ -117,6 +117,39 @@ impl Default for Queue {
     }
 }
 
+/// What becomes of a request while no endpoint is in rotation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllDown {
+    /// It goes to one that was ejected, or that failed its probe after it had been up, in the hope that it can answer. Never to
+    /// one that was never ready, refuses connections, or drains.
+    #[default]
+    Serve,
+    /// It gets 503.
+    Refuse,
+}
+
+/// What an HTTP probe must be answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Expect {
+    /// Ranges of statuses, both ends included, such as `[[200, 299]]`. Default: 200 to 399.
+    pub statuses: Vec<(u16, u16)>,
+    /// The answer's body has this text in its first 64 KiB. Default: whatever it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+impl Expect {
+    #[must_use]
+    pub fn has_status(&self, status: u16) -> bool {
+        match &*self.statuses {
+            [] => (200..400).contains(&status),
+            ranges => ranges.iter().any(|(least, most)| (*least..=*most).contains(&status)),
+        }
+    }
+}
+
 /// How many requests an endpoint may have under way follows from how fast it answers, within bounds. The defaults are those of Netflix's
 /// `Gradient2Limit`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

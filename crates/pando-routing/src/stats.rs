@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::balance::outlier::Reason;
 use crate::table::{EndpointId, PoolId, TableVersion};
 
 /// The answer to a table that was taken, after every worker uses it.
@@ -39,6 +40,24 @@ pub struct ProxyStats {
     /// nobody vouches for. Empty where nobody listens for TLS.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts_without_certificate: Vec<String>,
+    /// Endpoints that get no requests since those that they got failed, though their probe may pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ejected: Vec<Ejected>,
+}
+
+/// Why an endpoint is ejected, and for how long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ejected {
+    pub endpoint: EndpointId,
+    pub reason: Reason,
+    /// The reason in words.
+    pub text: String,
+    /// How often it was ejected, this time included; a minute in rotation takes one off.
+    pub times: u32,
+    /// In Unix milliseconds.
+    pub since_millis: i64,
+    /// In Unix milliseconds; from then on one request, and no more, is sent there to see whether it can come back.
+    pub until_millis: i64,
 }
 
 /// Totals of one pool since the proxy started; kept while a table names the pool, and for its last state after.
@@ -53,8 +72,20 @@ pub struct PoolStats {
     /// Those of them that got 503 because no endpoint was in rotation.
     #[serde(default)]
     pub unready: u64,
+    /// Those of them that got 503 because every endpoint had as many requests as it may, and the queue was full or the wait over.
+    #[serde(default)]
+    pub busy: u64,
     /// Tries beyond the first.
     pub retries: u64,
+    /// Tries that were not made since the budget for them was spent.
+    #[serde(default)]
+    pub retries_denied: u64,
+    /// Times that an endpoint was ejected.
+    #[serde(default)]
+    pub ejections: u64,
+    /// Requests that were sent to an endpoint out of rotation since nobody was in it.
+    #[serde(default)]
+    pub failed_open: u64,
     /// Requests that the client gave up.
     pub cancelled: u64,
     /// From the request's head to the last byte of the answer.

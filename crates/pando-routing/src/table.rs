@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::certificate::Secrets;
 use crate::https::HostOptions;
-use crate::policy::{AdaptiveLimit, HashKey, Outlier, Queue, Retry, Sticky};
+use crate::policy::{AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, Sticky};
 
 /// `(epoch, revision)`: a proxy keeps the highest that it has seen and refuses lower ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -204,6 +204,9 @@ pub struct Pool {
     /// Where requests wait that no endpoint may have yet. Default: none do, they get 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+    /// When nobody is in rotation. Default: who might serve is asked.
+    #[serde(skip_serializing_if = "is_default")]
+    pub when_all_down: AllDown,
 }
 
 /// 15 s.
@@ -223,6 +226,7 @@ impl Default for Pool {
             max_in_flight: None,
             adaptive_limit: None,
             queue: None,
+            when_all_down: AllDown::default(),
         }
     }
 }
@@ -244,12 +248,13 @@ impl Pool {
             max_in_flight,
             adaptive_limit,
             queue,
+            when_all_down,
         } = self;
         (algorithm, probe, timeouts, slow_start_millis)
             == (&other.algorithm, &other.probe, &other.timeouts, &other.slow_start_millis)
             && (sticky, outlier, retry) == (&other.sticky, &other.outlier, &other.retry)
-            && (max_in_flight, adaptive_limit, queue)
-                == (&other.max_in_flight, &other.adaptive_limit, &other.queue)
+            && (max_in_flight, adaptive_limit, queue, when_all_down)
+                == (&other.max_in_flight, &other.adaptive_limit, &other.queue, &other.when_all_down)
     }
 }
 
@@ -344,7 +349,8 @@ pub enum EndpointState {
     Draining { deadline_millis: i64 },
 }
 
-/// The proxy's own look at each active endpoint: at once when it is new, then at `interval_millis`.
+/// The proxy's own look at each active endpoint: at once when it is new, then at `interval_millis`, a tenth more or less; every
+/// 250 ms at least until it passes for the first time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
@@ -355,12 +361,22 @@ pub struct Probe {
     pub rise: u32,
     /// Failures in a row that take an endpoint out.
     pub fall: u32,
+    /// What the answer of an HTTP probe must be. Default: any status of 200 to 399.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
 }
 
 impl Default for Probe {
     /// TCP, every 500 ms, time-out 500 ms, out after two, back after one.
     fn default() -> Self {
-        Self { kind: ProbeKind::Tcp, interval_millis: 500, timeout_millis: 500, rise: 1, fall: 2 }
+        Self {
+            kind: ProbeKind::Tcp,
+            interval_millis: 500,
+            timeout_millis: 500,
+            rise: 1,
+            fall: 2,
+            expect: None,
+        }
     }
 }
 
@@ -369,7 +385,7 @@ impl Default for Probe {
 pub enum ProbeKind {
     /// The address accepts a connection.
     Tcp,
-    /// GET `path` answers 200 to 399.
+    /// GET `path` answers as expected.
     Http {
         path: String,
         #[serde(default)]

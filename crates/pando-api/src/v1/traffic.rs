@@ -59,7 +59,11 @@ fn add_difference(sum: &mut PoolStats, now: &PoolStats, old: &PoolStats) {
     sum.requests += now.requests.saturating_sub(old.requests);
     sum.failed += now.failed.saturating_sub(old.failed);
     sum.unready += now.unready.saturating_sub(old.unready);
+    sum.busy += now.busy.saturating_sub(old.busy);
     sum.retries += now.retries.saturating_sub(old.retries);
+    sum.retries_denied += now.retries_denied.saturating_sub(old.retries_denied);
+    sum.ejections += now.ejections.saturating_sub(old.ejections);
+    sum.failed_open += now.failed_open.saturating_sub(old.failed_open);
     sum.cancelled += now.cancelled.saturating_sub(old.cancelled);
     for (total, (now, old)) in sum.by_class.iter_mut().zip(now.by_class.iter().zip(old.by_class)) {
         *total += now.saturating_sub(old);

@@ -1,8 +1,8 @@
 //! Tries: which endpoint is asked, over which connection, and when another is asked instead.
 //!
 //! A request goes to another endpoint if nothing of it reached the first; and, once, if
-//! doing it twice is as good as once and the first broke off, or is gone, before the
-//! first byte of an answer. It is sent again to the same endpoint, over a new
+//! doing it twice is as good as once and the first broke off, is gone, or said what is no
+//! HTTP, before the head of an answer was whole. It is sent again to the same endpoint, over a new
 //! connection, only if the idle connection that carried it turned out to be closed:
 //! always when it hadn't been sent, else if doing it twice is as good as once.
 
@@ -11,29 +11,26 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use pando_http::Framing;
-use pando_routing::EndpointId;
+use pando_routing::balance::outlier;
 
+use super::admit::{Applicant, admit};
+use super::deliver::{Kind, read};
 use super::page::Page;
-use super::{Answering, Id, Routed, Tally, hsts, route};
+use super::past::Past;
+use super::{Answering, Id, Routed, Tally, hsts};
 use crate::asked::Asked;
-use crate::balance::{Picked, Tried, pick};
+use crate::balance::{Chosen, moment};
 use crate::client::Client;
 use crate::exchange::{ExchangeError, Upload, Waits, head};
 use crate::front::Front;
-use crate::live::{Endpoint, Lease};
+use crate::live::Lease;
 use crate::plane::Plane;
 use crate::snapshot::PoolView;
-use crate::upstream::{Heard, Link, write_head};
+use crate::upstream::{Heard, Link, hide_cookie, write_head};
 
 /// A request that cannot be sent twice takes an idle connection only if it was used so recently that no server's idle
 /// time-out (5 s in Node, 2 s in gunicorn) can be about to close it.
 const YOUTH: Duration = Duration::from_secs(1);
-
-/// How often a pick may come too late for a table that was swapped meanwhile.
-const PICKS: u32 = 16;
-
-/// What a request waits at most for the first looks at endpoints. Each look has its own time-out.
-const FIRST_LOOKS: Duration = Duration::from_secs(5);
 
 /// How a try at one endpoint ended without an answer.
 #[derive(Debug)]
@@ -44,35 +41,6 @@ pub(super) enum Failure {
     Unanswered,
     Final(Page),
     ClientGone,
-}
-
-/// Where a request was tried in vain.
-#[derive(Debug, Default)]
-struct Past {
-    tried: Tried,
-    /// It was sent twice: not once more, it may be what breaks them.
-    repeated: bool,
-}
-
-impl Past {
-    /// Whether another endpoint may be asked; else what the client is told.
-    fn after(&mut self, failure: Failure, at: EndpointId) -> Result<(), Failure> {
-        let page = match failure {
-            Failure::Unreachable => Page::Unreachable,
-            Failure::Unanswered if !std::mem::replace(&mut self.repeated, true) => Page::Broken,
-            Failure::Unanswered => return Err(Failure::Final(Page::Broken)),
-            last => return Err(last),
-        };
-        if self.tried.add(at) { Ok(()) } else { Err(Failure::Final(page)) }
-    }
-
-    fn page_for_nobody(&self) -> Page {
-        match (self.tried.is_empty(), self.repeated) {
-            (true, _) => Page::NobodyReady,
-            (false, true) => Page::Broken,
-            (false, false) => Page::Unreachable,
-        }
-    }
 }
 
 /// # Errors
@@ -86,101 +54,77 @@ pub(super) async fn run<F: Front>(
     plane: &Plane,
     tally: &mut Tally,
 ) -> Result<Answering, Failure> {
+    let may_repeat = asked.head.method.is_idempotent() && asked.head.framing == Framing::Empty;
     let mut past = Past::default();
+    routed.pool.live.budget.request(moment::now());
+    if let Some(sticky) = &routed.pool.sticky {
+        hide_cookie(asked, &sticky.policy.cookie);
+    }
     loop {
         tally.for_pool(&routed.pool.live);
-        let mut begun = begin(plane, asked, &mut routed, &past.tried);
-        if matches!(begun, Err(Page::NobodyReady)) && routed.pool.has_unseen() {
-            first_looks(plane, &routed.pool).await;
-            begun = begin(plane, asked, &mut routed, &past.tried);
-        }
-        let lease = match begun {
-            Ok(lease) => lease,
-            Err(page) => {
-                tally.for_pool(&routed.pool.live);
-                let page = if page == Page::NobodyReady { past.page_for_nobody() } else { page };
-                return Err(Failure::Final(page));
-            }
-        };
+        let applicant = Applicant { asked, client, plane, may_repeat };
+        let admitted = admit(front, applicant, &mut routed, &past).await;
+        tally.for_pool(&routed.pool.live);
+        let Chosen { mut lease, token } = admitted?;
         tally.at(&routed.pool.live, &lease.endpoint);
         if !past.tried.is_empty() {
             tally.retried();
         }
         write_head(asked, routed.strip, lease.endpoint.address, client, id);
-        match ask(front, asked, &lease, &routed.pool, plane, tally).await {
-            Ok((link, upload, heard)) => {
-                let hsts = hsts(asked, client, plane);
-                return Ok(Answering { link, lease, upload, heard, routed, hsts });
+        match ask(front, asked, &mut lease, &routed.pool, may_repeat, plane, tally).await {
+            Ok(Began { link, upload, heard, kind }) => {
+                let (hsts, secure) = (hsts(asked, client, plane), client.secure);
+                return Ok(Answering { link, lease, upload, heard, kind, routed, hsts, token, secure });
             }
-            Err(failure) => past.after(failure, lease.endpoint.id)?,
+            Err(failure) => past.after(failure, lease.endpoint.id, &routed.pool)?,
         }
     }
-}
-
-/// Begins the request on an endpoint of the newest table. A table that was swapped since the request was routed may have
-/// drained everything that its snapshot offers, so before giving up the newest is asked.
-fn begin(plane: &Plane, asked: &Asked, routed: &mut Routed, tried: &Tried) -> Result<Lease, Page> {
-    for _ in 0..PICKS {
-        match pick(&routed.pool, tried) {
-            Picked::Lease(lease) => return Ok(lease),
-            Picked::Stale => *routed = route(plane, asked)?,
-            Picked::Nobody => {
-                let newest = route(plane, asked)?;
-                if std::sync::Arc::ptr_eq(&newest.pool, &routed.pool) {
-                    return Err(Page::NobodyReady);
-                }
-                *routed = newest;
-            }
-        }
-    }
-    Err(Page::NobodyReady)
-}
-
-/// A table that comes after others were missed may offer none but endpoints that nobody has looked at: to say that none is ready
-/// would be a guess.
-async fn first_looks(plane: &Plane, pool: &PoolView) {
-    let known = || !pool.has_unseen() || pool.active.iter().any(|endpoint| endpoint.in_rotation());
-    plane.sequence.wait_until(known, FIRST_LOOKS).await;
 }
 
 pub(super) fn waits(pool: &PoolView, plane: &Plane) -> Waits {
     Waits {
-        response: Duration::from_millis(pool.timeouts.response_millis),
-        idle: Duration::from_millis(pool.timeouts.idle_millis),
+        response: Duration::from_millis(pool.settings.timeouts.response_millis),
+        idle: Duration::from_millis(pool.settings.timeouts.idle_millis),
         stall: plane.limits.client_stall,
     }
+}
+
+/// An endpoint has begun to answer.
+struct Began {
+    link: Link,
+    upload: Upload,
+    heard: Heard,
+    kind: Kind,
 }
 
 async fn ask<F: Front>(
     front: &mut F,
     asked: &mut Asked,
-    lease: &Lease,
+    lease: &mut Lease,
     pool: &PoolView,
+    may_repeat: bool,
     plane: &Plane,
     tally: &mut Tally,
-) -> Result<(Link, Upload, Heard), Failure> {
-    let endpoint = &lease.endpoint;
-    let connect = Duration::from_millis(pool.timeouts.connect_millis);
-    let may_repeat = asked.head.method.is_idempotent() && asked.head.framing == Framing::Empty;
-    let mut idle = endpoint.idle.take((!may_repeat).then_some(YOUTH));
+) -> Result<Began, Failure> {
+    let connect = Duration::from_millis(pool.settings.timeouts.connect_millis);
+    let mut idle = lease.endpoint.idle.take((!may_repeat).then_some(YOUTH));
     loop {
         let reused = idle.is_some();
-        let opened = link(idle.take(), endpoint.address, connect).await;
-        let mut link = opened.map_err(|error| unreachable(endpoint, &error))?;
+        let opened = link(idle.take(), lease.endpoint.address, connect).await;
+        let mut link = opened.map_err(|error| unreachable(lease, pool, &error))?;
         link.begin(&asked.upstream);
         let mut upload = Upload::new(&asked.head, &plane.limits);
-        // Who could not be asked again elsewhere waits on: the machine may yet come back.
-        let is_gone = || may_repeat && endpoint.is_gone();
+        // Who could not be asked again elsewhere waits on: the endpoint may yet come back.
+        let is_gone = || may_repeat && lease.endpoint.is_gone() && pool.has_other(&lease.endpoint);
         let alarm = &mut asked.alarm;
         match head(front, &mut link, &mut upload, alarm, waits(pool, plane), is_gone).await {
-            Ok(heard) => return Ok((link, upload, heard)),
+            Ok(heard) => match read(asked, &link, heard) {
+                Ok(kind) => return Ok(Began { link, upload, heard, kind }),
+                Err(error) => return Err(failure_for(&error, lease, pool, may_repeat)),
+            },
             Err(ExchangeError::NotSent) if reused => {}
-            Err(ExchangeError::NotSent) => return Err(Failure::Unreachable),
             Err(ExchangeError::Unanswered(_)) if reused && may_repeat => {}
-            Err(ExchangeError::Unanswered(_) | ExchangeError::Gone) if may_repeat => {
-                return Err(Failure::Unanswered);
-            }
-            Err(error) => return Err(failure_for(&error, endpoint)),
+            Err(error) => return Err(failure_for(&error, lease, pool, may_repeat)),
         }
         // The connection was at fault, not the endpoint: once more, over a new one.
         tally.retried();
@@ -194,26 +138,63 @@ async fn link(idle: Option<Link>, address: SocketAddr, patience: Duration) -> io
     }
 }
 
-fn unreachable(endpoint: &Endpoint, error: &io::Error) -> Failure {
+fn unreachable(lease: &mut Lease, pool: &PoolView, error: &io::Error) -> Failure {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    let endpoint = &lease.endpoint;
     tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, %error, "cannot connect");
     if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable) {
-        endpoint.suspect();
+        lease.refused();
+    } else {
+        lease.failed(pool, outlier::Failure::Connect);
     }
     Failure::Unreachable
 }
 
-pub(super) fn failure_for(error: &ExchangeError, endpoint: &Endpoint) -> Failure {
+/// What an exchange without an answer means for the request; the endpoint's part in it is noted. `may_repeat`: nothing of an answer
+/// went to the client yet, and doing it twice is as good as once.
+pub(super) fn failure_for(
+    error: &ExchangeError,
+    lease: &mut Lease,
+    pool: &PoolView,
+    may_repeat: bool,
+) -> Failure {
+    let endpoint = &lease.endpoint;
     tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, %error, "no answer");
+    if let Some(failure) = fault_of(error) {
+        lease.failed(pool, failure);
+    }
     Failure::Final(match error {
-        ExchangeError::NotSent
-        | ExchangeError::Unanswered(_)
+        ExchangeError::NotSent => return Failure::Unreachable,
+        ExchangeError::Unanswered(_)
         | ExchangeError::Broken(_)
-        | ExchangeError::NotHttp(_) => Page::Broken,
+        | ExchangeError::NotHttp(_)
+        | ExchangeError::Gone
+            if may_repeat =>
+        {
+            return Failure::Unanswered;
+        }
+        ExchangeError::Unanswered(_) | ExchangeError::Broken(_) | ExchangeError::NotHttp(_) => Page::Broken,
         ExchangeError::Silent | ExchangeError::Gone => Page::Silent,
         ExchangeError::ClientStalled => Page::TooSlow,
         ExchangeError::TooLarge => Page::TooLarge,
         ExchangeError::ClientBroken(_) => Page::BadRequest("The request's body is malformed or broke off."),
         ExchangeError::ClientGone => return Failure::ClientGone,
+    })
+}
+
+/// What the endpoint is to blame for, if it is.
+fn fault_of(error: &ExchangeError) -> Option<outlier::Failure> {
+    Some(match error {
+        ExchangeError::NotSent | ExchangeError::Unanswered(_) | ExchangeError::Broken(_) => {
+            outlier::Failure::Reset
+        }
+        ExchangeError::NotHttp(_) => outlier::Failure::Garbage,
+        ExchangeError::Silent | ExchangeError::Gone => outlier::Failure::Timeout,
+        ExchangeError::ClientStalled
+        | ExchangeError::TooLarge
+        | ExchangeError::ClientBroken(_)
+        | ExchangeError::ClientGone => {
+            return None;
+        }
     })
 }

@@ -1,8 +1,10 @@
 //! An endpoint's answer, from its first head to the client's last byte.
 
-use pando_http::{Method, ResponseFraming};
+use pando_http::{Known, Method, ResponseFraming};
+use pando_routing::balance::outlier::Failure;
+use pando_routing::balance::sticky::SetCookie;
 
-use super::attempt::{Failure, failure_for, waits};
+use super::attempt::{self, failure_for, waits};
 use super::page::Page;
 use super::{Answering, End, HSTS_HEADER, ID_HEADER, Id, Tally};
 use crate::asked::{Asked, Paper};
@@ -10,10 +12,11 @@ use crate::exchange::{Delivered, Download, ExchangeError, go_on, head};
 use crate::front::{Answer, AnswerBody, Front, Passed};
 use crate::plane::Plane;
 use crate::tunnel::{Switched, Tunnel};
-use crate::upstream::{MOST_HEAD, UpgradeAsked};
+use crate::upstream::{Heard, Link, MOST_HEAD, UpgradeAsked};
 
 /// What an answer's head says that it is.
-enum Kind {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
     /// Another one follows.
     Interim,
     Upgrade(UpgradeAsked),
@@ -29,43 +32,64 @@ pub(super) async fn run<F: Front>(
     id: &Id,
     plane: &Plane,
     tally: Tally,
-) -> Result<End, (Failure, Tally)> {
+) -> Result<End, (attempt::Failure, Tally)> {
     loop {
-        match read(asked, &answering) {
-            Ok(Kind::Proper | Kind::Upgrade(_)) if !front.agrees(&passed(asked, &answering)) => {
-                return Err((Failure::Final(Page::Broken), tally));
+        match answering.kind {
+            Kind::Proper | Kind::Upgrade(_) if !front.agrees(&passed(asked, &answering)) => {
+                answering.lease.failed(&answering.routed.pool, Failure::Garbage);
+                return Err((attempt::Failure::Final(Page::Broken), tally));
             }
-            Ok(Kind::Proper) => return Ok(proper(front, asked, answering, id, plane, tally).await),
-            Ok(Kind::Upgrade(upgrade)) => {
+            Kind::Proper => return Ok(proper(front, asked, answering, id, plane, tally).await),
+            Kind::Upgrade(upgrade) => {
                 return Ok(upgraded(front, asked, answering, upgrade, id, tally).await);
             }
-            Ok(Kind::Interim) => pass_interim(front, asked, &mut answering),
-            Err(failure) => return Err((failure, tally)),
+            Kind::Interim => pass_interim(front, asked, &mut answering),
         }
-        let Answering { link, upload, routed, lease, .. } = &mut answering;
+        let Answering { link, upload, routed, lease, heard, kind, .. } = &mut answering;
         let alarm = &mut asked.alarm;
-        match head(front, link, upload, alarm, waits(&routed.pool, plane), || false).await {
-            Ok(heard) => answering.heard = heard,
-            Err(error) => return Err((failure_for(&error, &lease.endpoint), tally)),
+        let next = match head(front, link, upload, alarm, waits(&routed.pool, plane), || false).await {
+            Ok(next) => read(asked, link, next).map(|kind| (next, kind)),
+            Err(error) => Err(error),
+        };
+        match next {
+            Ok(next) => (*heard, *kind) = next,
+            Err(error) => return Err((failure_for(&error, lease, &routed.pool, false), tally)),
         }
     }
 }
 
-fn read(asked: &mut Asked, answering: &Answering) -> Result<Kind, Failure> {
+/// Reads the head that was heard on `link` into `asked.response`.
+///
+/// # Errors
+/// It is no HTTP, or nothing that was asked for.
+pub(super) fn read(asked: &mut Asked, link: &Link, heard: Heard) -> Result<Kind, ExchangeError> {
     let limits =
         pando_http::Limits { head_bytes: MOST_HEAD, fields: pando_http::MOST_FIELDS, ..Default::default() };
-    let bytes = &answering.link.inbox.bytes()[..answering.heard.len];
+    let bytes = &link.inbox.bytes()[..heard.len];
     let method = asked.head.method;
     let upgrade = UpgradeAsked::of(asked);
-    let broken = |error| failure_for(&ExchangeError::NotHttp(error), &answering.lease.endpoint);
-    asked.response.read(bytes, method, &limits).map_err(broken)?;
+    asked.response.read(bytes, method, &limits)?;
     match (asked.response.status, upgrade) {
         (101, Some(upgrade)) => Ok(Kind::Upgrade(upgrade)),
         // Nobody asked: whatever this is, it isn't an answer.
-        (101, None) => Err(Failure::Final(Page::Broken)),
+        (101, None) => Err(ExchangeError::NotHttp(pando_http::NotHttp::Unasked)),
         (100..=199, _) => Ok(Kind::Interim),
         _ => Ok(Kind::Proper),
     }
+}
+
+/// What a `Retry-After` in seconds says, in microseconds.
+fn retry_after(asked: &Asked, answering: &Answering) -> Option<u64> {
+    let field = asked.response.fields.first(Known::RetryAfter)?;
+    let bytes = answering.link.inbox.bytes();
+    let seconds: u64 = field.value.text(bytes).parse().ok()?;
+    Some(seconds.saturating_mul(1_000_000))
+}
+
+fn set_cookie(answering: &Answering) -> Option<String> {
+    let policy = &answering.routed.pool.sticky.as_ref()?.policy;
+    let (token, tls) = (answering.token?, answering.secure);
+    Some(SetCookie { policy, token, tls }.to_string())
 }
 
 fn passed<'a>(paper: &'a Paper, answering: &'a Answering) -> Passed<'a> {
@@ -109,15 +133,23 @@ fn write_head<F: Front>(front: &mut F, asked: &mut Asked, answering: &mut Answer
         .fields
         .drop_if(|field| field.known == pando_http::Known::XRequestId || is_ours(field.name.bytes(bytes)));
     let (status, framing) = (asked.response.status, asked.response.framing);
+    let cookie = set_cookie(answering);
     let passed = passed(asked, answering);
     let id = id.text(asked.bytes.bytes());
-    let own: [(&'static str, &[u8]); 2] =
-        [(ID_HEADER, id), (HSTS_HEADER, hsts.as_deref().unwrap_or_default())];
+    let mut own: [(&'static str, &[u8]); 3] = [(ID_HEADER, id), (ID_HEADER, id), (ID_HEADER, id)];
+    let mut count = 1;
+    let more = [(HSTS_HEADER, hsts.as_deref()), ("set-cookie", cookie.as_deref().map(str::as_bytes))];
+    for (name, value) in more {
+        if let Some(value) = value {
+            own[count] = (name, value);
+            count += 1;
+        }
+    }
     front.head(&Answer {
         status,
         reason: asked.response.reason.bytes(passed.bytes),
         passed: Some(passed),
-        own: if hsts.is_some() { &own } else { &own[..1] },
+        own: &own[..count],
         body: body(asked.head.method, status, framing),
         close,
     });
@@ -132,11 +164,15 @@ async fn proper<F: Front>(
     plane: &Plane,
     mut tally: Tally,
 ) -> End {
-    tally.answered(asked.response.status);
+    let status = asked.response.status;
+    tally.answered(status);
+    let wait = if status >= 400 { retry_after(asked, &answering) } else { None };
+    let has_end = matches!(asked.response.framing, ResponseFraming::Empty | ResponseFraming::Length(_));
+    answering.lease.answered(&answering.routed.pool, status, wait, has_end);
     // Who was never told to send its body can't be told where the next request begins.
     let close = plane.is_ending() || answering.upload.is_held();
     write_head(front, asked, &mut answering, id, close);
-    let Answering { mut link, lease, mut upload, routed, .. } = answering;
+    let Answering { mut link, mut lease, mut upload, routed, .. } = answering;
     let mut download = Download::new(asked.response.framing);
     let waits = waits(&routed.pool, plane);
     let alarm = &mut asked.alarm;
@@ -145,12 +181,14 @@ async fn proper<F: Front>(
     tally.sent(usize::try_from(download.sent()).unwrap_or(usize::MAX));
     match delivered {
         Delivered::Whole => {
+            lease.ended(&routed.pool);
             if asked.response.persistent && upload.is_whole() && link.inbox.is_empty() {
                 lease.endpoint.idle.put(link);
             }
             if front.goes_on() { End::Next } else { End::Close }
         }
         Delivered::Cut => {
+            lease.failed(&routed.pool, Failure::Reset);
             tally.cut();
             End::Cut
         }
@@ -173,23 +211,27 @@ async fn upgraded<F: Front>(
     asked.response.fields.drop_if(|field| field.known == pando_http::Known::XRequestId);
     let passed = passed(asked, &answering);
     let id = id.text(asked.bytes.bytes());
-    let own: [(&'static str, &[u8]); 3] =
-        [("connection", b"upgrade"), (ID_HEADER, id), ("upgrade", protocol.as_deref().unwrap_or_default())];
+    let cookie = set_cookie(&answering);
+    let mut own: Vec<(&'static str, &[u8])> = vec![("connection", b"upgrade"), (ID_HEADER, id)];
+    own.extend(protocol.as_deref().map(|protocol| ("upgrade", protocol)));
+    own.extend(cookie.as_deref().map(|cookie| ("set-cookie", cookie.as_bytes())));
     front.head(&Answer {
         status: 101,
         reason: asked.response.reason.bytes(passed.bytes),
         passed: Some(passed),
-        own: if protocol.is_some() { &own } else { &own[..2] },
+        own: &own,
         body: AnswerBody::None,
         close: false,
     });
     answering.link.inbox.consume(answering.heard.len);
     tally.answered(101);
+    answering.lease.answered(&answering.routed.pool, 101, None, false);
+    answering.lease.ended(&answering.routed.pool);
     if std::future::poll_fn(|cx| front.poll_flush(cx)).await.is_err() {
         return End::Cut;
     }
     let Answering { link, lease, routed, .. } = answering;
-    let idle = std::time::Duration::from_millis(routed.pool.timeouts.idle_millis);
+    let idle = std::time::Duration::from_millis(routed.pool.settings.timeouts.idle_millis);
     let switched =
         Switched { upstream: link.wire, first: link.inbox, lease, is_websocket: upgrade.is_websocket, idle };
     End::Tunnel(Tunnel::agree(switched, tally))

@@ -23,6 +23,8 @@ pub(crate) enum Page {
     /// There is no table yet.
     NoTable,
     NobodyReady,
+    /// Every endpoint has as many requests as it may.
+    Busy,
     Unreachable,
     /// The connection broke, or what came wasn't HTTP.
     Broken,
@@ -53,7 +55,7 @@ impl Page {
             Self::Moved => StatusCode::PERMANENT_REDIRECT,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UnknownHost => StatusCode::NOT_FOUND,
-            Self::NoTable | Self::NobodyReady => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoTable | Self::NobodyReady | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
             Self::Silent => StatusCode::GATEWAY_TIMEOUT,
         }
@@ -70,6 +72,7 @@ impl Page {
             Self::UnknownHost => "Nothing is served at this address.",
             Self::NoTable => "This server is starting. Please try again in a moment.",
             Self::NobodyReady => "No instance is ready to answer. Please try again in a moment.",
+            Self::Busy => "All instances are busy. Please try again in a moment.",
             Self::Unreachable => "The instance that was to answer could not be reached.",
             Self::Broken => "The instance that was to answer broke off.",
             Self::Silent => "The instance did not answer in time.",

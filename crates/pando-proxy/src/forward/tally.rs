@@ -81,10 +81,10 @@ impl Tally {
         if page == Page::UnknownHost {
             self.plane.unmatched.fetch_add(1, Relaxed);
         }
-        if page == Page::NobodyReady
-            && let Some(pool) = &self.pool
-        {
-            pool.counters.unready();
+        match (page, &self.pool) {
+            (Page::NobodyReady, Some(pool)) => pool.counters.unready(),
+            (Page::Busy, Some(pool)) => pool.counters.busy(),
+            _ => {}
         }
         if matches!(self.status, 502..=504) {
             self.note_failure();

@@ -25,9 +25,14 @@ enum Easy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
     Pass,
+    /// It answered, and not well.
     Failure,
-    /// A failure, too: no answer to a connection, neither yes nor no.
+    /// Nobody listens.
+    Refusal,
+    /// No answer to a connection, neither yes nor no.
     Silence,
+    /// It took the connection and did not answer in time.
+    Hanging,
     /// Traffic found nobody listening.
     Trouble,
     /// Nobody looks, by order.
@@ -44,10 +49,15 @@ impl Verdict {
         self.easy == Easy::Trouble
     }
 
+    /// Whether it was never up.
+    pub(super) fn is_starting(&self) -> bool {
+        !self.up && self.easy == Easy::New
+    }
+
     pub(super) fn after(&mut self, seen: Seen, probe: &Probe) {
         match seen {
             Seen::Pass => self.pass(probe.rise),
-            Seen::Failure | Seen::Silence => self.fail(probe.fall),
+            Seen::Failure | Seen::Refusal | Seen::Silence | Seen::Hanging => self.fail(probe.fall),
             Seen::Trouble => *self = Self { up: false, easy: Easy::Trouble, passes: 0, failures: 0 },
             Seen::Nothing => {
                 debug_assert_eq!(probe.kind, ProbeKind::None);

@@ -5,15 +5,29 @@
 //! did. A request raises the count *first* and looks for the drain mark *second*;
 //! draining sets the mark first and reads the count second. With one total order
 //! over the four (`SeqCst`) at least one side sees the other.
+//!
+//! Where visitors stay with their replica, a drain has two halves: first nobody new
+//! comes ([`Endpoint::keep_visitors`]), and the endpoint never counts as idle; from
+//! the deadline on it drains as any other, and the promise is the same.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 
+use pando_routing::balance::ewma::PeakEwma;
+use pando_routing::balance::outlier::Conduct;
+use pando_routing::balance::warm;
 use pando_routing::{EndpointId, Probe};
 use tokio::sync::{Notify, watch};
 
+use super::PoolLive;
 use super::idle::IdleLinks;
+use super::lease::Lease;
+use super::limit::Limited;
+use crate::balance::moment;
 use crate::stats::counters::EndpointCounters;
 use crate::stats::sequence::Sequence;
 
@@ -34,11 +48,25 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) counters: EndpointCounters,
     pub(crate) idle: IdleLinks,
-    in_flight: AtomicU64,
+    /// How long it takes to answer.
+    pub(crate) ewma: PeakEwma,
+    /// How its answers were, and whether it is ejected for them.
+    pub(crate) conduct: Conduct,
+    pub(crate) limit: Limited,
+    pub(super) in_flight: AtomicU64,
     draining: AtomicBool,
+    /// Nobody new, but visitors of its own.
+    keeping: AtomicBool,
     up: AtomicBool,
+    /// At some time.
+    was_up: AtomicBool,
     looked: AtomicBool,
     gone: AtomicBool,
+    /// Nobody listens, as far as is known.
+    refusing: AtomicBool,
+    /// When it came into rotation, in the microseconds of `moment`.
+    since: AtomicU64,
+    warmth: AtomicU32,
     /// When tunnels are to be closed, in Unix milliseconds; `None` while the endpoint is active.
     closing: watch::Sender<Option<i64>>,
     order: watch::Sender<ProbeOrder>,
@@ -54,11 +82,19 @@ impl Endpoint {
             address,
             counters: EndpointCounters::default(),
             idle,
+            ewma: PeakEwma::new(),
+            conduct: Conduct::default(),
+            limit: Limited::default(),
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            keeping: AtomicBool::new(false),
             up: AtomicBool::new(false),
+            was_up: AtomicBool::new(false),
             looked: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
+            since: AtomicU64::new(0),
+            warmth: AtomicU32::new(warm::FULL),
             closing: watch::Sender::new(None),
             order: watch::Sender::new(ProbeOrder::Rest),
             trouble: Notify::new(),
@@ -66,12 +102,18 @@ impl Endpoint {
         }
     }
 
-    /// Begins a request here, unless the endpoint drains. The lease counts as one in flight until it is dropped.
-    pub(crate) fn begin(self: &Arc<Self>) -> Option<Lease> {
-        self.in_flight.fetch_add(1, SeqCst);
-        let lease = Lease { endpoint: Arc::clone(self) };
+    /// Begins a request here, unless the endpoint drains or has as many as it may. The lease counts as one in flight until it is
+    /// dropped.
+    pub(crate) fn begin(self: &Arc<Self>, begun: Begun<'_>) -> Result<Lease, NotBegun> {
+        let before = self.in_flight.fetch_add(1, SeqCst);
         // Dropping the lease takes the count back and wakes whoever saw it.
-        (!self.draining.load(SeqCst)).then_some(lease)
+        let lease = Lease::new(Arc::clone(self), before.saturating_add(1), begun.at, begun.line);
+        let closed = self.draining.load(SeqCst) || (!begun.kept && self.keeping.load(SeqCst));
+        match (closed, before < begun.most) {
+            (true, _) => Err(lease.void(NotBegun::Draining)),
+            (false, false) => Err(lease.void(NotBegun::Full)),
+            (false, true) => Ok(lease),
+        }
     }
 
     pub(crate) fn in_flight(&self) -> u64 {
@@ -82,9 +124,26 @@ impl Endpoint {
         self.draining.load(SeqCst)
     }
 
+    /// Whether a request may be under way, or come yet though the table has the endpoint drain.
+    pub(crate) fn is_idle(&self) -> bool {
+        // In this order: who keeps no visitors any more drains already.
+        !self.keeping.load(SeqCst) && self.in_flight() == 0
+    }
+
     /// Whether requests may be sent here.
     pub(crate) fn in_rotation(&self) -> bool {
-        self.up.load(SeqCst) && !self.is_draining()
+        self.up.load(SeqCst) && !self.is_draining() && !self.keeping.load(SeqCst)
+    }
+
+    /// Whether those who were here before may still be sent here.
+    pub(crate) fn keeps_visitors(&self) -> bool {
+        self.keeping.load(SeqCst) && self.up.load(SeqCst) && !self.is_draining()
+    }
+
+    /// Whether it might serve when nobody is in rotation: it listens and did serve before.
+    pub(crate) fn is_hopeful(&self) -> bool {
+        let leaving = self.is_draining() || self.keeping.load(SeqCst);
+        self.was_up.load(SeqCst) && !self.refusing.load(SeqCst) && !leaving
     }
 
     /// Whether the prober has a first result, whatever it is.
@@ -94,6 +153,10 @@ impl Endpoint {
 
     /// The prober's verdict.
     pub(crate) fn set_up(&self, up: bool) {
+        if up && !self.up.load(SeqCst) {
+            self.since.store(moment::now(), Relaxed);
+            self.was_up.store(true, SeqCst);
+        }
         let before = self.up.swap(up, SeqCst);
         let first = !self.looked.swap(true, SeqCst);
         if before != up || first {
@@ -110,8 +173,41 @@ impl Endpoint {
         self.gone.store(gone, SeqCst);
     }
 
+    /// What the prober found: nobody listens, or somebody does, well or not.
+    pub(crate) fn set_refusing(&self, refusing: bool) {
+        self.refusing.store(refusing, SeqCst);
+    }
+
+    /// Its ejection is over.
+    pub(crate) fn came_back(&self, now: u64) {
+        tracing::info!(endpoint = %self.id, address = %self.address, "back from its ejection");
+        self.since.store(now, Relaxed);
+        self.sequence.bump();
+    }
+
+    /// Microseconds of `moment`.
+    pub(crate) fn in_rotation_since(&self) -> u64 {
+        self.since.load(Relaxed)
+    }
+
+    /// See [`warm::factor`].
+    pub(crate) fn warmth(&self) -> u32 {
+        self.warmth.load(Relaxed)
+    }
+
+    pub(crate) fn set_warmth(&self, warmth: u32) {
+        if self.warmth() != warmth {
+            self.warmth.store(warmth, Relaxed);
+        }
+    }
+
+    pub(crate) fn sequence(&self) -> &Sequence {
+        &self.sequence
+    }
+
     /// Traffic found nobody listening: out of rotation at once, until a probe passes.
     pub(crate) fn suspect(&self) {
+        self.refusing.store(true, SeqCst);
         if self.up.swap(false, SeqCst) {
             tracing::warn!(endpoint = %self.id, address = %self.address, "refuses connections: out of rotation until a probe passes");
             self.sequence.bump();
@@ -127,6 +223,7 @@ impl Endpoint {
     /// Takes requests (again). To be called before a snapshot offers the endpoint.
     pub(crate) fn activate(&self, probe: &Arc<Probe>) {
         self.idle.open();
+        self.keeping.store(false, SeqCst);
         self.closing.send_if_modified(|closing| closing.take().is_some());
         self.draining.store(false, SeqCst);
         self.give_order(ProbeOrder::Look(Arc::clone(probe)));
@@ -136,9 +233,31 @@ impl Endpoint {
     /// endpoint is in place, so that a request that is turned away finds another.
     pub(crate) fn drain(&self, deadline_millis: i64) {
         self.draining.store(true, SeqCst);
+        self.keeping.store(false, SeqCst);
         self.idle.close();
         self.give_order(ProbeOrder::Rest);
         self.closing.send_if_modified(|closing| closing.replace(deadline_millis) != Some(deadline_millis));
+    }
+
+    /// As [`Endpoint::drain`], but until the deadline whoever stays here with a cookie still comes; till then it is never idle.
+    pub(crate) fn keep_visitors(&self, deadline_millis: i64, now_millis: i64) {
+        if self.is_draining() || deadline_millis <= now_millis {
+            return self.drain(deadline_millis);
+        }
+        self.keeping.store(true, SeqCst);
+        self.closing.send_if_modified(|closing| closing.replace(deadline_millis) != Some(deadline_millis));
+    }
+
+    /// Once the deadline has passed, nobody is kept any more.
+    pub(crate) fn stop_keeping(&self, now_millis: i64) {
+        let deadline = *self.closing.borrow();
+        if self.keeping.load(SeqCst)
+            && let Some(deadline) = deadline
+            && deadline <= now_millis
+        {
+            self.drain(deadline);
+            self.sequence.bump();
+        }
     }
 
     /// The endpoint has left the table: as if its deadline had passed.
@@ -166,19 +285,24 @@ impl Endpoint {
     }
 }
 
-/// One request under way; dropped when the endpoint has nothing more to do for it.
-#[derive(Debug)]
-pub(crate) struct Lease {
-    pub(crate) endpoint: Arc<Endpoint>,
+/// How a request begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Begun<'a> {
+    /// In the microseconds of `moment`.
+    pub(crate) at: u64,
+    /// So many may be under way, this one included.
+    pub(crate) most: u64,
+    /// Where others wait for its end.
+    pub(crate) line: Option<&'a Arc<PoolLive>>,
+    /// The visitor was here before.
+    pub(crate) kept: bool,
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let before = self.endpoint.in_flight.fetch_sub(1, SeqCst);
-        if before == 1 && self.endpoint.is_draining() {
-            self.endpoint.sequence.bump();
-        }
-    }
+/// Why a request can't begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotBegun {
+    Draining,
+    Full,
 }
 
 #[cfg(test)]

@@ -5,27 +5,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use pando_routing::{EndpointId, PoolId, Table};
 
+use super::PoolLive;
 use super::endpoint::Endpoint;
-use crate::stats::counters::PoolCounters;
 
 /// Pools that have left the table and are remembered for their last counters; a bound, not a wish.
 const REMEMBERED_POOLS: usize = 512;
 
-/// What a pool keeps from table to table.
-#[derive(Debug)]
-pub(crate) struct PoolLive {
-    pub(crate) counters: PoolCounters,
-    /// Whose turn it is, modulo however many there are.
-    pub(crate) turn: AtomicUsize,
-}
-
 /// Live state by id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
+    /// Threads that serve.
+    workers: usize,
     endpoints: HashMap<EndpointId, Arc<Endpoint>>,
     leaving: Vec<Arc<Endpoint>>,
     pools: HashMap<PoolId, Arc<PoolLive>>,
@@ -43,6 +36,11 @@ pub(crate) struct Renewal {
 }
 
 impl Registry {
+    pub(crate) fn new(workers: usize) -> Self {
+        let (endpoints, pools) = (HashMap::new(), HashMap::new());
+        Self { workers, endpoints, leaving: Vec::new(), pools, departed: Vec::new() }
+    }
+
     /// Finds or makes the live state of everything in `table`. `make` is called for an id that is new or has moved to
     /// another address.
     pub(crate) fn renew(
@@ -74,10 +72,8 @@ impl Registry {
 
     fn renew_pools(&mut self, table: &Table) {
         for id in table.pools.keys() {
-            self.pools.entry(id.clone()).or_insert_with(|| {
-                let counters = PoolCounters::new(id.clone());
-                Arc::new(PoolLive { counters, turn: AtomicUsize::new(0) })
-            });
+            let make = || Arc::new(PoolLive::new(id.clone(), self.workers));
+            self.pools.entry(id.clone()).or_insert_with(make);
         }
         self.departed.retain(|id| !table.pools.contains_key(id));
         let left: Vec<PoolId> = self

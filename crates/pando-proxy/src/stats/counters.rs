@@ -12,7 +12,11 @@ pub(crate) struct PoolCounters {
     classes: [AtomicU64; 5],
     failed: AtomicU64,
     unready: AtomicU64,
+    busy: AtomicU64,
     retries: AtomicU64,
+    retries_denied: AtomicU64,
+    ejections: AtomicU64,
+    failed_open: AtomicU64,
     cancelled: AtomicU64,
     latency: Box<[AtomicU64]>,
     latency_micros: AtomicU64,
@@ -26,7 +30,11 @@ impl PoolCounters {
             classes: Default::default(),
             failed: AtomicU64::new(0),
             unready: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
             retries: AtomicU64::new(0),
+            retries_denied: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
+            failed_open: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             latency,
             latency_micros: AtomicU64::new(0),
@@ -48,6 +56,25 @@ impl PoolCounters {
     /// A failure because nothing was in rotation.
     pub(crate) fn unready(&self) {
         self.unready.fetch_add(1, Relaxed);
+    }
+
+    /// A failure because every endpoint had as many requests as it may.
+    pub(crate) fn busy(&self) {
+        self.busy.fetch_add(1, Relaxed);
+    }
+
+    /// A try that was not made, for want of budget.
+    pub(crate) fn retry_denied(&self) {
+        self.retries_denied.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn ejected(&self) {
+        self.ejections.fetch_add(1, Relaxed);
+    }
+
+    /// A request went to an endpoint out of rotation, since nobody was in it.
+    pub(crate) fn failed_open(&self) {
+        self.failed_open.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn retried(&self) {
@@ -72,7 +99,11 @@ impl PoolCounters {
             by_class,
             failed: self.failed.load(Relaxed),
             unready: self.unready.load(Relaxed),
+            busy: self.busy.load(Relaxed),
             retries: self.retries.load(Relaxed),
+            retries_denied: self.retries_denied.load(Relaxed),
+            ejections: self.ejections.load(Relaxed),
+            failed_open: self.failed_open.load(Relaxed),
             cancelled: self.cancelled.load(Relaxed),
             latency: Latency { buckets },
         }

@@ -96,6 +96,16 @@ fn of_pool(pool: &PoolLive, page: &mut Page) {
     page.counter("pando_proxy_failed_total", help, &label, stats.failed);
     let help = "Those that failed because no endpoint was in rotation.";
     page.counter("pando_proxy_unready_total", help, &label, stats.unready);
+    let help = "Those that failed because every endpoint had as many requests as it may.";
+    page.counter("pando_proxy_busy_total", help, &label, stats.busy);
+    let help = "Requests that wait for an endpoint.";
+    page.gauge("pando_proxy_waiting", help, &label, pool.line.waiting() as u64);
+    let help = "Times that an endpoint was ejected for how its requests ended.";
+    page.counter("pando_proxy_ejections_total", help, &label, stats.ejections);
+    let help = "Requests sent to an endpoint out of rotation, since nobody was in it.";
+    page.counter("pando_proxy_failed_open_total", help, &label, stats.failed_open);
+    let help = "Tries not made since the budget for them was spent.";
+    page.counter("pando_proxy_retries_denied_total", help, &label, stats.retries_denied);
     page.counter("pando_proxy_retries_total", "Tries beyond the first.", &label, stats.retries);
     page.counter("pando_proxy_cancelled_total", "Requests that the client gave up.", &label, stats.cancelled);
     page.histogram(&label, &stats.latency, pool.counters.latency_micros());
@@ -128,7 +138,16 @@ fn of_endpoint(pool: &PoolId, name: &str, live: &Endpoint, page: &mut Page) {
     page.gauge("pando_proxy_endpoint_in_flight", "Requests under way.", &label, live.in_flight());
     let idle = live.idle.len() as u64;
     page.gauge("pando_proxy_endpoint_idle_connections", "Connections kept for later.", &label, idle);
-    let rotation = u64::from(live.in_rotation());
+    let ejected = u64::from(!live.conduct.is_in());
+    page.gauge("pando_proxy_endpoint_ejected", "1: ejected for how its requests ended.", &label, ejected);
+    let help = "Expected time to the head of an answer: a moving average that takes peaks at once.";
+    if let Some(micros) = live.ewma.measured() {
+        page.sample("pando_proxy_endpoint_latency_seconds", "gauge", help, "", &label, micros / 1e6);
+    }
+    let help = "The part of its weight that an endpoint has while it is spared at first: 0.1 to 1.";
+    let warmth = f64::from(live.warmth()) / f64::from(pando_routing::balance::warm::FULL);
+    page.sample("pando_proxy_endpoint_warmth", "gauge", help, "", &label, warmth);
+    let rotation = u64::from(live.in_rotation() && live.conduct.is_in());
     page.gauge("pando_proxy_endpoint_in_rotation", "1: gets new requests.", &label, rotation);
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pando_routing::{EndpointId, ProxyStats};
+use pando_routing::{Ejected, EndpointId, ProxyStats};
 
+use crate::balance::moment;
 use crate::plane::Plane;
 use crate::snapshot::Snapshot;
 
@@ -35,6 +36,7 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         boot: plane.boot,
         sequence,
         version: snapshot.as_ref().map(|snapshot| snapshot.table.version),
+        ejected: snapshot.as_deref().map(|snapshot| ejected(plane, snapshot)).unwrap_or_default(),
         not_in_rotation: snapshot.map(|snapshot| snapshot.not_in_rotation()).unwrap_or_default(),
         in_flight: in_flight(&registry),
         pools: registry.pools().map(|pool| (pool.counters.id.clone(), pool.counters.read())).collect(),
@@ -43,11 +45,34 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
     }
 }
 
+fn ejected(plane: &Plane, snapshot: &Snapshot) -> Vec<Ejected> {
+    let (micros, millis) = (moment::now(), plane.clock.now_millis());
+    let wall = |moment: u64| {
+        let span = |micros: u64| i64::try_from(micros / 1000).unwrap_or(i64::MAX);
+        millis - span(micros.saturating_sub(moment)) + span(moment.saturating_sub(micros))
+    };
+    let judged = snapshot.pools().filter(|pool| pool.settings.outlier.is_some());
+    let all = judged.flat_map(|pool| pool.active.iter()).filter_map(|endpoint| {
+        let ejection = endpoint.conduct.ejection()?;
+        Some(Ejected {
+            endpoint: endpoint.id,
+            text: ejection.reason.to_string(),
+            reason: ejection.reason,
+            times: ejection.times,
+            since_millis: wall(ejection.at),
+            until_millis: wall(ejection.until),
+        })
+    });
+    all.collect()
+}
+
 fn in_flight(registry: &crate::live::Registry) -> BTreeMap<EndpointId, u64> {
     let mut all = BTreeMap::new();
     for endpoint in registry.endpoints() {
+        // Asked first: one that keeps visitors is not idle, whatever it has under way.
+        let idle = endpoint.is_idle();
         let count = endpoint.in_flight();
-        if count > 0 {
+        if !idle || count > 0 {
             *all.entry(endpoint.id).or_default() += count;
         }
     }

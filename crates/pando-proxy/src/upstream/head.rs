@@ -4,10 +4,12 @@
 //! client is replaced, not added to.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use pando_http::{Field, Framing, Known, RequestHead, field::tokens, write};
+use pando_routing::balance::sticky::cookie;
 
-use crate::asked::Paper;
+use crate::asked::{Cookies, Paper};
 use crate::client::Client;
 use crate::forward::{ID_HEADER, Id};
 
@@ -69,6 +71,37 @@ fn is_disguised(field: &Field, bytes: &[u8]) -> bool {
     is_claim(Known::of(&plain))
 }
 
+/// Takes the proxy's own cookie of that name off what goes up: it tells replicas nothing, and is nobody else's business.
+pub(crate) fn hide_cookie(paper: &mut Paper, name: &Arc<str>) {
+    let Paper { head, bytes, cookies, .. } = paper;
+    let bytes = bytes.bytes();
+    cookies.values.clear();
+    head.fields.drop_if(|field| {
+        let own = field.known == Known::Cookie
+            && !field.dropped
+            && cookie::values(field.value.bytes(bytes), name.as_bytes()).next().is_some();
+        if own {
+            cookies.values.push(field.value);
+        }
+        own
+    });
+    cookies.own = (!cookies.values.is_empty()).then(|| Arc::clone(name));
+}
+
+/// What is left of them.
+fn other_cookies(out: &mut Vec<u8>, cookies: &Cookies, bytes: &[u8]) {
+    let Some(own) = &cookies.own else { return };
+    for value in &cookies.values {
+        let value = value.bytes(bytes);
+        let mut rest = cookie::without(value, own.as_bytes()).peekable();
+        if rest.peek().is_some() {
+            out.extend_from_slice(b"cookie: ");
+            rest.for_each(|part| out.extend_from_slice(&value[part]));
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
 /// Writes the request's head into `paper.upstream`. `strip` bytes of the path stay behind; `fallback` is named as the host where
 /// the client named none.
 pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, client: &Client, id: &Id) {
@@ -87,6 +120,7 @@ pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, 
         }
     }
     write::fields(out, bytes, &head.fields, true);
+    other_cookies(out, &paper.cookies, bytes);
     if head.framing == Framing::Chunked {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }

@@ -3,16 +3,22 @@
 // The tests' helpers fail as tests do.
 #![allow(clippy::unwrap_used)]
 
+mod algorithms;
 mod basics;
 mod control;
 mod drain;
+mod ejection;
+mod faults;
 mod hostile;
 mod http2;
 mod lifecycle;
+mod limits;
 mod locality;
 mod proxied;
+mod probes;
 mod retry;
 mod rotation;
+mod sticky;
 mod storm;
 mod streaming;
 mod support;

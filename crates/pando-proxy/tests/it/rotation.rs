@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use pando_routing::{Algorithm, EndpointState, ProbeKind};
+use pando_routing::{Algorithm, AllDown, EndpointState, ProbeKind};
 use tokio::net::TcpListener;
 
 use crate::support::{App, Proxy, TableBuilder, endpoint, far, free_address};
@@ -147,6 +147,8 @@ async fn http_probes_read_the_status_and_count_falls_and_rises() {
         pool.probe.kind = ProbeKind::Http { path: "/up?x=1".to_owned(), host };
         pool.probe.fall = 3;
         pool.probe.rise = 2;
+        // Else it would be asked all the same, since it did serve before.
+        pool.when_all_down = AllDown::Refuse;
     });
     proxy.put_ready(&table).await;
     assert_eq!(proxy.get("/").await.status, 200);

@@ -89,6 +89,11 @@ impl Picker {
         self.smooth.renew(endpoints.into_iter().collect());
     }
 
+    /// The next pick is in that turn: where several pickers count together, so that they share alike over all.
+    pub fn set_turn(&mut self, turn: u64) {
+        self.turn = turn.wrapping_sub(1);
+    }
+
     /// The index of an endpoint that may, of the first tier that has one. `None`: nobody may. `tiers` are those of the
     /// candidates; `random` is drawn anew for each call.
     ///

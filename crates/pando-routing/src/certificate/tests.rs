@@ -90,8 +90,11 @@ fn a_table_names_the_certificate_that_is_wrong_and_reads_known_ones_once() {
 #[test]
 fn keys_travel_and_are_never_shown() {
     let certificate = certificate(&["a.example"], &["a.example"]);
-    let secret =
-        Secrets { certificates: vec![certificate.clone()], ticket_keys: vec![TicketKey([0xab; 32])] };
+    let secret = Secrets {
+        certificates: vec![certificate.clone()],
+        ticket_keys: vec![TicketKey([0xab; 32])],
+        balancing_key: None,
+    };
     let table = Table { schema: 1, secret, ..Table::default() };
     let json = serde_json::to_string(&table).unwrap();
     assert_eq!(serde_json::from_str::<Table>(&json).unwrap(), table);

@@ -15,6 +15,7 @@ type Bound = (&'static str, u64, u64, u64);
 
 pub(super) fn check(id: &PoolId, pool: &Pool, errors: &mut Vec<TableError>) {
     let bounds = spreading(pool).chain(ejecting(pool)).chain(trying(pool)).chain(limiting(pool));
+    let bounds = bounds.chain(expecting(pool));
     for (what, value, least, most) in bounds.filter(|(_, value, least, most)| value < least || value > most) {
         errors.push(TableError::Range { pool: id.to_string(), what, value, least, most });
     }
@@ -47,6 +48,16 @@ fn ejecting(pool: &Pool) -> impl Iterator<Item = Bound> {
             ("outlier.eject_millis", outlier.eject_millis, 1, outlier.most_millis),
             ("outlier.most_millis", outlier.most_millis, 1, 24 * 4 * QUARTER_HOUR_MILLIS),
             ("outlier.most_percent", outlier.most_percent.into(), 1, 100),
+        ]
+    })
+}
+
+fn expecting(pool: &Pool) -> impl Iterator<Item = Bound> {
+    let ranges = pool.probe.expect.iter().flat_map(|expect| &expect.statuses);
+    ranges.flat_map(|(least, most)| {
+        [
+            ("the first of probe.expect.statuses", u64::from(*least), 100, u64::from(*most)),
+            ("the last of probe.expect.statuses", u64::from(*most), 100, 599),
         ]
     })
 }
@@ -98,6 +109,7 @@ fn is_token(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use crate::certificate::Secrets;
     use crate::table::{Algorithm, Pool, Table};
 
     fn table(pool: &str) -> Result<Table, serde_json::Error> {
@@ -119,7 +131,9 @@ mod tests {
                 "endpoints": [{{{ENDPOINT}, "weight": 256, "priority": 2}}], "slow_start_millis": 0,
                 "sticky": {{"cookie": "__Host-lb", "max_age_seconds": 0, "same_site": "none"}},
                 "outlier": {{"consecutive": 3}}, "retry": {{"attempts": 0}}, "max_in_flight": 100,
-                "adaptive_limit": {{}}, "queue": {{"length": 5}}}}"#
+                "adaptive_limit": {{}}, "queue": {{"length": 5}}, "when_all_down": "refuse",
+                "probe": {{"kind": {{"type": "http", "path": "/up"}}, "interval_millis": 500, "timeout_millis": 500, "rise": 1,
+                    "fall": 2, "expect": {{"statuses": [[200, 204], [301, 301]], "body": "ok"}}}}}}"#
         );
         assert_eq!(errors(&pool), [""; 0]);
         for key in [r#""address""#, r#""path""#, r#"{"cookie": "sid"}"#] {
@@ -147,6 +161,39 @@ mod tests {
         assert_eq!(errors[0], "pool `p`: an endpoint's weight is 0; it must be 1 to 256");
         assert!(errors.contains(&"pool `p`: outlier.eject_millis is 20; it must be 1 to 10".to_owned()));
         assert!(errors.iter().any(|error| error.contains("`x user`")));
+    }
+
+    #[test]
+    fn expected_statuses_are_statuses_in_order() {
+        let probe = |statuses: &str| {
+            errors(&format!(
+                r#"{{"probe": {{"kind": {{"type": "tcp"}}, "interval_millis": 1, "timeout_millis": 1, "rise": 1, "fall": 1,
+                    "expect": {{"statuses": {statuses}}}}}}}"#
+            ))
+        };
+        assert_eq!(probe("[[200, 399], [404, 404]]"), [""; 0]);
+        assert_eq!(probe("[[300, 200]]").len(), 1);
+        assert_eq!(probe("[[20, 600]]").len(), 2);
+    }
+
+    #[test]
+    fn a_balancing_key_is_checked_kept_and_not_shown() {
+        let read = |key: &str| {
+            let text = format!(
+                r#"{{"version": {{"epoch": 1, "revision": 1}}, "secret": {{"balancing_key": "{key}"}}}}"#
+            );
+            serde_json::from_str::<Table>(&text)
+        };
+        let digits = "00112233445566778899aabbccddeeff";
+        let table = read(digits).unwrap();
+        assert!(serde_json::to_string(&table).unwrap().contains(digits));
+        assert!(!format!("{table:?}").contains("11, 22") && !format!("{table:?}").contains("1122"));
+        for wrong in ["", "0", "+0112233445566778899aabbccddeeff", "zz112233445566778899aabbccddeeff"] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains("32 hexadecimal digits"), "{error}");
+        }
+        assert!(!table.same_content(&Table { secret: Secrets::default(), ..table.clone() }));
+        assert!(!serde_json::to_string(&table.public()).unwrap().contains(digits));
     }
 
     #[test]

@@ -58,6 +58,7 @@ fn counted(cluster: &Cluster, server: ServerId, requests: u64, unmatched: u64, s
         in_flight: Default::default(),
         pools: [(PoolId("hits/web".to_owned()), pool)].into(),
         unmatched,
+        ejected: Vec::new(),
     };
     cluster.shared.traffic.record(server, &stats, cluster.now() - Millis::from_secs(seconds_ago));
 }

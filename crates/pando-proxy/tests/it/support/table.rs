@@ -24,6 +24,10 @@ impl TableBuilder {
         Self(Table { schema: 1, version, ..Table::default() })
     }
 
+    pub(crate) fn of(table: Table) -> Self {
+        Self(table)
+    }
+
     /// A table whose every request goes to these.
     pub(crate) fn serving(revision: u64, endpoints: impl IntoIterator<Item = impl Borrow<Endpoint>>) -> Self {
         Self::new(revision).rule("*", "/", "web").pool("web", endpoints, |_| {})

@@ -1,0 +1,58 @@
+//! What is found out some times a second, so that no request has to: how warm endpoints are, what a pool's answers take, whose
+//! drain is over, who waits in vain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pando_routing::balance::{ewma, warm};
+
+use super::moment;
+use crate::plane::Plane;
+use crate::snapshot::{PoolView, Snapshot};
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// For ever. A change of the rotation is looked at when it happens.
+pub(crate) async fn run(plane: Arc<Plane>) {
+    let mut measured = Vec::new();
+    loop {
+        let seen = plane.sequence.now();
+        if let Some(snapshot) = plane.current() {
+            renew(&snapshot, &mut measured);
+        }
+        end_drains(&plane);
+        plane.sequence.wait_beyond(seen, TICK).await;
+    }
+}
+
+fn renew(snapshot: &Snapshot, measured: &mut Vec<f64>) {
+    let now = moment::now();
+    for pool in snapshot.pools() {
+        measured.clear();
+        measured.extend(pool.active.iter().filter_map(|endpoint| endpoint.ewma.measured()));
+        pool.live.set_median(ewma::median(measured));
+        warm_up(pool, now);
+        // Whoever came into rotation by now, came without a request that ended.
+        pool.live.line.call();
+    }
+}
+
+fn warm_up(pool: &PoolView, now: u64) {
+    let window = pool.settings.slow_start_millis.saturating_mul(1000);
+    for tier in pool.tiers.ranges() {
+        let tier = &pool.active[tier];
+        let is_warm =
+            |n: &usize| pool.is_ready(&tier[*n]) && warm::is_warm(now, tier[*n].in_rotation_since(), window);
+        let warm_ones = (0..tier.len()).filter(is_warm).count();
+        for (n, endpoint) in tier.iter().enumerate() {
+            let peers = warm_ones - usize::from(is_warm(&n)).min(warm_ones);
+            endpoint.set_warmth(warm::factor(now, endpoint.in_rotation_since(), window, peers));
+        }
+    }
+}
+
+fn end_drains(plane: &Plane) {
+    let now = plane.clock.now_millis();
+    let registry = plane.registry();
+    registry.endpoints().for_each(|endpoint| endpoint.stop_keeping(now));
+}
