@@ -61,7 +61,7 @@ async fn traffic(client: &Client, app: &AppName) -> Option<Traffic> {
 /// How following a deployment ended; one that failed is an error.
 #[derive(Debug)]
 pub(crate) enum Followed {
-    Live(Live),
+    Live(Box<Live>),
     /// It was left going on by itself, and that was said.
     Left,
 }
@@ -96,7 +96,7 @@ pub(crate) async fn follow(
     };
     match &view.deployment.phase {
         DeploymentPhase::Done { replaced } => {
-            Ok(Followed::Live(Live::of(client, app, &view, *replaced, &before).await))
+            Ok(Followed::Live(Box::new(Live::of(client, app, &view, *replaced, &before).await)))
         }
         DeploymentPhase::Failed { failure } => {
             let now = client.app(app).await.ok();

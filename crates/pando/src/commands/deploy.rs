@@ -101,7 +101,7 @@ async fn begin(
         DeployResponse::Accepted(accepted) if how.detach => Outcome::Recorded(accepted),
         DeployResponse::Accepted(accepted) => {
             match follow::follow(context, client, app, &accepted, before, interrupts).await? {
-                Followed::Live(live) => Outcome::Live(live),
+                Followed::Live(live) => Outcome::Live(*live),
                 Followed::Left => Outcome::Left(accepted),
             }
         }

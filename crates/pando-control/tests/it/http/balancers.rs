@@ -52,7 +52,7 @@ fn counted(cluster: &Cluster, server: ServerId, requests: u64, unmatched: u64, s
     let stats = ProxyStats {
         boot: id(6),
         sequence: requests + unmatched,
- hosts_without_certificate: Vec::new(),
+        hosts_without_certificate: Vec::new(),
         version: None,
         not_in_rotation: Default::default(),
         in_flight: Default::default(),
