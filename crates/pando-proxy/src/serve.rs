@@ -47,7 +47,8 @@ pub(crate) async fn serve(
         _ => (Wire::accepted(tcp), Client::new(address, false), false),
     };
     if http2 {
-        http2::serve(wire, Inbox::default(), client, plane, stop).await;
+        // Boxed, so that connections of HTTP/1 have no room for it.
+        Box::pin(http2::serve(wire, Inbox::default(), client, plane, stop)).await;
     } else {
         http1::serve(wire, client, plane, stop).await;
     }
