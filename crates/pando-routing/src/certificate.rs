@@ -245,6 +245,21 @@ fn in_words(names: &[String]) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
+/// What of a text that was met an error may quote: no key is that short.
+const QUOTED: usize = 24;
+
+/// Why a text is no table. Errors of `serde_json` quote what they met, which may be a key in the wrong place: long quotes are left out.
+#[must_use]
+pub fn explain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match (text.find('"'), text.rfind('"')) {
+        (Some(start), Some(end)) if end > start + QUOTED => {
+            format!("{}(a text){}", &text[..start], &text[end + 1..])
+        }
+        _ => text,
+    }
+}
+
 impl Table {
     /// The table without its secret part: what may be shown.
     #[must_use]

@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use pando_routing::Table;
+use pando_routing::certificate::explain;
 use serde::Serialize;
 
 use super::{Control, Scope};
@@ -97,7 +98,7 @@ async fn read_table(request: Request<Incoming>) -> Result<Table, Response<Bytes>
         problem(StatusCode::BAD_REQUEST, &format!("the table did not arrive whole: {error}"))
     })?;
     serde_json::from_slice(&bytes.to_bytes()).map_err(|error| {
-        let reasons = vec![error.to_string()];
+        let reasons = vec![explain(&error)];
         json(StatusCode::BAD_REQUEST, &Problem { error: "the table cannot be read".to_owned(), reasons })
     })
 }

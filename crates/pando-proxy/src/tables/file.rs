@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pando_routing::Table;
+use pando_routing::certificate::explain;
 
 use super::Tables;
 use crate::error::{ProxyError, Refusal};
@@ -91,7 +92,7 @@ async fn changed(path: &Path, seen: &mut Option<Stamp>) -> std::io::Result<Optio
 }
 
 async fn install(tables: &Tables, bytes: &[u8]) -> Result<(), Vec<String>> {
-    let table: Table = serde_json::from_slice(bytes).map_err(|error| vec![error.to_string()])?;
+    let table: Table = serde_json::from_slice(bytes).map_err(|error| vec![explain(&error)])?;
     match tables.install(table).await {
         Ok(_) => Ok(()),
         Err(Refusal::Invalid(reasons)) => Err(reasons),

@@ -107,3 +107,22 @@ fn keys_travel_and_are_never_shown() {
     assert!(!public.contains("secret"), "{public}");
     assert!(serde_json::from_str::<TicketKey>("\"abc\"").is_err());
 }
+
+#[test]
+fn a_key_in_the_wrong_place_is_not_quoted() {
+    let why = |secret: &str| {
+        let text = format!(r#"{{"version": {{"epoch": 1, "revision": 1}}, "secret": {secret}}}"#);
+        explain(&serde_json::from_str::<Table>(&text).unwrap_err())
+    };
+    let key = "ab".repeat(32);
+    for secret in [
+        format!(r#"{{"ticket_keys": "{key}"}}"#),
+        format!(r#"{{"certificates": ["{key}"]}}"#),
+        format!(r#""{key}""#),
+    ] {
+        let why = why(&secret);
+        assert!(why.contains("expected") && !why.contains("abab"), "{why}");
+    }
+    assert!(why(r#"{"ticket_keys": "short"}"#).contains("\"short\""));
+    assert!(why(&format!(r#"{{"ticket_keys": ["{key}cd"]}}"#)).contains("64 hexadecimal digits"));
+}
