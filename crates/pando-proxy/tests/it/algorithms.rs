@@ -10,6 +10,9 @@ use pando_routing::{Algorithm, Endpoint, HashKey};
 
 use crate::support::{App, Proxy, Respond, TableBuilder, at, until};
 
+/// The request for a key.
+type Writes = fn(usize) -> String;
+
 type Shares = BTreeMap<String, usize>;
 
 /// Who answered so many requests over one connection.
@@ -153,7 +156,7 @@ async fn keys_stay_where_they_are_and_only_those_of_the_lost_move() {
     let apps = [App::named("a").await, App::named("b").await, App::named("c").await];
     let all: Vec<_> = apps.iter().map(|app| app.endpoint.clone()).collect();
     let proxy = Proxy::start().await;
-    let kinds: [(HashKey, fn(usize) -> String); 3] = [
+    let kinds: [(HashKey, Writes); 3] = [
         (HashKey::Header("X-User".into()), |n| format!("GET / HTTP/1.1\r\nhost: a\r\nx-user: {n}\r\n\r\n")),
         (HashKey::Cookie("sid".into()), |n| {
             format!("GET / HTTP/1.1\r\nhost: a\r\ncookie: x=1; sid={n}\r\n\r\n")

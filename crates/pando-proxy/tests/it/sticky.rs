@@ -81,11 +81,8 @@ async fn a_visitor_moves_when_the_replica_is_not_ready() {
     let mut client = proxy.client().await;
     let first = client.get("/").await;
     let own = cookie(&first).unwrap();
-    let other = match first.text() {
-        "a" => a.stop().await,
-        _ => b.stop().await,
-    };
-    let () = other;
+    let gone = if first.text() == "a" { a } else { b };
+    gone.stop().await;
     let moved = with(&mut client, &own).await;
     assert_eq!(moved.status, 200);
     assert_ne!(moved.text(), first.text());
@@ -158,7 +155,7 @@ async fn proxies_with_one_key_agree() {
     let table = sticky(1, &[one, two]);
     let keyed = |key: u8| {
         let mut table = table.build();
-        table.balancing_key = Some(SecretKey([key; 16]));
+        table.secret.balancing_key = Some(SecretKey([key; 16]));
         TableBuilder::of(table)
     };
     let (first, second, stranger) = (Proxy::start().await, Proxy::start().await, Proxy::start().await);
@@ -214,7 +211,11 @@ async fn idle_means_idle_for_good_for_visitors_too() {
     done.store(true, std::sync::atomic::Ordering::SeqCst);
     for visitor in visitors {
         let moves = visitor.await.unwrap();
-        assert_eq!(moves, 9, "a visitor moves when its replica has gone, and at no other time");
+        // The first, eight rounds; of the last one it may not have heard.
+        assert!(
+            (8..=9).contains(&moves),
+            "{moves}: it moves when its replica has gone, and at no other time"
+        );
     }
     until("all is counted", async || proxy.pool("web").await.failed == 0).await;
 }
