@@ -11,6 +11,9 @@ from pathlib import Path
 
 # The option that names an address for TLS.
 TLS_OPTION = "--listen-tls"
+
+# Whom requests are for.
+HOST = "localhost"
 WORKERS_OPTION = "--workers"
 
 
@@ -33,7 +36,10 @@ def with_certificates(binary: Path, table: Path, values: dict) -> None:
     if lacks(binary):
         return
     read = json.loads(table.read_text())
-    read["certificates"] = [{"certificate": str(values["certificate"]), "key": str(values["key"])}]
+    chain, key = (Path(values[name]).read_text() for name in ("certificate", "key"))
+    read["secret"] = {"certificates": [{"hosts": [HOST], "chain_pem": chain, "key_pem": key}]}
+    # What comes without TLS is measured as well.
+    read["hosts"] = {HOST: {"https": {"redirect": False}}}
     table.write_text(json.dumps(read, indent=2))
 
 
