@@ -137,3 +137,6 @@ fn trial(pool: &PoolView, asking: &Asking<'_>, tried: &Tried, now: u64) -> Optio
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

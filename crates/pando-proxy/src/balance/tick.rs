@@ -12,6 +12,9 @@ use crate::snapshot::{PoolView, Snapshot};
 
 const TICK: Duration = Duration::from_millis(100);
 
+/// Thousands of endpoints that come into rotation at once are looked at together.
+const LEAST: Duration = Duration::from_millis(5);
+
 /// For ever. A change of the rotation is looked at when it happens.
 pub(crate) async fn run(plane: Arc<Plane>) {
     let mut measured = Vec::new();
@@ -21,6 +24,7 @@ pub(crate) async fn run(plane: Arc<Plane>) {
             renew(&snapshot, &mut measured);
         }
         end_drains(&plane);
+        tokio::time::sleep(LEAST).await;
         plane.sequence.wait_beyond(seen, TICK).await;
     }
 }

@@ -143,7 +143,11 @@ fn begin_open(applicant: Applicant<'_>, pool: &Arc<PoolView>, past: &Past) -> Re
     let asking = Asking::new(applicant.asked, applicant.client, applicant.may_repeat);
     match pick_open(pool, &asking, &past.tried) {
         Picked::Chosen(chosen) => {
-            pool.live.fails_open();
+            match past.tried.is_empty() {
+                true => pool.live.fails_open(),
+                // Somebody may well be in rotation: who was tried.
+                false => pool.live.counters.failed_open(),
+            }
             Ok(chosen)
         }
         Picked::Full => Err(Failure::Final(Page::Busy)),
