@@ -41,6 +41,7 @@ use guard::Rates;
 use pipe::Pipe;
 use request::{Fault, Translated, translate};
 use stream::Http2Stream;
+pub(crate) use stream::{broken, poll_room};
 
 /// How the preface of HTTP/2 looks to who reads it as HTTP/1.
 pub(crate) const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
