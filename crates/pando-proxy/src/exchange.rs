@@ -80,7 +80,7 @@ pub(crate) async fn head<F: Front>(
             }
         }
         if let Poll::Ready(heard) = link.poll_head(cx) {
-            return Poll::Ready(heard.map_err(|error| explain(link, error)));
+            return Poll::Ready(heard.map_err(|error| explain(link, upload, error)));
         }
         if let Poll::Ready(Err(_)) = front.poll_flush(cx) {
             return Poll::Ready(Err(ExchangeError::ClientGone));
@@ -130,10 +130,11 @@ fn of_client(error: BodyError) -> ExchangeError {
     }
 }
 
-fn explain(link: &Link, error: LinkError) -> ExchangeError {
+fn explain(link: &Link, upload: &Upload, error: LinkError) -> ExchangeError {
     match link.heard_any() {
         true => ExchangeError::Broken(error),
         false if !link.sent_any() => ExchangeError::NotSent,
+        false if link.wire.was_refused() && upload.is_untouched() => ExchangeError::NotSent,
         false => ExchangeError::Unanswered(error),
     }
 }

@@ -41,6 +41,7 @@ use guard::Rates;
 use pipe::Pipe;
 use request::{Fault, Translated, translate};
 use stream::Http2Stream;
+pub(crate) use stream::{broken, poll_room};
 
 /// How the preface of HTTP/2 looks to who reads it as HTTP/1.
 pub(crate) const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -185,7 +186,8 @@ impl Connection {
         };
         let mut stream = Http2Stream::new(receive, respond, asked.head.method, key);
         let (client, plane, stop) = (self.client.clone(), Arc::clone(&self.plane), self.stop.clone());
-        self.streams.spawn(async move {
+        // Boxed at once: on its way to the runtime it would be copied from place to place.
+        self.streams.spawn(Box::pin(async move {
             match forward(&mut stream, asked, &client, &plane).await {
                 End::Next | End::Close => {}
                 End::Cut => stream.cut(),
@@ -194,7 +196,7 @@ impl Connection {
                     tunnel.run(io, Inbox::default(), &plane, &stop).await;
                 }
             }
-        });
+        }));
     }
 
     /// Until when nothing need happen, and what does then.

@@ -139,6 +139,7 @@ fn settings_of(pool: &Pool) -> Pool {
     Pool {
         endpoints: Vec::new(),
         algorithm: pool.algorithm.clone(),
+        protocol: pool.protocol,
         probe: pool.probe.clone(),
         timeouts: pool.timeouts,
         slow_start_millis: pool.slow_start_millis,

@@ -11,12 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::tls::Secured;
+use crate::upstream::Stream;
 
 /// A connection, as it carries messages.
 #[derive(Debug)]
 pub(crate) enum Wire {
     Plain(TcpStream),
     Tls(Box<Secured>),
+    /// One exchange among others over a connection of HTTP/2.
+    Stream(Box<Stream>),
 }
 
 impl Wire {
@@ -44,32 +47,43 @@ impl Wire {
         Self::accepted(tcp)
     }
 
-    fn tcp(&self) -> &TcpStream {
+    /// `None`: others use it as well.
+    fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(secured) => secured.tcp(),
+            Self::Plain(tcp) => Some(tcp),
+            Self::Tls(secured) => Some(secured.tcp()),
+            Self::Stream(_) => None,
         }
+    }
+
+    /// Whether the endpoint has said that it did nothing with what it got.
+    pub(crate) fn was_refused(&self) -> bool {
+        matches!(self, Self::Stream(stream) if stream.was_refused())
     }
 
     /// Whether the event loop has heard of something to read: bytes, or the end. Costs no system call, and knows nothing of what
     /// happened since the loop last looked.
     pub(crate) fn seems_readable(&self) -> bool {
-        self.tcp().poll_read_ready(&mut Context::from_waker(Waker::noop())).is_ready()
+        let mut cx = Context::from_waker(Waker::noop());
+        self.tcp().is_none_or(|tcp| tcp.poll_read_ready(&mut cx).is_ready())
     }
 
     /// Whether the peer has closed, sent something unasked or is in error: asked of the kernel.
     pub(crate) fn has_anything_to_read(&self) -> bool {
+        let Some(tcp) = self.tcp() else { return true };
         let mut byte = [0u8; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         !matches!(
-            rustix::net::recv(self.tcp().as_fd(), &mut byte, flags),
+            rustix::net::recv(tcp.as_fd(), &mut byte, flags),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR)
         )
     }
 
     /// Closing will tell the peer that the connection was cut, not ended.
     pub(crate) fn cut_when_closed(&mut self) {
-        let _ = self.tcp().set_zero_linger();
+        if let Some(tcp) = self.tcp() {
+            let _ = tcp.set_zero_linger();
+        }
         if let Self::Tls(secured) = self {
             secured.cut();
         }
@@ -94,6 +108,7 @@ impl AsyncRead for Wire {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Self::Tls(secured) => Pin::new(secured.as_mut()).poll_read(cx, buf),
+            Self::Stream(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
         }
     }
 }
@@ -103,6 +118,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
             Self::Tls(secured) => Pin::new(secured.as_mut()).poll_write(cx, buf),
+            Self::Stream(stream) => Pin::new(stream.as_mut()).poll_write(cx, buf),
         }
     }
 
@@ -114,6 +130,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, bufs),
             Self::Tls(secured) => Pin::new(secured.as_mut()).poll_write_vectored(cx, bufs),
+            Self::Stream(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, bufs),
         }
     }
 
@@ -125,6 +142,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
             Self::Tls(secured) => Pin::new(secured.as_mut()).poll_flush(cx),
+            Self::Stream(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
         }
     }
 
@@ -132,6 +150,7 @@ impl AsyncWrite for Wire {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Self::Tls(secured) => Pin::new(secured.as_mut()).poll_shutdown(cx),
+            Self::Stream(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
     }
 }

@@ -19,7 +19,7 @@ pub use matcher::{Match, Matcher};
 pub use policy::{AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
 pub use stats::{Acknowledgement, Ejected, Latency, PoolStats, ProxyStats};
 pub use table::{
-    Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Rule, Table,
-    TableVersion, Timeouts,
+    Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Protocol, Rule,
+    Table, TableVersion, Timeouts,
 };
 pub use validate::TableError;

@@ -180,6 +180,9 @@ impl fmt::Display for PoolId {
 #[serde(deny_unknown_fields, default)]
 pub struct Pool {
     pub algorithm: Algorithm,
+    /// What the endpoints speak.
+    #[serde(skip_serializing_if = "is_default")]
+    pub protocol: Protocol,
     pub endpoints: Vec<Endpoint>,
     pub probe: Probe,
     pub timeouts: Timeouts,
@@ -216,6 +219,7 @@ impl Default for Pool {
     fn default() -> Self {
         Self {
             algorithm: Algorithm::default(),
+            protocol: Protocol::default(),
             endpoints: Vec::new(),
             probe: Probe::default(),
             timeouts: Timeouts::default(),
@@ -238,6 +242,7 @@ impl Pool {
         // Taken apart whole, so that a new field can't be forgotten here.
         let Self {
             algorithm,
+            protocol,
             endpoints: _,
             probe,
             timeouts,
@@ -250,8 +255,8 @@ impl Pool {
             queue,
             when_all_down,
         } = self;
-        (algorithm, probe, timeouts, slow_start_millis)
-            == (&other.algorithm, &other.probe, &other.timeouts, &other.slow_start_millis)
+        (algorithm, protocol, probe, timeouts, slow_start_millis)
+            == (&other.algorithm, &other.protocol, &other.probe, &other.timeouts, &other.slow_start_millis)
             && (sticky, outlier, retry) == (&other.sticky, &other.outlier, &other.retry)
             && (max_in_flight, adaptive_limit, queue, when_all_down)
                 == (&other.max_in_flight, &other.adaptive_limit, &other.queue, &other.when_all_down)
@@ -290,6 +295,17 @@ pub enum Algorithm {
 
 fn bound_percent() -> u32 {
     crate::balance::hash::BOUND_PERCENT
+}
+
+/// What is spoken with endpoints. Probes over HTTP speak HTTP/1.1 with all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 without TLS and without asking first, as gRPC servers speak it.
+    H2c,
 }
 
 /// An address that serves. Its counters live on from table to table while the id is the same.

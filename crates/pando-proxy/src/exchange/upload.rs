@@ -88,6 +88,11 @@ impl Upload {
         matches!(self.state, State::Done | State::Stopped)
     }
 
+    /// Nothing of the client's body was taken.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.sent == 0
+    }
+
     /// The endpoint has all of it.
     pub(crate) fn is_whole(&self) -> bool {
         self.state == State::Done

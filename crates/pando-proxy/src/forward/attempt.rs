@@ -7,10 +7,10 @@
 //! always when it hadn't been sent, else if doing it twice is as good as once.
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use pando_http::Framing;
+use pando_routing::Protocol;
 use pando_routing::balance::outlier;
 
 use super::admit::{Applicant, admit};
@@ -23,10 +23,11 @@ use crate::balance::{Chosen, moment};
 use crate::client::Client;
 use crate::exchange::{ExchangeError, Upload, Waits, head};
 use crate::front::Front;
-use crate::live::Lease;
+use crate::live::{Endpoint, Lease};
 use crate::plane::Plane;
 use crate::snapshot::PoolView;
-use crate::upstream::{Heard, Link, hide_cookie, write_head};
+use crate::upstream::{Heard, Link, Stream, hide_cookie, write_head};
+use crate::wire::Wire;
 
 /// A request that cannot be sent twice takes an idle connection only if it was used so recently that no server's idle
 /// time-out (5 s in Node, 2 s in gunicorn) can be about to close it.
@@ -106,11 +107,15 @@ async fn ask<F: Front>(
     plane: &Plane,
     tally: &mut Tally,
 ) -> Result<Began, Failure> {
-    let connect = Duration::from_millis(pool.settings.timeouts.connect_millis);
-    let mut idle = lease.endpoint.idle.take((!may_repeat).then_some(YOUTH));
+    let (protocol, connect) = (pool.settings.protocol, pool.settings.timeouts.connect_millis);
+    let connect = Duration::from_millis(connect);
+    let mut idle = idle_link(protocol, &lease.endpoint, may_repeat);
     loop {
         let reused = idle.is_some();
-        let opened = link(idle.take(), lease.endpoint.address, connect).await;
+        let opened = match idle.take() {
+            Some(link) => Ok(link),
+            None => open(protocol, &lease.endpoint, connect).await,
+        };
         let mut link = opened.map_err(|error| unreachable(lease, pool, &error))?;
         link.begin(&asked.upstream);
         let mut upload = Upload::new(&asked.head, &plane.limits);
@@ -131,11 +136,23 @@ async fn ask<F: Front>(
     }
 }
 
-async fn link(idle: Option<Link>, address: SocketAddr, patience: Duration) -> io::Result<Link> {
-    match idle {
-        Some(link) => Ok(link),
-        None => Link::open(address, patience).await,
+/// Over a connection that is open. A stream's end is known at once, so that it need not be young.
+fn idle_link(protocol: Protocol, endpoint: &Endpoint, may_repeat: bool) -> Option<Link> {
+    match protocol {
+        Protocol::Http1 => endpoint.idle.take((!may_repeat).then_some(YOUTH)),
+        Protocol::H2c => endpoint.streams.reuse().map(over),
     }
+}
+
+async fn open(protocol: Protocol, endpoint: &Endpoint, patience: Duration) -> io::Result<Link> {
+    match protocol {
+        Protocol::Http1 => Link::open(endpoint.address, patience).await,
+        Protocol::H2c => endpoint.streams.begin(endpoint.address, patience).await.map(over),
+    }
+}
+
+fn over(stream: Stream) -> Link {
+    Link::over(Wire::Stream(Box::new(stream)))
 }
 
 fn unreachable(lease: &mut Lease, pool: &PoolView, error: &io::Error) -> Failure {

@@ -15,7 +15,8 @@ pub(super) fn response(answer: &Answer<'_>, status: u16) -> Option<Response<()>>
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::from_u16(status).ok()?;
     let headers = response.headers_mut();
-    headers.reserve(16);
+    let passed = answer.passed.map_or(0, |passed| passed.head.fields.len());
+    headers.reserve(passed + answer.own.len() + 1);
     if let Some(passed) = &answer.passed {
         // One copy for all values: each is a part of it.
         let bytes = Bytes::copy_from_slice(passed.bytes);

@@ -82,7 +82,7 @@ impl Http2Stream {
 }
 
 /// What the `h2` crate says, as others say it.
-pub(super) fn broken(error: h2::Error) -> io::Error {
+pub(crate) fn broken(error: h2::Error) -> io::Error {
     if error.is_io() {
         return error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionAborted.into());
     }
@@ -90,7 +90,7 @@ pub(super) fn broken(error: h2::Error) -> io::Error {
 }
 
 /// How many of `wanted` bytes, which is not 0, the client's windows and our own buffers have room for: at least one.
-pub(super) fn poll_room(
+pub(crate) fn poll_room(
     send: &mut SendStream<Bytes>,
     cx: &mut Context<'_>,
     wanted: usize,

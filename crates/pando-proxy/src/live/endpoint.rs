@@ -30,6 +30,7 @@ use super::limit::Limited;
 use crate::balance::moment;
 use crate::stats::counters::EndpointCounters;
 use crate::stats::sequence::Sequence;
+use crate::upstream::Streams;
 
 /// What an endpoint's prober is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) counters: EndpointCounters,
     pub(crate) idle: IdleLinks,
+    /// Connections over HTTP/2, where its pool speaks that.
+    pub(crate) streams: Streams,
     /// How long it takes to answer.
     pub(crate) ewma: PeakEwma,
     /// How its answers were, and whether it is ejected for them.
@@ -81,6 +84,7 @@ impl Endpoint {
             id,
             address,
             counters: EndpointCounters::default(),
+            streams: Streams::new(idle.workers()),
             idle,
             ewma: PeakEwma::new(),
             conduct: Conduct::default(),
@@ -223,6 +227,7 @@ impl Endpoint {
     /// Takes requests (again). To be called before a snapshot offers the endpoint.
     pub(crate) fn activate(&self, probe: &Arc<Probe>) {
         self.idle.open();
+        self.streams.open();
         self.keeping.store(false, SeqCst);
         self.closing.send_if_modified(|closing| closing.take().is_some());
         self.draining.store(false, SeqCst);
@@ -235,6 +240,7 @@ impl Endpoint {
         self.draining.store(true, SeqCst);
         self.keeping.store(false, SeqCst);
         self.idle.close();
+        self.streams.close();
         self.give_order(ProbeOrder::Rest);
         self.closing.send_if_modified(|closing| closing.replace(deadline_millis) != Some(deadline_millis));
     }

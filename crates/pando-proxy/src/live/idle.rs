@@ -35,6 +35,11 @@ impl IdleLinks {
         Self { held, most: most.div_ceil(workers), oldest: span(oldest) }
     }
 
+    /// How many share it.
+    pub(crate) fn workers(&self) -> usize {
+        self.held.len()
+    }
+
     /// The newest connection that is still open, if any. With `youth` it was idle for less than that, and is surely open.
     pub(crate) fn take(&self, youth: Option<Duration>) -> Option<Link> {
         let oldest = youth.map_or(self.oldest, |youth| span(youth).min(self.oldest));

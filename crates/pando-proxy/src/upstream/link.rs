@@ -56,14 +56,19 @@ impl Link {
     pub(crate) async fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let connecting = tokio::time::timeout(patience, TcpStream::connect(address));
         let tcp = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(Self {
-            wire: Wire::opened(tcp),
+        Ok(Self::over(Wire::opened(tcp)))
+    }
+
+    /// Speaks over a connection that is open.
+    pub(crate) fn over(wire: Wire) -> Self {
+        Self {
+            wire,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             scan: HeadScan::default(),
             heard_any: false,
             before: 0,
-        })
+        }
     }
 
     /// Whether an idle connection can take a request. `surely`: it is asked of the kernel, at the price of a call.

@@ -3,6 +3,7 @@
 mod broken;
 mod flood;
 mod malformed;
+mod replica;
 mod websocket;
 
 use std::sync::Arc;

@@ -1,0 +1,135 @@
+//! Connections over HTTP/2 to one endpoint, each with many exchanges at once.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+use super::Stream;
+use crate::http2::broken;
+use crate::wire::Wire;
+use crate::worker;
+
+/// Exchanges over one connection, where the endpoint allows more: beyond that another connection costs less than waiting.
+const MOST_STREAMS: usize = 100;
+
+/// Bytes that the endpoint may send before a client takes them: of one answer, and of all over one connection.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+
+/// Bytes of one request that wait for the endpoint to take them.
+const SEND_BUFFER: usize = 64 << 10;
+
+/// Connections to one endpoint. Each worker has its own.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    held: Box<[Mutex<Held>]>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    open: Vec<(SendRequest<Bytes>, Arc<Connection>)>,
+    closed: bool,
+}
+
+/// Ends when neither the pool nor an exchange has a use for it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    driver: AbortHandle,
+    /// It takes no more exchanges.
+    left: AtomicBool,
+}
+
+impl Connection {
+    /// Nothing more is begun here.
+    pub(super) fn leave(&self) {
+        self.left.store(true, Relaxed);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Streams {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self { held: (0..workers.max(1)).map(|_| Mutex::default()).collect() }
+    }
+
+    /// Room for one exchange over a new connection.
+    ///
+    /// # Errors
+    /// Whatever connecting answers; `TimedOut` after `patience`.
+    pub(crate) async fn begin(&self, address: SocketAddr, patience: Duration) -> io::Result<Stream> {
+        let (send, connection) = tokio::time::timeout(patience, connect(address))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let mut held = self.own();
+        if !held.closed {
+            held.open.push((send.clone(), Arc::clone(&connection)));
+        }
+        Ok(Stream::new(send, connection))
+    }
+
+    /// Room for one exchange over a connection that is open.
+    pub(crate) fn reuse(&self) -> Option<Stream> {
+        let mut held = self.own();
+        held.open
+            .retain(|(_, connection)| !connection.driver.is_finished() && !connection.left.load(Relaxed));
+        // One count is the pool's own.
+        let has_room = |(send, connection): &&(SendRequest<Bytes>, Arc<Connection>)| {
+            Arc::strong_count(connection) <= MOST_STREAMS.min(send.current_max_send_streams())
+        };
+        let (send, connection) = held.open.iter().find(has_room)?;
+        Some(Stream::new(send.clone(), Arc::clone(connection)))
+    }
+
+    /// Keeps none from here on. Exchanges that are under way go on.
+    pub(crate) fn close(&self) {
+        for held in &self.held {
+            let mut held = lock(held);
+            held.closed = true;
+            held.open.clear();
+        }
+    }
+
+    pub(crate) fn open(&self) {
+        self.held.iter().for_each(|held| lock(held).closed = false);
+    }
+
+    /// Those of the worker that asks.
+    fn own(&self) -> MutexGuard<'_, Held> {
+        lock(&self.held[worker::index() % self.held.len()])
+    }
+}
+
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    // Nothing in here panics half-way.
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn connect(address: SocketAddr) -> io::Result<(SendRequest<Bytes>, Arc<Connection>)> {
+    let wire = Wire::opened(TcpStream::connect(address).await?);
+    let mut builder = Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(crate::upstream::MOST_HEAD).unwrap_or(u32::MAX));
+    let (send, connection) = builder.handshake(wire).await.map_err(broken)?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%address, %error, "a connection over HTTP/2 has ended");
+        }
+    });
+    Ok((send, Arc::new(Connection { driver: driver.abort_handle(), left: AtomicBool::new(false) })))
+}
