@@ -107,6 +107,28 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Whether it says where a request comes from, which is for proxies to say and not for clients.
+    #[must_use]
+    pub fn is_about_client(self) -> bool {
+        use Known::{
+            Forwarded, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XForwardedScheme,
+            XForwardedSsl, XRealIp,
+        };
+        matches!(
+            self,
+            Forwarded
+                | XForwardedFor
+                | XForwardedHost
+                | XForwardedPort
+                | XForwardedProto
+                | XForwardedScheme
+                | XForwardedSsl
+                | XRealIp
+        )
+    }
+}
+
 /// The fields of one head, in its order. Meant to be kept and filled again.
 #[derive(Debug, Default)]
 pub struct Fields(pub(crate) Vec<Field>);

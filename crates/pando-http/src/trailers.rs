@@ -81,36 +81,27 @@ impl Trailers {
 
 fn is_out_of_place(field: &Field) -> bool {
     use Known::{
-        Authorization, Connection, ContentEncoding, ContentLength, ContentType, Cookie, Expect, Forwarded,
-        Host, KeepAlive, Proxy, ProxyConnection, SetCookie, Te, Trailer, TransferEncoding, Upgrade,
-        XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XForwardedScheme, XForwardedSsl,
-        XRealIp,
+        Authorization, Connection, ContentEncoding, ContentLength, ContentType, Cookie, Expect, Host,
+        KeepAlive, Proxy, ProxyConnection, SetCookie, Te, Trailer, TransferEncoding, Upgrade,
     };
-    matches!(
-        field.known,
-        Authorization
-            | Connection
-            | ContentEncoding
-            | ContentLength
-            | ContentType
-            | Cookie
-            | Expect
-            | Forwarded
-            | Host
-            | KeepAlive
-            | Proxy
-            | ProxyConnection
-            | SetCookie
-            | Te
-            | Trailer
-            | TransferEncoding
-            | Upgrade
-            | XForwardedFor
-            | XForwardedHost
-            | XForwardedPort
-            | XForwardedProto
-            | XForwardedScheme
-            | XForwardedSsl
-            | XRealIp
-    )
+    field.known.is_about_client()
+        || matches!(
+            field.known,
+            Authorization
+                | Connection
+                | ContentEncoding
+                | ContentLength
+                | ContentType
+                | Cookie
+                | Expect
+                | Host
+                | KeepAlive
+                | Proxy
+                | ProxyConnection
+                | SetCookie
+                | Te
+                | Trailer
+                | TransferEncoding
+                | Upgrade
+        )
 }

@@ -81,24 +81,6 @@ impl RequestHead {
 
 /// To let these vanish on the way is an attack, not a wish.
 fn is_needed_all_the_way(known: Known) -> bool {
-    use Known::{
-        Authorization, ContentLength, Cookie, Forwarded, Host, XForwardedFor, XForwardedHost, XForwardedPort,
-        XForwardedProto, XForwardedScheme, XForwardedSsl, XRealIp, XRequestId,
-    };
-    matches!(
-        known,
-        Authorization
-            | ContentLength
-            | Cookie
-            | Forwarded
-            | Host
-            | XForwardedFor
-            | XForwardedHost
-            | XForwardedPort
-            | XForwardedProto
-            | XForwardedScheme
-            | XForwardedSsl
-            | XRealIp
-            | XRequestId
-    )
+    use Known::{Authorization, ContentLength, Cookie, Host, XRequestId};
+    known.is_about_client() || matches!(known, Authorization | ContentLength | Cookie | Host | XRequestId)
 }

@@ -42,23 +42,7 @@ pub(crate) fn drop_claims(paper: &mut Paper) {
 /// Claims about the client that replicas tend to believe. `Proxy` would become the environment variable HTTP_PROXY in a CGI
 /// program.
 fn is_claim(known: Known) -> bool {
-    use Known::{
-        Forwarded, Proxy, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XForwardedScheme,
-        XForwardedSsl, XRealIp, XRequestId,
-    };
-    matches!(
-        known,
-        Forwarded
-            | Proxy
-            | XForwardedFor
-            | XForwardedHost
-            | XForwardedPort
-            | XForwardedProto
-            | XForwardedScheme
-            | XForwardedSsl
-            | XRealIp
-            | XRequestId
-    )
+    known.is_about_client() || matches!(known, Known::Proxy | Known::XRequestId)
 }
 
 /// With `_` for `-` a claim is another field here and the same one to a CGI or WSGI program, whose variables have no `-`.
