@@ -65,6 +65,7 @@ impl LogHandle {
 /// The file can't be opened.
 pub(crate) fn open(settings: &AccessLog) -> Result<(LogHandle, Writer), ProxyError> {
     let (queue, batches) = mpsc::channel(QUEUE);
-    let writer = Writer::open(settings, batches)?;
-    Ok((LogHandle { format: settings.format, queue, dropped: Arc::default() }, writer))
+    let dropped = Arc::default();
+    let writer = Writer::open(settings, batches, Arc::clone(&dropped))?;
+    Ok((LogHandle { format: settings.format, queue, dropped }, writer))
 }

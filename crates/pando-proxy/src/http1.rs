@@ -6,6 +6,7 @@ mod next;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use pando_http::Refusal;
 use pando_rt::shutdown::Shutdown;
@@ -31,9 +32,12 @@ pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: S
                 let (wire, first) = connection.into_parts();
                 return Box::pin(http2::serve(wire, first, client, plane, stop.clone())).await;
             }
-            Next::Preface => return connection.refuse(Refusal::Version, &plane.limits).await,
-            Next::Refused(refusal) => return connection.refuse(refusal, &plane.limits).await,
-            Next::TooSlow => return connection.too_slow(),
+            Next::Preface => return refuse(connection, Refusal::Version, &plane).await,
+            Next::Refused(refusal) => return refuse(connection, refusal, &plane).await,
+            Next::TooSlow => {
+                plane.gauges.refused_heads.fetch_add(1, Relaxed);
+                return connection.too_slow();
+            }
             Next::Over => return,
         };
         is_first = false;
@@ -48,4 +52,10 @@ pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: S
             }
         }
     }
+}
+
+/// There is no request that the access log could tell of; so it is counted.
+async fn refuse(connection: Http1, refusal: Refusal, plane: &Plane) {
+    plane.gauges.refused_heads.fetch_add(1, Relaxed);
+    connection.refuse(refusal, &plane.limits).await;
 }

@@ -51,6 +51,8 @@ pub(crate) struct Plane {
 pub(crate) struct Gauges {
     pub(crate) open_connections: AtomicU64,
     pub(crate) accepted_connections: AtomicU64,
+    /// Of HTTP/1: malformed, too large, or too late to be a request.
+    pub(crate) refused_heads: AtomicU64,
     /// Of addresses that had as many as they may.
     pub(crate) refused_connections: AtomicU64,
     pub(crate) open_tunnels: AtomicU64,

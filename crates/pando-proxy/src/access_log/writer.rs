@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -23,6 +25,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Writer {
     batches: mpsc::Receiver<Batch>,
     sink: Sink,
+    /// Counts lines that were not written.
+    lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -32,7 +36,11 @@ enum Sink {
 }
 
 impl Writer {
-    pub(super) fn open(settings: &AccessLog, batches: mpsc::Receiver<Batch>) -> Result<Self, ProxyError> {
+    pub(super) fn open(
+        settings: &AccessLog,
+        batches: mpsc::Receiver<Batch>,
+        lost: Arc<AtomicU64>,
+    ) -> Result<Self, ProxyError> {
         let sink = match &settings.target {
             LogTarget::Stdout => Sink::Stdout,
             LogTarget::File(path) => {
@@ -41,7 +49,7 @@ impl Writer {
                 Sink::File { path: path.clone(), file, looked: Instant::now() }
             }
         };
-        Ok(Self { batches, sink })
+        Ok(Self { batches, sink, lost })
     }
 
     /// Ends when `stop` begins and everything queued by then is written.
@@ -57,17 +65,19 @@ impl Writer {
             if count == 0 {
                 return;
             }
+            let lines = taken.iter().map(|batch| batch.lines).sum();
             let text = taken.drain(..).map(|batch| batch.text).collect::<Vec<_>>().concat();
-            self = match tokio::task::spawn_blocking(move || self.write(&text)).await {
+            self = match tokio::task::spawn_blocking(move || self.write(&text, lines)).await {
                 Ok(writer) => writer,
                 Err(error) => return tracing::error!(%error, "the access log's writer broke; no more lines"),
             };
         }
     }
 
-    /// Lines that can't be written are lost; the log says so once a second at most.
-    fn write(mut self, bytes: &[u8]) -> Self {
+    /// Lines that can't be written are lost, and counted; the log says so once a second at most.
+    fn write(mut self, bytes: &[u8], lines: u64) -> Self {
         if let Err(error) = self.sink.write(bytes) {
+            self.lost.fetch_add(lines, Relaxed);
             tracing::error!(%error, "cannot write the access log; lines are lost");
             std::thread::sleep(LOOK);
         }

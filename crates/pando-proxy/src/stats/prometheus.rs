@@ -45,6 +45,9 @@ fn process(plane: &Plane, snapshot: Option<&Snapshot>, page: &mut Page) {
     page.gauge("pando_proxy_upgraded_connections", "Upgraded connections open.", "", tunnels);
     let accepted = gauges.accepted_connections.load(Relaxed);
     page.counter("pando_proxy_connections_accepted_total", "Client connections accepted.", "", accepted);
+    let heads = gauges.refused_heads.load(Relaxed);
+    let help = "Heads over HTTP/1 that were malformed, too large or too late to be a request's.";
+    page.counter("pando_proxy_heads_refused_total", help, "", heads);
     let crowded = gauges.refused_connections.load(Relaxed);
     let help = "Connections closed since their address had as many as it may.";
     page.counter("pando_proxy_connections_refused_total", help, "", crowded);
@@ -61,7 +64,8 @@ fn process(plane: &Plane, snapshot: Option<&Snapshot>, page: &mut Page) {
         tls(gauges, snapshot, page);
     }
     if let Some(log) = &plane.log {
-        let help = "Access log lines dropped since the log was slower than the traffic.";
+        let help =
+            "Access log lines lost since the log was slower than the traffic, or could not be written.";
         page.counter("pando_proxy_access_log_dropped_total", help, "", log.dropped());
     }
 }

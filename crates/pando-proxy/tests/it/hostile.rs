@@ -156,6 +156,7 @@ async fn a_length_beside_a_coding_is_refused() {
         assert_eq!(client.rest().await, b"");
         assert_eq!(app.count(), before);
     }
+    assert!(proxy.metrics().await.contains("pando_proxy_heads_refused_total 2\n"));
 }
 
 #[tokio::test]

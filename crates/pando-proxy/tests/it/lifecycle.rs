@@ -188,3 +188,20 @@ async fn an_idle_proxy_forgets_idle_connections() {
     })
     .await;
 }
+
+/// A disk that takes nothing is no reason to serve nobody, and no line vanishes uncounted.
+#[tokio::test]
+async fn lines_that_a_full_disk_loses_are_counted() {
+    let app = App::named("hello").await;
+    let proxy = Proxy::start_with(|settings, _| {
+        let target = LogTarget::File("/dev/full".into());
+        settings.access_log = Some(AccessLog { format: LogFormat::Combined, target });
+    })
+    .await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    for _ in 0..3 {
+        assert_eq!(proxy.get("/").await.status, 200);
+    }
+    let counted = async || proxy.metrics().await.contains("pando_proxy_access_log_dropped_total 3\n");
+    until("the lost lines are counted", counted).await;
+}
