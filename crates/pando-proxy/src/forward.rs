@@ -14,6 +14,7 @@ use pando_http::{Framing, Method};
 use pando_routing::balance::sticky::Token;
 
 use crate::asked::Asked;
+use crate::balance::moment;
 use crate::client::Client;
 use crate::exchange::{Upload, send_whole};
 use crate::front::Front;
@@ -65,7 +66,7 @@ impl From<Page> for Refused {
 
 /// An endpoint has begun to answer.
 struct Answering {
-    link: Link,
+    link: Box<Link>,
     lease: Lease,
     upload: Upload,
     heard: Heard,
@@ -86,9 +87,11 @@ pub(crate) async fn forward<F: Front>(
     client: &Client,
     plane: &Arc<Plane>,
 ) -> End {
-    let id = Id::of(&asked.head, asked.bytes.bytes());
+    let began = moment::now();
+    let at_millis = moment::unix_millis(began, &plane.clock);
+    let id = Id::of(&asked.head, asked.bytes.bytes(), at_millis);
     asked.spell_path();
-    let mut tally = Tally::begin(plane, &asked, client, &id);
+    let mut tally = Tally::begin(plane, &asked, client, &id, began);
     let routed = match consider(&asked, client, plane) {
         Ok(routed) => routed,
         Err(refused) => return refuse(front, refused, &asked, client, &id, tally, plane).await,

@@ -8,6 +8,7 @@ pub mod balance;
 pub mod certificate;
 pub mod https;
 pub mod matcher;
+mod names;
 pub mod policy;
 pub mod stats;
 pub mod table;
@@ -16,6 +17,7 @@ mod validate;
 pub use certificate::{Certificate, CertificateFacts, CertificateFault, SecretText, Secrets, TicketKey};
 pub use https::{HostOptions, Hsts, Https};
 pub use matcher::{Match, Matcher};
+pub use names::NameMap;
 pub use policy::{AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
 pub use stats::{Acknowledgement, Ejected, Latency, PoolStats, ProxyStats};
 pub use table::{

@@ -5,8 +5,7 @@
 //! only when no rule of that host fits is the next host tried. Nothing is allocated
 //! on the way, and no list of rules is walked that is longer than a few.
 
-use std::collections::HashMap;
-
+use crate::names::NameMap;
 use crate::table::{Host, Table};
 
 /// The longest host that a rule may be for, and one more than that.
@@ -18,8 +17,8 @@ const FEW: usize = 8;
 /// A table's rules, ready to be asked.
 #[derive(Debug, Clone, Default)]
 pub struct Matcher {
-    exact: HashMap<Box<[u8]>, Paths>,
-    wildcard: HashMap<Box<[u8]>, Paths>,
+    exact: NameMap<Paths>,
+    wildcard: NameMap<Paths>,
     any: Paths,
 }
 
@@ -38,7 +37,7 @@ struct Paths {
     /// The longest prefix first.
     all: Vec<Prefix>,
     /// By prefix, where there are many.
-    by_prefix: HashMap<Box<[u8]>, usize>,
+    by_prefix: NameMap<usize>,
 }
 
 #[derive(Debug, Clone)]
