@@ -21,6 +21,7 @@ use crate::front::Front;
 use crate::https::Target;
 use crate::live::Lease;
 use crate::plane::Plane;
+use crate::rules::Shown;
 use crate::snapshot::{PoolView, Snapshot};
 use crate::tunnel::Tunnel;
 use crate::upstream::{Heard, Link, drop_claims};
@@ -132,7 +133,7 @@ fn consider(asked: &Asked, client: &Client, plane: &Plane) -> Result<Routed, Ref
     if let Some(location) = snapshot.https.elsewhere(target, client.secure) {
         return Err(Refused { page: Page::Moved, location: Some(location) });
     }
-    Ok(find(snapshot, asked)?)
+    Ok(find(snapshot, asked, client)?)
 }
 
 /// What answers over TLS tell browsers to remember.
@@ -142,14 +143,15 @@ fn hsts(asked: &Asked, client: &Client, plane: &Plane) -> Option<Arc<[u8]>> {
 }
 
 /// Looks into the newest snapshot.
-fn route(plane: &Plane, asked: &Asked) -> Result<Routed, Page> {
-    find(plane.snapshot.load().as_deref().ok_or(Page::NoTable)?, asked)
+fn route(plane: &Plane, asked: &Asked, client: &Client) -> Result<Routed, Page> {
+    find(plane.snapshot.load().as_deref().ok_or(Page::NoTable)?, asked, client)
 }
 
-fn find(snapshot: &Snapshot, asked: &Asked) -> Result<Routed, Page> {
+fn find(snapshot: &Snapshot, asked: &Asked, client: &Client) -> Result<Routed, Page> {
     let bytes = asked.bytes.bytes();
     let host = asked.head.host.bytes(bytes);
-    let (found, pool) = snapshot.find(host, asked.path()).ok_or(Page::UnknownHost)?;
+    let shown = Shown { paper: asked, client };
+    let (found, pool) = snapshot.find(host, asked.path(), &shown).ok_or(Page::UnknownHost)?;
     Ok(Routed { pool: Arc::clone(pool), strip: found.strip })
 }
 

@@ -96,9 +96,9 @@ fn begin(
         }
         match pick(&routed.pool, &asking, tried, now) {
             Picked::Chosen(chosen) => return Ok(chosen),
-            Picked::Stale => *routed = route(plane, asked).map_err(Turned::Away)?,
+            Picked::Stale => *routed = route(plane, asked, client).map_err(Turned::Away)?,
             turned @ (Picked::Full | Picked::Nobody) => {
-                let newest = route(plane, asked).map_err(Turned::Away)?;
+                let newest = route(plane, asked, client).map_err(Turned::Away)?;
                 if Arc::ptr_eq(&newest.pool, &routed.pool) {
                     let full = matches!(turned, Picked::Full);
                     return Err(if full { Turned::Full } else { Turned::Nobody });
