@@ -90,6 +90,7 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         domains: vec![DomainSpec { domain: format!("{name}.example.com"), aliases: vec![] }],
         routes: vec![],
         balancing: Default::default(),
+        pools: BTreeMap::new(),
         env: [("COLOR".to_owned(), EnvValue::Value("blue".to_owned()))].into(),
         volumes: Vec::new(),
         services: BTreeMap::new(),

@@ -55,6 +55,7 @@ pub(crate) fn app(web: u32, workers: u32) -> AppSpec {
         domains: vec![DomainSpec { domain: "hits.example.com".to_owned(), aliases: vec![] }],
         routes: vec![],
         balancing: Algorithm::RoundRobin,
+        pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
         services: BTreeMap::new(),

@@ -210,6 +210,7 @@ fn draw_spec(dice: &mut Dice, app: &AppName, most: u64) -> AppSpec {
         domains: vec![DomainSpec { domain: format!("{app}.example.com"), aliases: Vec::new() }],
         routes: Vec::new(),
         balancing: if dice.chance(50) { Algorithm::RoundRobin } else { Algorithm::LeastConnections },
+        pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
         services: BTreeMap::new(),
