@@ -160,12 +160,29 @@ impl Traffic {
     #[must_use]
     pub fn of(spec: &AppSpec, hosts: &[Host], interlude: Interlude<'_>) -> Self {
         let mut traffic = Self::default();
-        for (number, route) in spec.routes.iter().enumerate() {
+        let numbered = || spec.routes.iter().enumerate();
+        for (number, route) in numbered().filter(|(_, route)| route.host.is_some()) {
             traffic.route(spec, number, route, hosts);
         }
+        // What is said of one host goes before what is said of all.
+        let named = traffic.rules.len();
+        for (number, route) in numbered().filter(|(_, route)| route.host.is_none()) {
+            traffic.route(spec, number, route, hosts);
+        }
+        traffic.yield_to(named);
         traffic.front_door(spec, hosts);
         traffic.interrupt(&spec.name, interlude);
         traffic
+    }
+
+    /// Of the rules after the first `named`, those stay that are for something else.
+    fn yield_to(&mut self, named: usize) {
+        let general = self.rules.split_off(named);
+        let kept: Vec<Rule> = {
+            let taken: BTreeSet<_> = self.rules.iter().map(Rule::place).collect();
+            general.into_iter().filter(|rule| !taken.contains(&rule.place())).collect()
+        };
+        self.rules.extend(kept);
     }
 
     /// Whatever no route is for goes to `web`.
@@ -324,7 +341,8 @@ impl AppSpec {
     fn table(&self, hosts: &[Host]) -> Table {
         let Traffic { rules, error_pages, users } = Traffic::of(self, hosts, Interlude::default());
         let pools = self.processes.keys();
-        let pools = pools.map(|process| (pool_id(&self.name, process.as_str()), self.pool(process))).collect();
+        let pools =
+            pools.map(|process| (pool_id(&self.name, process.as_str()), self.pool(process))).collect();
         let mut table = Table { schema: 1, rules, pools, error_pages, ..Table::default() };
         table.secret.users = users;
         table

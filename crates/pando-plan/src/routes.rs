@@ -7,9 +7,7 @@ use pando_model::app::{AppSpec, DomainSpec};
 use pando_model::desired::{DeploymentPhase, Phase};
 use pando_model::name::ProcessName;
 use pando_model::traffic::{Interlude, Traffic, pool_id};
-use pando_routing::{
-    Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Secrets, Table, TableVersion,
-};
+use pando_routing::{Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Secrets, Table, TableVersion};
 
 use crate::action::{Action, Plan};
 use crate::app::AppPlan;
@@ -89,9 +87,7 @@ impl Wanted<'_> {
             let address = address(view, member);
             let share = self.share(view, member);
             let same = |held: &Endpoint| {
-                held.state == state
-                    && Some(held.address) == address
-                    && (held.weight, held.priority) == share
+                held.state == state && Some(held.address) == address && (held.weight, held.priority) == share
             };
             if !member.seen.endpoint.is_some_and(same) {
                 return false;

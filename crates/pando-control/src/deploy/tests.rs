@@ -101,10 +101,8 @@ fn each_fault_is_named() {
         ("no process", |spec| route(spec, "/api", "api")),
         ("a path starts with `/`", |spec| route(spec, "api", "web")),
         ("`b.example` is not a domain", |spec| {
-            spec.routes.push(RouteSpec {
-                host: Some("b.example".into()),
-                ..RouteSpec::to("/", ProcessName::web())
-            });
+            spec.routes
+                .push(RouteSpec { host: Some("b.example".into()), ..RouteSpec::to("/", ProcessName::web()) });
         }),
         ("the balancing of `web`: max_in_flight is 0", |spec| {
             let mut pool = PoolSpec::default();

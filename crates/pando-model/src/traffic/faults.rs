@@ -1,10 +1,11 @@
 //! What a table would refuse of an app's traffic, by the place where it is said.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use pando_routing::{Host, Table, TableError};
 
-use super::{RouteSpec, pool_id};
+use super::{RouteSpec, Traffic, pool_id};
 use crate::app::AppSpec;
 use crate::name::ProcessName;
 
@@ -57,16 +58,39 @@ pub fn faults(spec: &AppSpec) -> Vec<Fault> {
         found.extend(messages.into_iter().map(|message| Fault { place: Place::Route(index), message }));
     }
     if found.is_empty() {
+        found.extend(doubles(spec, &hosts));
+    }
+    if found.is_empty() {
         let messages = refused(&spec.table(&hosts));
         found.extend(messages.map(|message| Fault { place: Place::Routes, message }));
     }
     found
 }
 
+/// Routes for what an earlier one is for, too.
+fn doubles(spec: &AppSpec, hosts: &[Host]) -> Vec<Fault> {
+    let ruled = spec.routes.iter().enumerate().map(|(index, route)| {
+        let mut traffic = Traffic::default();
+        traffic.route(spec, index, route, hosts);
+        (index, route.host.is_some(), traffic.rules)
+    });
+    let ruled: Vec<_> = ruled.collect();
+    let mut taken = BTreeMap::new();
+    let mut found = Vec::new();
+    for (index, named, rules) in &ruled {
+        let earlier: Vec<usize> =
+            rules.iter().filter_map(|rule| taken.insert((named, rule.place()), *index)).collect();
+        if let Some(first) = earlier.first() {
+            let message = format!("it is for the same requests as route {}", first + 1);
+            found.push(Fault { place: Place::Route(*index), message });
+        }
+    }
+    found
+}
+
 /// Those that the app answers to.
 fn hosts(spec: &AppSpec) -> Vec<Host> {
-    let names =
-        spec.domains.iter().flat_map(|domain| std::iter::once(&domain.domain).chain(&domain.aliases));
+    let names = spec.domains.iter().flat_map(|domain| std::iter::once(&domain.domain).chain(&domain.aliases));
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
@@ -98,7 +122,8 @@ fn of_route(spec: &AppSpec, route: &RouteSpec, hosts: &[Host]) -> Vec<String> {
     {
         return vec![format!("`{name}` is not a domain of this app")];
     }
-    let alone = AppSpec { routes: vec![route.clone()], ..spec.clone() };
+    // Only its own faults are looked for.
+    let alone = AppSpec { routes: vec![route.clone()], pools: BTreeMap::new(), ..spec.clone() };
     // One host tells as much as all of them.
     let hosts = if route.host.is_none() { &hosts[..1] } else { hosts };
     refused(&alone.table(hosts)).collect()
