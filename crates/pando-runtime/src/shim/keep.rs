@@ -251,7 +251,7 @@ impl Running {
 
 fn spawn(spec: &KeepSpec, sockets: &[OwnedFd]) -> io::Result<Spawned> {
     let (ours, theirs) = UnixStream::pair()?;
-    listen::send(&ours, sockets)?;
+    pando_rt::fds::send(&ours, sockets)?;
     let mut command = Command::new(&spec.program);
     command.args(&spec.args).env_clear().envs(&spec.env).current_dir("/");
     command.env(listen::VARIABLE, sockets.len().to_string()).stdin(Stdio::from(OwnedFd::from(theirs)));
