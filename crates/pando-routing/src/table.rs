@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::certificate::Secrets;
 use crate::https::HostOptions;
-use crate::policy::{AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, Sticky};
+use crate::policy::{AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, Sticky};
 
 /// `(epoch, revision)`: a proxy keeps the highest that it has seen and refuses lower ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -207,6 +207,9 @@ pub struct Pool {
     /// Where requests wait that no endpoint may have yet. Default: none do, they get 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+    /// How long WebSockets and streams of events go on while their endpoint drains.
+    #[serde(skip_serializing_if = "is_default")]
+    pub drain: Drain,
     /// When nobody is in rotation. Default: who might serve is asked.
     #[serde(skip_serializing_if = "is_default")]
     pub when_all_down: AllDown,
@@ -230,6 +233,7 @@ impl Default for Pool {
             max_in_flight: None,
             adaptive_limit: None,
             queue: None,
+            drain: Drain::default(),
             when_all_down: AllDown::default(),
         }
     }
@@ -253,13 +257,15 @@ impl Pool {
             max_in_flight,
             adaptive_limit,
             queue,
+            drain,
             when_all_down,
         } = self;
         (algorithm, protocol, probe, timeouts, slow_start_millis)
             == (&other.algorithm, &other.protocol, &other.probe, &other.timeouts, &other.slow_start_millis)
             && (sticky, outlier, retry) == (&other.sticky, &other.outlier, &other.retry)
-            && (max_in_flight, adaptive_limit, queue, when_all_down)
-                == (&other.max_in_flight, &other.adaptive_limit, &other.queue, &other.when_all_down)
+            && (max_in_flight, adaptive_limit, queue)
+                == (&other.max_in_flight, &other.adaptive_limit, &other.queue)
+            && (drain, when_all_down) == (&other.drain, &other.when_all_down)
     }
 }
 
@@ -361,7 +367,7 @@ pub enum EndpointState {
     #[default]
     Active,
     /// Gets no new request; those in flight go on until the deadline (Unix milliseconds). Open WebSockets get a close frame
-    /// (1001) then.
+    /// (1001) by then, see [`Drain`].
     Draining { deadline_millis: i64 },
 }
 
