@@ -23,7 +23,7 @@ pub(crate) use give::{Giver, HeldDoor};
 pub(crate) use line::{PATH, PROTOCOL};
 pub(crate) use start::start;
 pub use take::Predecessor;
-pub(crate) use take::{Elder, Inheritance, Waiting};
+pub(crate) use take::{Elder, Inheritance, Left, Waiting};
 
 /// What a listening socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::control::{self, Control, ControlSocket, Unplaced};
 use crate::error::ProxyError;
-use crate::handover::{Door, Giver, HeldDoor, Inheritance, Notice, Waiting};
+use crate::handover::{Door, Giver, HeldDoor, Inheritance, Left, Notice, Waiting};
 use crate::parting::Curfew;
 use crate::plane::Plane;
 use crate::serve::Entrance;
@@ -174,9 +174,10 @@ fn tell(notices: Option<&mpsc::Sender<Notice>>) {
 
 /// The elder takes no more connections; what it does yet is watched from here.
 async fn succeed(waiting: Waiting, plane: &Arc<Plane>, tables: &Arc<Tables>, background: &Tasks) {
-    let Some((news, elder, line)) = waiting.serving().await else { return };
+    let Some(Left { table, in_flight, elder, line }) = waiting.serving().await else { return };
+    plane.set_elsewhere(in_flight);
     background.spawn_until_shutdown(line.run(Arc::clone(plane)));
-    if let Some(table) = news {
+    if let Some(table) = table {
         // It was in use there; the elder's word is as good as our own.
         if let Err(refusal) = tables.install(table).await {
             tracing::error!(%refusal, "the last table of the proxy before this one cannot be used");

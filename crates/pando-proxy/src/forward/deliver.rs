@@ -181,11 +181,13 @@ async fn proper<F: Front>(
     let waits = waits(&routed.pool, plane);
     let alarm = &mut asked.alarm;
     let said_all = || tally.count_whole();
-    let delivering = download.run(front, &mut link, &mut upload, alarm, waits, said_all);
     let delivered = match events {
-        None => delivering.await,
-        // Boxed: only streams of events have room for it.
-        Some(drain) => Box::pin(until_curfew(delivering, &lease.endpoint, plane, drain)).await,
+        None => download.run(front, &mut link, &mut upload, alarm, waits, said_all).await,
+        Some(drain) => {
+            let delivering = download.run(front, &mut link, &mut upload, alarm, waits, said_all);
+            // Boxed: only streams of events have room for it.
+            Box::pin(until_curfew(delivering, &lease.endpoint, plane, drain)).await
+        }
     };
     let delivered = match delivered {
         Delivered::Curfew => download.end(front, waits.stall).await,

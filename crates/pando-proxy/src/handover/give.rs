@@ -156,8 +156,9 @@ impl Giver {
             let _ = notices.try_send(Notice::HandedOver { pid });
         }
         let is_told = last.as_ref().map(Arc::as_ptr) == told.as_ref().map(Arc::as_ptr);
-        let news = last.filter(|_| !is_told).map(|table| Box::new(Table::clone(&table)));
-        if line::write(&mut stream, &ToSuccessor::Leaving(news)).await.is_err() {
+        let table = last.filter(|_| !is_told).map(|table| Box::new(Table::clone(&table)));
+        let in_flight = report::in_flight(&self.plane);
+        if line::write(&mut stream, &ToSuccessor::Leaving { table, in_flight }).await.is_err() {
             return tracing::warn!(pid, "the successor has gone");
         }
         let (from, to) = stream.into_split();

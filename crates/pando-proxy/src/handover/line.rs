@@ -49,8 +49,8 @@ pub(super) enum ToElder {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ToSuccessor {
-    /// No connection is taken here any more. The table, if it is not the one that was told before.
-    Leaving(Option<Box<Table>>),
+    /// No connection is taken here any more. The table, if it is not the one that was told before, and the requests under way.
+    Leaving { table: Option<Box<Table>>, in_flight: BTreeMap<EndpointId, u64> },
     /// A table is in use, or was refused; nothing is begun here against it.
     Followed(TableVersion),
     /// Requests under way here.
@@ -89,7 +89,8 @@ mod tests {
         let version = TableVersion { epoch: 3, revision: 4 };
         let sending = async {
             write(&mut here, &ToSuccessor::Followed(version)).await.unwrap();
-            write(&mut here, &ToSuccessor::Leaving(None)).await.unwrap();
+            let in_flight = BTreeMap::from([(EndpointId(uuid::Uuid::nil()), 5)]);
+            write(&mut here, &ToSuccessor::Leaving { table: None, in_flight }).await.unwrap();
             here.write_all(&[0, 0, 0, 9, b'"']).await.unwrap();
             drop(here);
         };
@@ -97,7 +98,9 @@ mod tests {
             let first: ToSuccessor = read(&mut there).await.unwrap();
             assert!(matches!(first, ToSuccessor::Followed(held) if held == version));
             let second: ToSuccessor = read(&mut there).await.unwrap();
-            assert!(matches!(second, ToSuccessor::Leaving(None)));
+            assert!(
+                matches!(second, ToSuccessor::Leaving { table: None, in_flight } if in_flight.len() == 1)
+            );
             let third = read::<ToSuccessor>(&mut there).await.unwrap_err();
             assert_eq!(third.kind(), io::ErrorKind::UnexpectedEof);
         };

@@ -169,18 +169,29 @@ pub(crate) struct ElderLine {
     pid: u32,
 }
 
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Left {
+    /// The elder's last, if that is news.
+    pub(crate) table: Option<Table>,
+    /// Under way there.
+    pub(crate) in_flight: BTreeMap<EndpointId, u64>,
+    pub(crate) elder: Elder,
+    pub(crate) line: ElderLine,
+}
+
 impl Waiting {
-    /// Has the elder leave. What came of it: its last table, if that is news, and the line to it; `None` if it is gone.
-    pub(crate) async fn serving(mut self) -> Option<(Option<Table>, Elder, ElderLine)> {
+    /// Has the elder leave. `None`: it is gone.
+    pub(crate) async fn serving(mut self) -> Option<Left> {
         let told = timeout(LEAVING, async {
             line::write(&mut self.stream, &ToElder::Serving).await?;
             line::read::<ToSuccessor>(&mut self.stream).await
         });
         match told.await {
-            Ok(Ok(ToSuccessor::Leaving(news))) => {
+            Ok(Ok(ToSuccessor::Leaving { table, in_flight })) => {
                 let (orders, relays) = mpsc::channel(16);
                 let line = ElderLine { stream: self.stream, relays, pid: self.pid };
-                Some((news.map(|table| *table), Elder(orders), line))
+                Some(Left { table: table.map(|table| *table), in_flight, elder: Elder(orders), line })
             }
             _ => {
                 tracing::warn!(pid = self.pid, "the proxy before this one did not say that it leaves");
@@ -256,7 +267,7 @@ async fn hear_out(mut from: OwnedReadHalf, plane: &Plane, pending: &Pending) {
                     let _ = first.send(());
                 }
             }
-            Ok(ToSuccessor::Leaving(_)) => {}
+            Ok(ToSuccessor::Leaving { .. }) => {}
             Err(_) => return,
         }
     }

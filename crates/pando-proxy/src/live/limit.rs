@@ -40,7 +40,7 @@ impl Limited {
     pub(crate) fn record(&self, policy: &AdaptiveLimit, rtt: Option<u64>, in_flight: u64, now: u64) {
         let Ok(mut found) = self.found.try_lock() else { return };
         if found.as_ref().is_none_or(|(held, _)| held != policy) {
-            *found = Some((policy.clone(), Limit::new(&self.from_here(policy), moment::now())));
+            *found = Some((policy.clone(), Limit::new(&self.beginning_here(policy), moment::now())));
         }
         let Some((_, limit)) = &mut *found else { return };
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
@@ -54,7 +54,7 @@ impl Limited {
     }
 
     /// The policy, beginning at what was found out before.
-    fn from_here(&self, policy: &AdaptiveLimit) -> AdaptiveLimit {
+    fn beginning_here(&self, policy: &AdaptiveLimit) -> AdaptiveLimit {
         let initial = match self.now() {
             0 => policy.initial,
             now => now.clamp(policy.least, policy.most.max(policy.least)),
