@@ -43,6 +43,12 @@ pub enum ProxyError {
         #[source]
         source: io::Error,
     },
+    #[error("the proxy at `{}` was not replaced", path.display())]
+    Upgrade {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot open the access log `{}`", path.display())]
     AccessLog {
         path: PathBuf,

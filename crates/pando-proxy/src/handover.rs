@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use give::{Giver, HeldDoor};
 pub(crate) use line::{PATH, PROTOCOL};
 pub(crate) use start::start;
-pub use take::Predecessor;
 pub(crate) use take::{Elder, Inheritance, Left, Waiting};
+pub use take::{Predecessor, upgrade};
 
 /// What a listening socket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,7 +45,7 @@ mod wire;
 mod worker;
 
 pub use error::ProxyError;
-pub use handover::{Door, Notice, Predecessor, Successor};
+pub use handover::{Door, Notice, Predecessor, Successor, upgrade};
 pub use listen::Listeners;
 pub use network::Network;
 pub use run::run;

@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// For what ends at its deadline to say goodbye.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
+/// How long a proxy without clients still answers whoever asked it last, such as for its successor.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
 /// How often idle connections are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -100,8 +103,9 @@ impl Started {
                 let _ = tokio::time::timeout(LAST_WORDS, elder.gone()).await;
             }
         };
+        let clients = async { tokio::join!(clients, tokio::time::sleep(LAST_ANSWERS)) };
         tokio::select! {
-            () = clients => true,
+            _ = clients => true,
             () = shutdown.wait() => false,
         }
     }

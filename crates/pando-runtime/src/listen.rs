@@ -20,12 +20,39 @@ pub const VARIABLE: &str = "PANDO_LISTEN";
 /// (`net.core.somaxconn`) is the same since Linux 5.4.
 const BACKLOG: i32 = 4096;
 
-/// The listening sockets that this program was started with, in the order of whoever gave them; none: it has to bind its own.
-/// To be called once, at the start: the sockets are handed out, and a keeper's stdin is replaced by `/dev/null`.
+/// What this program was started with.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// In the order of whoever gave them; none: the program has to bind its own.
+    pub listeners: Vec<TcpListener>,
+    /// A keeper waits to hear that the program serves.
+    pub keeper: Option<KeeperLine>,
+}
+
+/// The line to this program's keeper.
+#[derive(Debug)]
+pub struct KeeperLine(OwnedFd);
+
+/// Said to the keeper.
+pub(crate) const SERVES: u8 = b'S';
+
+impl KeeperLine {
+    /// Says that connections are taken. A keeper that started this program to take another one's place lets go of that one then.
+    ///
+    /// # Errors
+    /// The keeper is gone.
+    pub fn serves(&self) -> io::Result<()> {
+        rustix::net::send(&self.0, &[SERVES], rustix::net::SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+/// The listening sockets that this program was started with. To be called once, at the start: the sockets are handed out, and a
+/// keeper's stdin is replaced by `/dev/null`.
 ///
 /// # Errors
 /// When sockets were announced and can't be had, or are no TCP listeners.
-pub fn inherited() -> io::Result<Vec<TcpListener>> {
+pub fn inherited() -> io::Result<Inherited> {
     match std::env::var(VARIABLE) {
         Ok(count) => {
             let wanted = count.parse().ok().filter(|count| *count <= fds::MOST);
@@ -37,23 +64,25 @@ pub fn inherited() -> io::Result<Vec<TcpListener>> {
     }
 }
 
-fn from_keeper(wanted: usize) -> io::Result<Vec<TcpListener>> {
+fn from_keeper(wanted: usize) -> io::Result<Inherited> {
     let received = fds::receive(rustix::stdio::stdin()).map_err(|error| {
         io::Error::new(error.kind(), format!("{VARIABLE} is set, but stdin gives no sockets: {error}"))
     })?;
     if received.len() != wanted {
         return Err(io::Error::other(format!("stdin gave {} sockets, not {wanted}", received.len())));
     }
+    let line = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
-    Ok(received.into_iter().map(TcpListener::from).collect())
+    let listeners = received.into_iter().map(TcpListener::from).collect();
+    Ok(Inherited { listeners, keeper: Some(KeeperLine(line)) })
 }
 
-fn from_systemd() -> io::Result<Vec<TcpListener>> {
+fn from_systemd() -> io::Result<Inherited> {
     let mut given = ListenFd::from_env();
     let listeners: io::Result<Vec<Option<TcpListener>>> =
         (0..given.len()).map(|place| given.take_tcp_listener(place)).collect();
-    Ok(listeners?.into_iter().flatten().collect())
+    Ok(Inherited { listeners: listeners?.into_iter().flatten().collect(), keeper: None })
 }
 
 /// Binds and listens on each address. An error names the address.

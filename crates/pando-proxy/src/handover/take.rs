@@ -32,6 +32,9 @@ const LEAVING: Duration = Duration::from_secs(5);
 /// What an elder has to follow a table.
 const FOLLOWING: Duration = Duration::from_secs(2);
 
+/// Longer than the proxy itself waits for its successor.
+const UPGRADING: Duration = Duration::from_secs(90);
+
 const LARGEST_HEAD: usize = 4096;
 const LARGEST_PROBLEM: u64 = 64 << 10;
 
@@ -86,6 +89,28 @@ fn is_nobody(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
+/// Has the proxy at a control socket start its successor; the pid of that, once it serves.
+///
+/// # Errors
+/// Nobody is there, or why the successor does not serve. The proxy that is there goes on then.
+pub async fn upgrade(control_socket: &Path) -> Result<u32, ProxyError> {
+    let failed = |source| ProxyError::Upgrade { path: control_socket.to_owned(), source };
+    let asking = async {
+        let mut stream = UnixStream::connect(control_socket).await?;
+        let request =
+            "POST /v1/upgrade HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let head = read_head(&mut stream).await?;
+        if !head.starts_with("HTTP/1.1 200 ") {
+            return Err(refused(&head, &mut stream).await);
+        }
+        let answer: serde_json::Value = serde_json::from_slice(&read_body(&head, &mut stream).await)?;
+        let pid = answer.get("pid").and_then(serde_json::Value::as_u64);
+        Ok(pid.and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default())
+    };
+    timeout(UPGRADING, asking).await.map_err(|elapsed| failed(elapsed.into()))?.map_err(failed)
+}
+
 async fn hear(mut stream: UnixStream) -> io::Result<Predecessor> {
     let request = format!(
         "POST {PATH} HTTP/1.1\r\nhost: proxy\r\nconnection: upgrade\r\nupgrade: {PROTOCOL}\r\ncontent-length: 0\r\n\r\n"
@@ -122,16 +147,21 @@ async fn read_head(stream: &mut UnixStream) -> io::Result<String> {
 }
 
 async fn refused(head: &str, stream: &mut UnixStream) -> io::Error {
+    let problem: Option<serde_json::Value> = serde_json::from_slice(&read_body(head, stream).await).ok();
+    let told = problem.and_then(|problem| Some(problem.get("error")?.as_str()?.to_owned()));
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    io::Error::other(told.unwrap_or_else(|| format!("it answers {status}; it may be too old to hand over")))
+}
+
+async fn read_body(head: &str, stream: &mut UnixStream) -> Vec<u8> {
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<u64>().ok())?
     });
     let mut body = Vec::new();
+    // What broke off is no JSON.
     let _ = stream.take(length.unwrap_or(0).min(LARGEST_PROBLEM)).read_to_end(&mut body).await;
-    let problem: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-    let told = problem.and_then(|problem| Some(problem.get("error")?.as_str()?.to_owned()));
-    let status = head.split(' ').nth(1).unwrap_or_default();
-    io::Error::other(told.unwrap_or_else(|| format!("it answers {status}; it may be too old to hand over")))
+    body
 }
 
 /// What a successor begins with.
