@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use pando_routing::EndpointId;
 use pando_routing::balance::hash::SecretKey;
+use pando_routing::{EndpointId, Network};
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
 use tokio::sync::watch;
@@ -15,7 +15,6 @@ use uuid::Uuid;
 
 use crate::access_log::LogHandle;
 use crate::live::Registry;
-use crate::network::Network;
 use crate::parting::Curfew;
 use crate::settings::Limits;
 use crate::snapshot::Snapshot;

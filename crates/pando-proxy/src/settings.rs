@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pando_routing::Network;
 use tokio::sync::mpsc;
 
 use crate::handover::{Notice, Predecessor, Successor};
-use crate::network::Network;
 
 /// Where a proxy listens, where its tables come from and what it may use.
 #[derive(Debug, Default)]
