@@ -130,7 +130,7 @@ impl Known {
 }
 
 /// The fields of one head, in its order. Meant to be kept and filled again.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fields(pub(crate) Vec<Field>);
 
 impl Fields {

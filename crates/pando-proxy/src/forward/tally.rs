@@ -14,6 +14,7 @@ use crate::asked::Asked;
 use crate::client::Client;
 use crate::live::{Endpoint, PoolLive};
 use crate::plane::Plane;
+use crate::rules::RouteLive;
 
 /// The account of one request.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Tally {
     took: Option<Duration>,
     pool: Option<Arc<PoolLive>>,
     endpoint: Option<Arc<Endpoint>>,
+    /// The rule, where it does more than lead to a pool.
+    route: Option<Arc<RouteLive>>,
     status: u16,
     /// The answer is the proxy's own.
     is_own: bool,
@@ -43,6 +46,7 @@ impl Tally {
             took: None,
             pool: None,
             endpoint: None,
+            route: None,
             status: 0,
             is_own: false,
             bytes: 0,
@@ -62,6 +66,10 @@ impl Tally {
         self.pool = Some(Arc::clone(pool));
     }
 
+    pub(crate) fn for_route(&mut self, route: &Arc<RouteLive>) {
+        self.route = Some(Arc::clone(route));
+    }
+
     pub(super) fn retried(&mut self) {
         if let Some(pool) = &self.pool {
             pool.counters.retried();
@@ -72,6 +80,12 @@ impl Tally {
     /// The head of the answer is known.
     pub(super) fn answered(&mut self, status: u16) {
         self.status = status;
+    }
+
+    /// A rule answers.
+    pub(super) fn replied(&mut self, status: u16) {
+        self.answered(status);
+        self.is_own = true;
     }
 
     /// The proxy answers itself.
@@ -86,7 +100,8 @@ impl Tally {
             (Page::Busy, Some(pool)) => pool.counters.busy(),
             _ => {}
         }
-        if matches!(self.status, 502..=504) {
+        let is_wish = matches!(page, Page::Maintenance | Page::Paused);
+        if matches!(self.status, 502..=504) && !is_wish {
             self.note_failure();
         }
     }
@@ -119,6 +134,9 @@ impl Tally {
         if let (Some(endpoint), false) = (&self.endpoint, self.is_own) {
             endpoint.counters.whole(self.status);
         }
+        if let Some(route) = &self.route {
+            route.answered(self.status);
+        }
         self.counted = Some(Outcome::Whole);
     }
 
@@ -144,6 +162,7 @@ impl Drop for Tally {
             took: self.took.unwrap_or_else(|| self.started.elapsed()),
             pool: self.pool.as_ref().map(|pool| pool.counters.id.0.as_str()),
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.address),
+            route: self.route.as_ref().map(|route| &*route.label),
             retries: self.retries,
             outcome,
         };
