@@ -55,7 +55,7 @@ pub(crate) struct Routed {
 }
 
 /// What the table says of a request.
-enum Found {
+pub(crate) enum Found {
     Plain(Routed),
     /// A rule, and bytes to take off the path.
     Ruled(Arc<Route>, usize),
@@ -192,6 +192,11 @@ fn renew(plane: &Plane, asked: &Asked, client: &Client, routed: &Routed) -> Resu
     }
     let pool = snapshot.pool(&routed.pool.live.counters.id).ok_or(Page::NobodyReady)?;
     Ok(Routed { pool: Arc::clone(pool), strip: routed.strip, change: routed.change.clone() })
+}
+
+/// What the newest table says of a request.
+pub(crate) fn look_up(plane: &Plane, asked: &Asked, client: &Client) -> Result<Found, Page> {
+    find(plane.snapshot.load().as_deref().ok_or(Page::NoTable)?, asked, client)
 }
 
 fn find(snapshot: &Snapshot, asked: &Asked, client: &Client) -> Result<Found, Page> {

@@ -9,6 +9,7 @@ use pando_routing::Network;
 use pando_routing::balance::hash::SecretKey;
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
+use pando_rt::tasks::Tasks;
 use uuid::Uuid;
 
 use crate::access_log::LogHandle;
@@ -43,6 +44,8 @@ pub(crate) struct Plane {
     pub(crate) https_port: Option<u16>,
     /// Who says on whose behalf it connects.
     pub(crate) proxies: Vec<Network>,
+    /// What goes on beside requests.
+    pub(crate) copies: Tasks,
     stop: Shutdown,
 }
 
@@ -88,6 +91,7 @@ impl Plane {
             tls: None,
             https_port: None,
             proxies: Vec::new(),
+            copies: Tasks::new(&stop),
             stop,
         }
     }
@@ -100,6 +104,11 @@ impl Plane {
     /// The same, behind these.
     pub(crate) fn with_proxies(self, proxies: Vec<Network>) -> Self {
         Self { proxies, ..self }
+    }
+
+    /// The same, with a parent for what goes on beside requests.
+    pub(crate) fn with_copies(self, copies: Tasks) -> Self {
+        Self { copies, ..self }
     }
 
     /// Whether a connection from there begins with a PROXY header.

@@ -101,7 +101,8 @@ fn make_plane(
     let own_port = || Some(settings.tls_listeners.first()?.local_addr().ok()?.port());
     let tls = if settings.tls_listeners.is_empty() { None } else { Some(Tls::new()?) };
     let plane = plane.with_tls(tls, settings.https_port.or_else(own_port));
-    Ok(Arc::new(plane.with_proxies(settings.proxy_protocol_from.clone())))
+    let plane = plane.with_proxies(settings.proxy_protocol_from.clone());
+    Ok(Arc::new(plane.with_copies(background.clone())))
 }
 
 /// From the file, if there is one; else what was in use when the proxy ran last.

@@ -40,6 +40,15 @@ impl Tally {
     pub(super) fn begin(plane: &Arc<Plane>, asked: &Asked, client: &Client, id: &Id) -> Self {
         let begun = |log| Begun::new(log, asked, client, id, plane.clock.now_millis());
         let line = plane.log.as_ref().map(begun);
+        Self::with(plane, line)
+    }
+
+    /// Of a request of the proxy's own: figures, but no line in the log.
+    pub(crate) fn quiet(plane: &Arc<Plane>) -> Self {
+        Self::with(plane, None)
+    }
+
+    fn with(plane: &Arc<Plane>, line: Option<Begun>) -> Self {
         Self {
             plane: Arc::clone(plane),
             started: Instant::now(),

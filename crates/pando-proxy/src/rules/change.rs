@@ -19,14 +19,20 @@ pub(crate) struct Change {
     pub(crate) host: Option<Vec<u8>>,
     /// Whole field lines.
     pub(crate) lines: Vec<u8>,
+    complete: bool,
     /// Names, in small letters, of fields that the proxy would write and a rule writes instead, or wants away.
     taken: Vec<Box<str>>,
 }
 
 impl Change {
+    /// Of a request of the proxy's own; `complete`: its head says all that the proxy says.
+    pub(super) fn of_ours(complete: bool) -> Self {
+        Self { complete, ..Self::default() }
+    }
+
     /// Whether a rule has the last word about that field.
     pub(crate) fn takes(&self, name: &str) -> bool {
-        self.taken.iter().any(|taken| **taken == *name)
+        self.complete || self.taken.iter().any(|taken| **taken == *name)
     }
 
     /// A field that only the proxy may write: whatever the client says under that name, in whichever disguise, stays behind.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pando_routing::balance::hash::SecretKey;
 use pando_routing::rule::Asks;
 
+use super::asking::Answered;
 use super::cors::{self, Fields};
 use super::limit;
 use super::live::Reason;
@@ -16,7 +17,8 @@ use crate::forward::Page;
 /// A request that goes no further.
 #[derive(Debug)]
 pub(super) struct Turned {
-    pub(super) reason: Reason,
+    /// What of the rule it was, if it was the rule.
+    pub(super) reason: Option<Reason>,
     pub(super) how: How,
     pub(super) fields: Fields,
 }
@@ -25,12 +27,30 @@ pub(super) struct Turned {
 #[derive(Debug)]
 pub(super) enum How {
     Page(Page, Option<Arc<str>>),
-    Answer(u16, Arc<str>),
+    Answer(u16, Vec<u8>),
 }
 
 impl Turned {
     pub(super) fn page(reason: Reason, page: Page, fields: Fields) -> Self {
-        Self { reason, how: How::Page(page, None), fields }
+        Self { reason: Some(reason), how: How::Page(page, None), fields }
+    }
+
+    /// No fault of the rule's.
+    pub(super) fn refused(page: Page) -> Self {
+        Self { reason: None, how: How::Page(page, None), fields: Fields::new() }
+    }
+
+    /// What variables brought into a path leads out of it.
+    pub(super) fn climbs() -> Self {
+        Self::refused(Page::BadRequest("The path leads out of where it may."))
+    }
+
+    /// Another service's answer.
+    pub(super) fn theirs(answer: Answered) -> Self {
+        let Answered { status, fields, body } = answer;
+        let name = |name: Vec<u8>| String::from_utf8(name).ok().map(|name| name.to_ascii_lowercase().into());
+        let fields = fields.into_iter().filter_map(|(known, value)| Some((name(known)?, value))).collect();
+        Self { reason: Some(Reason::Forbidden), how: How::Answer(status, body), fields }
     }
 }
 
@@ -43,8 +63,8 @@ pub(super) fn check(route: &Route, shown: Shown<'_>, key: &SecretKey) -> Result<
     if let Some(cors) = &route.filters.cors {
         if let Some(answer) = cors::preflight(cors, shown) {
             return Err(Turned {
-                reason: Reason::Preflight,
-                how: How::Answer(204, "".into()),
+                reason: Some(Reason::Preflight),
+                how: How::Answer(204, Vec::new()),
                 fields: answer,
             });
         }
@@ -53,14 +73,21 @@ pub(super) fn check(route: &Route, shown: Shown<'_>, key: &SecretKey) -> Result<
     Ok(fields)
 }
 
-fn maintenance(route: &Route, shown: Shown<'_>) -> Result<(), Turned> {
+/// It was held for too long, or too many are.
+pub(super) fn late(route: &Route) -> Turned {
+    let hold = route.filters.pause.as_ref().map_or(0, |pause| pause.hold_millis);
+    let seconds = hold.div_ceil(1000).clamp(1, 30);
+    Turned::page(Reason::Paused, Page::Paused, vec![("retry-after".into(), seconds.to_string().into_bytes())])
+}
+
+pub(super) fn maintenance(route: &Route, shown: Shown<'_>) -> Result<(), Turned> {
     let Some(maintenance) = &route.filters.maintenance else { return Ok(()) };
     if route.exempt.covers(shown.address()) {
         return Ok(());
     }
     let fields = vec![("retry-after".into(), maintenance.retry_after_seconds.to_string().into_bytes())];
     let how = How::Page(Page::Maintenance, maintenance.message.clone());
-    Err(Turned { reason: Reason::Maintenance, how, fields })
+    Err(Turned { reason: Some(Reason::Maintenance), how, fields })
 }
 
 fn networks(route: &Route, shown: Shown<'_>) -> Result<(), Turned> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::copy::Count;
 use crate::live::Line;
 
 /// The live state behind one rule's label.
@@ -14,6 +15,10 @@ pub(crate) struct RouteLive {
     refused: [AtomicU64; Reason::ALL.len()],
     /// Requests that are held by a pause.
     pub(crate) held: Line,
+    /// Copies that are under way.
+    pub(super) copies: Count,
+    copied: AtomicU64,
+    not_copied: AtomicU64,
 }
 
 /// What a rule did to a request instead of letting it pass.
@@ -66,7 +71,15 @@ impl Reason {
 
 impl RouteLive {
     pub(crate) fn new(label: Arc<str>) -> Self {
-        Self { label, by_class: Default::default(), refused: Default::default(), held: Line::default() }
+        Self {
+            label,
+            by_class: Default::default(),
+            refused: Default::default(),
+            held: Line::default(),
+            copies: Count::default(),
+            copied: AtomicU64::new(0),
+            not_copied: AtomicU64::new(0),
+        }
     }
 
     /// A request was answered in whole.
@@ -78,6 +91,19 @@ impl RouteLive {
 
     pub(crate) fn kept(&self, reason: Reason) {
         self.refused[reason as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn copied(&self) {
+        self.copied.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn not_copied(&self) {
+        self.not_copied.fetch_add(1, Relaxed);
+    }
+
+    /// Requests that were copied, and such as should have been.
+    pub(crate) fn copies(&self) -> (u64, u64) {
+        (self.copied.load(Relaxed), self.not_copied.load(Relaxed))
     }
 
     pub(crate) fn by_class(&self) -> [u64; 5] {

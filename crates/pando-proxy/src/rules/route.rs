@@ -9,6 +9,7 @@ use pando_routing::{Destination, Filters, NetworkSet, PoolId, Rule, Table};
 
 use super::limit::SharedLimit;
 use super::live::RouteLive;
+use super::password::{Passwords, Users};
 use super::side::SplitView;
 use crate::snapshot::PoolView;
 
@@ -28,6 +29,10 @@ pub(crate) struct Route {
     pub(super) exempt: NetworkSet,
     pub(super) limits: Box<[Arc<SharedLimit>]>,
     pub(super) pages: Option<Arc<ErrorPages>>,
+    pub(super) users: Option<(Arc<Users>, Arc<Passwords>)>,
+    /// Who says whether a request may pass.
+    pub(super) authority: Option<Arc<PoolView>>,
+    pub(super) mirror: Option<Arc<PoolView>>,
 }
 
 /// Where it leads.
@@ -81,8 +86,15 @@ impl Route {
             exempt,
             limits: limits(&filters, before.as_deref()),
             pages: pages(&filters, parts),
+            users: users(&filters, parts, before.as_deref()),
+            authority: filters.forward_auth.as_ref().and_then(|auth| (parts.pool)(&auth.pool)),
+            mirror: filters.mirror.as_ref().and_then(|mirror| (parts.pool)(&mirror.pool)),
             filters,
         }))
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.filters.pause.is_some()
     }
 
     /// Bytes of the path that a rewrite replaces, and what stands there instead.
@@ -94,6 +106,17 @@ impl Route {
             _ => None,
         }
     }
+}
+
+fn users(
+    filters: &Filters,
+    parts: &Parts<'_>,
+    before: Option<&Route>,
+) -> Option<(Arc<Users>, Arc<Passwords>)> {
+    let set = parts.table.secret.users.get(&filters.basic_auth.as_ref()?.users);
+    let known = before.and_then(|route| route.users.as_ref()).map(|(_, passwords)| Arc::clone(passwords));
+    // A set that isn't there has no users: nobody comes in.
+    Some((Arc::new(set.cloned().unwrap_or_default()), known.unwrap_or_else(|| Arc::new(Passwords::new()))))
 }
 
 /// A limit that is the same as before goes on counting where it was.

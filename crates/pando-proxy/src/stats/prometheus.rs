@@ -134,6 +134,12 @@ fn of_route(route: &RouteLive, page: &mut Page) {
         let help = "Requests that a rule answered instead of letting them pass.";
         page.counter("pando_proxy_route_kept_total", help, &labels, route.count(reason));
     }
+    let (copied, not) = route.copies();
+    page.counter("pando_proxy_route_mirrored_total", "Requests that were copied.", &label, copied);
+    let help = "Requests that were too large to copy, or too many.";
+    page.counter("pando_proxy_route_unmirrored_total", help, &label, not);
+    let help = "Requests that a pause holds.";
+    page.gauge("pando_proxy_route_held", help, &label, route.held.waiting() as u64);
 }
 
 fn endpoints(plane: &Plane, snapshot: &Snapshot, page: &mut Page) {

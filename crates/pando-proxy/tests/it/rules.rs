@@ -1,10 +1,15 @@
 //! Traffic rules, as clients of both protocols and replicas meet them.
 
 mod answers;
+mod authority;
+mod bodies;
+mod compression;
 mod hostile;
 mod limits;
 mod matching;
 mod pages;
+mod passwords;
+mod pause;
 mod requests;
 mod split;
 
