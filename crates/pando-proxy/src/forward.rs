@@ -15,6 +15,7 @@ use pando_routing::balance::sticky::Token;
 use pando_routing::rule::answers::ErrorPages;
 
 use crate::asked::Asked;
+use crate::balance::moment;
 use crate::client::Client;
 use crate::exchange::{Upload, send_whole};
 use crate::front::{Answer, AnswerBody, Front};
@@ -87,7 +88,7 @@ pub(crate) struct Reply<'a> {
 
 /// An endpoint has begun to answer.
 struct Answering {
-    link: Link,
+    link: Box<Link>,
     lease: Lease,
     upload: Upload,
     heard: Heard,
@@ -108,9 +109,11 @@ pub(crate) async fn forward<F: Front>(
     client: &Client,
     plane: &Arc<Plane>,
 ) -> End {
-    let id = Id::of(&asked.head, asked.bytes.bytes());
+    let began = moment::now();
+    let at_millis = moment::unix_millis(began, &plane.clock);
+    let id = Id::of(&asked.head, asked.bytes.bytes(), at_millis);
     asked.spell_path();
-    let tally = Tally::begin(plane, &asked, client, &id);
+    let tally = Tally::begin(plane, &asked, client, &id, began);
     let routed = match consider(&asked, client, plane) {
         Ok(Found::Plain(routed)) => routed,
         Ok(Found::Ruled(route, strip)) => {

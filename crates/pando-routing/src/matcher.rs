@@ -8,8 +8,7 @@
 
 mod paths;
 
-use std::collections::HashMap;
-
+use crate::names::NameMap;
 use crate::rule::Asks;
 use crate::table::{Host, Table};
 use paths::Paths;
@@ -20,8 +19,8 @@ pub const LONGEST_HOST: usize = 256;
 /// A table's rules, ready to be asked.
 #[derive(Debug, Clone, Default)]
 pub struct Matcher {
-    exact: HashMap<Box<[u8]>, Paths>,
-    wildcard: HashMap<Box<[u8]>, Paths>,
+    exact: NameMap<Paths>,
+    wildcard: NameMap<Paths>,
     any: Paths,
 }
 

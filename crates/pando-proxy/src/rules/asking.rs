@@ -9,6 +9,7 @@ use pando_http::{Limits, MOST_FIELDS, Trailers};
 
 use super::change::Change;
 use crate::asked::Asked;
+use crate::balance::moment;
 use crate::client::Client;
 use crate::forward::{self, Id, Routed, Tally};
 use crate::front::{Answer, BodyError, Front, Passed};
@@ -49,7 +50,8 @@ pub(super) async fn ask(question: Question<'_>, plane: &Arc<Plane>) -> Option<An
     let paper = &mut *asked;
     paper.head.read(paper.bytes.bytes(), &limits).ok()?;
     paper.spell_path();
-    let id = Id::of(&paper.head, paper.bytes.bytes());
+    let at_millis = moment::unix_millis(moment::now(), &plane.clock);
+    let id = Id::of(&paper.head, paper.bytes.bytes(), at_millis);
     if !complete {
         drop_claims(paper);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::case::Case;
+use super::change::Change;
 use super::entry;
 use super::pause::{self, Held};
 use super::route::Route;
@@ -86,6 +87,8 @@ async fn go_on<F: Front>(
     tally: Tally,
 ) -> End {
     drop_claims(&mut asked);
+    // Time has passed, which is told by this.
+    let routed = Routed { change: Some(Arc::new(Change::of_ours(false))), ..routed };
     match forward::carry(front, &mut asked, routed, client, id, plane, tally).await {
         Ok(end) => end,
         Err((page, tally)) => forward::refuse(front, page.into(), &asked, client, id, tally, plane).await,

@@ -14,6 +14,7 @@ mod http2;
 mod lifecycle;
 mod limits;
 mod locality;
+mod malformed;
 mod probes;
 mod proxied;
 mod retry;

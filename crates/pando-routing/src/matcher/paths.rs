@@ -1,9 +1,9 @@
 //! The rules of one host.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
 
 use super::Match;
+use crate::names::NameMap;
 use crate::rule::{Asks, PathMatch, Pattern, Rule, When};
 
 /// So many prefixes of a host are walked; more are looked up, from the longest prefix of the path to the shortest.
@@ -14,14 +14,14 @@ pub(super) struct Paths {
     /// The longest first; of one prefix, who asks for most.
     pub(super) prefixes: Vec<Prefix>,
     /// The first of each prefix, where there are many.
-    pub(super) by_prefix: HashMap<Box<[u8]>, usize>,
+    pub(super) by_prefix: NameMap<usize>,
     /// What else there is; most hosts have nothing.
     special: Option<Box<Special>>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Special {
-    exact: HashMap<Box<[u8]>, Vec<Candidate>>,
+    exact: NameMap<Vec<Candidate>>,
     /// The most exact first.
     patterns: Vec<(Pattern, Candidate)>,
 }
