@@ -203,7 +203,7 @@ impl Known {
 }
 
 /// The fields of one head, in its order. Meant to be kept and filled again.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fields {
     pub(crate) all: Vec<Field>,
     /// A bit for each [`Known`] that is among them, dropped or not: most of what is asked for is not there.

@@ -187,7 +187,8 @@ impl Tables {
             tls.renew(&certificates, &table.secret.ticket_keys);
         }
         let https = HttpsRules::of(&table, certificates, self.plane.https_port);
-        let snapshot = Snapshot::new(Arc::clone(&table), https, self.plane.key, &registry);
+        let before = self.plane.current();
+        let snapshot = Snapshot::new(Arc::clone(&table), https, self.plane.key, &registry, before.as_deref());
         self.plane.snapshot.store(Some(Arc::new(snapshot)));
         let now = self.plane.clock.now_millis();
         for (pool, endpoint) in table.endpoints() {

@@ -20,6 +20,7 @@ mod probes;
 mod proxied;
 mod retry;
 mod rotation;
+mod rules;
 mod sticky;
 mod storm;
 mod streaming;
