@@ -28,8 +28,11 @@ use pando_trust::{Signed, TrustError};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::admission::{Admission, DryRun};
-use crate::store::{Store, StoreError};
+use crate::events;
+use crate::state::State;
+use crate::store::{Store, StoreError, Txn};
 use crate::traffic::TrafficMemory;
+use crate::traffic::news::{self, News};
 use crate::trust::Trust;
 
 /// Reports that may wait for the reconcile loop. Each replaces the one before of its server, so a short queue loses nothing
@@ -238,12 +241,28 @@ impl Shared {
         }
     }
 
+    /// Puts what a load balancer told among the events.
+    async fn tell(&self, server: ServerId, news: &[News], now: Timestamp) -> Result<(), StoreError> {
+        let state = State::load(&*self.store).await?;
+        let (Some(server), Some(table)) = (state.world.servers.get(&server), &state.world.table) else {
+            return Ok(());
+        };
+        let drafts = news::told(news, &server.name, table);
+        let ops = events::put_ops(drafts, now, &mut self.entropy()?)?;
+        self.store.txn(Txn::new().ops(ops)).await.map(|_| ())
+    }
+
     /// Hands a report to the reconcile loop and its counters to the traffic memory. `relayed`: another server brought it. False: the loop did not take it in time,
     /// or has ended; the agent reports again.
     pub(crate) async fn receive(&self, body: ReportBody, relayed: bool) -> bool {
         let now = self.now();
         if let Some(stats) = &body.traffic {
-            self.traffic.record(body.report.server, stats, now);
+            let news = self.traffic.record(body.report.server, stats, now);
+            if !news.is_empty()
+                && let Err(error) = self.tell(body.report.server, &news, now).await
+            {
+                tracing::warn!(%error, "what a load balancer told is in no event");
+            }
         }
         let incoming = Incoming { received_at: now, report: body.report, relayed };
         self.reports.send_timeout(incoming, Duration::from_secs(5)).await.is_ok()

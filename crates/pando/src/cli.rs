@@ -26,7 +26,7 @@ pub(crate) use deploy::{DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 pub(crate) use dev::DevArgs;
 pub(crate) use file::{CheckArgs, InitArgs};
 pub(crate) use firewall::{AgreeArgs, AllowArgs, CloseArgs, FirewallArgs, FirewallCommand, OpenArgs};
-pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand};
+pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand, TopArgs};
 pub(crate) use look::{EventsArgs, LogsArgs, ReleasesArgs, StatusArgs};
 pub(crate) use server::{ServerAddArgs, ServerArgs, ServerCommand, ServerDrainArgs};
 pub(crate) use server::{

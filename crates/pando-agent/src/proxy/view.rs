@@ -160,6 +160,7 @@ mod tests {
             pools: BTreeMap::new(),
             unmatched: 0,
             hosts_without_certificate: Vec::new(),
+            endpoints: Default::default(),
             ejected: Vec::new(),
         }
     }

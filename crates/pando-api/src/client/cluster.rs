@@ -11,6 +11,7 @@ use crate::v1::firewall::FirewallView;
 use crate::v1::servers::{
     DrainRequest, LabelsRequest, Removal, RemoveQuery, RolesRequest, ServerDetail, ServerList,
 };
+use crate::v1::traffic::{EndpointTraffic, TrafficQuery};
 
 /// Errors: see [`ClientError`].
 #[allow(clippy::missing_errors_doc, reason = "the same for each, and said above")]
@@ -70,6 +71,11 @@ impl Client {
     pub async fn change_settings(&self, change: &SettingsChange) -> Result<SettingsChanged, ClientError> {
         let call = Call::new(Method::PATCH, "/v1/settings").json(change)?;
         self.transport.send(call).await?.json().await
+    }
+
+    /// Every endpoint as each load balancer sees it; of one app, or all.
+    pub async fn endpoints(&self, wanted: &TrafficQuery) -> Result<EndpointTraffic, ClientError> {
+        self.get(format!("/v1/traffic/endpoints{}", query(wanted)?)).await
     }
 
     pub async fn balancers(&self) -> Result<BalancerList, ClientError> {

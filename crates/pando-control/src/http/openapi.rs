@@ -21,7 +21,7 @@ use super::{settings, tokens, wishes};
         deployments::create, deployments::list, deployments::show,
         wishes::scale, wishes::stop, wishes::start, wishes::forget,
         logs::show, exec::open,
-        events::list, events::traffic,
+        events::list, events::traffic, events::endpoints,
         servers::list, servers::show, servers::roles, servers::labels, servers::drain, servers::undrain, servers::remove,
         settings::show, settings::change,
         balancers::list, balancers::lockdown, balancers::unlock,

@@ -81,6 +81,7 @@ fn table() -> Vec<Route> {
         quick(Method::POST, "/v1/apps/{app}/exec", Access::ChangeApp, post(exec::open)),
         poll("/v1/events", Access::ReadOf, get(events::list)),
         quick(fetch.clone(), "/v1/traffic", Access::ReadOf, get(events::traffic)),
+        quick(fetch.clone(), "/v1/traffic/endpoints", Access::ReadOf, get(events::endpoints)),
         quick(fetch.clone(), "/v1/servers", Access::Read, get(servers::list)),
         quick(fetch.clone(), "/v1/servers/{server}", Access::Read, get(servers::show)),
         quick(Method::DELETE, "/v1/servers/{server}", Access::Admin, delete(servers::remove)),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pando_routing::{Ejected, EndpointId, ProxyStats};
+use pando_routing::{Ejected, EndpointId, EndpointStats, ProxyStats};
 
 use crate::balance::moment;
+use crate::live::Endpoint;
 use crate::plane::Plane;
 use crate::snapshot::Snapshot;
 
@@ -30,6 +31,7 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         |snapshot: &Arc<Snapshot>| snapshot.https.without_certificate(&snapshot.table).1;
     let hosts_without_certificate =
         snapshot.as_ref().filter(|_| plane.tls.is_some()).map(without_certificate).unwrap_or_default();
+    let (in_flight, current) = (in_flight(plane), snapshot.clone());
     let mut registry = plane.registry();
     registry.forget_idle();
     ProxyStats {
@@ -38,11 +40,24 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         version: snapshot.as_ref().map(|snapshot| snapshot.table.version),
         ejected: snapshot.as_deref().map(|snapshot| ejected(plane, snapshot)).unwrap_or_default(),
         not_in_rotation: snapshot.map(|snapshot| snapshot.not_in_rotation()).unwrap_or_default(),
-        in_flight: in_flight(&registry),
+        in_flight,
         pools: registry.pools().map(|pool| (pool.counters.id.clone(), pool.counters.read())).collect(),
         unmatched: plane.unmatched.load(Relaxed),
         hosts_without_certificate,
+        endpoints: current.as_deref().map(endpoints).unwrap_or_default(),
     }
+}
+
+fn endpoints(snapshot: &Snapshot) -> BTreeMap<EndpointId, EndpointStats> {
+    // An average is below an hour of microseconds, and has no part below one.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+    let whole = |micros: f64| micros.max(0.0) as u64;
+    let one = |endpoint: &Arc<Endpoint>| {
+        let by_class = endpoint.counters.by_class();
+        let (failed, rtt_micros) = (endpoint.counters.failures(), endpoint.ewma.measured().map(whole));
+        (endpoint.id, EndpointStats { by_class, failed, rtt_micros })
+    };
+    snapshot.active().map(one).collect()
 }
 
 fn ejected(plane: &Plane, snapshot: &Snapshot) -> Vec<Ejected> {
@@ -66,9 +81,11 @@ fn ejected(plane: &Plane, snapshot: &Snapshot) -> Vec<Ejected> {
     all.collect()
 }
 
-fn in_flight(registry: &crate::live::Registry) -> BTreeMap<EndpointId, u64> {
-    let mut all = BTreeMap::new();
-    for endpoint in registry.endpoints() {
+/// Requests under way by endpoint, in this proxy and in those that it has taken over from.
+pub(crate) fn in_flight(plane: &Plane) -> BTreeMap<EndpointId, u64> {
+    // Who leaves begins nothing new, so that what it counted before is never too low.
+    let mut all = plane.elsewhere().clone();
+    for endpoint in plane.registry().endpoints() {
         // Asked first: one that keeps visitors is not idle, whatever it has under way.
         let idle = endpoint.is_idle();
         let count = endpoint.in_flight();

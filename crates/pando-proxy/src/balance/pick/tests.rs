@@ -43,7 +43,7 @@ fn view(algorithm: Algorithm, sticky: Option<Sticky>) -> Arc<PoolView> {
         endpoint.set_up(true);
     });
     let https = crate::https::HttpsRules::of(&table, Arc::default(), None);
-    let snapshot = Snapshot::new(Arc::new(table), https, KEY, &registry);
+    let snapshot = Snapshot::new(Arc::new(table), https, KEY, &registry, None);
     Arc::clone(snapshot.pools().next().unwrap())
 }
 
@@ -110,7 +110,7 @@ fn one_that_is_taken_out_is_not_picked_and_nobody_is_said_to_be_nobody() {
             assert_ne!(chosen.lease.endpoint.id, pool.active[0].id, "{algorithm:?}");
         }
         pool.active[1].set_up(false);
-        pool.active[2].drain(0);
+        pool.active[2].drain(0, 0);
         assert!(matches!(pick(&pool, &asking, &Tried::default(), moment::now()), Picked::Nobody));
         // Of these only the one that listens and did serve is worth a hope.
         let Picked::Chosen(chosen) = pick_open(&pool, &asking, &Tried::default()) else {
