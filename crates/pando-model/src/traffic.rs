@@ -235,26 +235,34 @@ impl Traffic {
         for rule in &mut self.rules {
             let goes_up = matches!(rule.to, Destination::Pool(_) | Destination::Split(_));
             let filters = rule.filters.get_or_insert_default();
-            filters.maintenance = maintenance.map(in_table);
+            filters.maintenance = maintenance.map(MaintenanceWish::in_table);
             if page.is_some() {
                 filters.error_pages = Some(Arc::clone(&set));
             }
-            filters.pause = pause.filter(|_| goes_up).map(held_for);
+            filters.pause = pause.filter(|_| goes_up).map(PauseWish::in_table);
             rule.filters.take_if(|filters| **filters == Filters::default());
         }
     }
 }
 
-fn in_table(wish: &MaintenanceWish) -> Maintenance {
-    Maintenance {
-        retry_after_seconds: u32::try_from(wish.retry_after.0.div_ceil(1000)).unwrap_or(u32::MAX),
-        allow: wish.allow.clone(),
-        message: wish.message.as_deref().map(Arc::from),
+impl MaintenanceWish {
+    /// As each rule of the app has it.
+    #[must_use]
+    pub fn in_table(&self) -> Maintenance {
+        Maintenance {
+            retry_after_seconds: u32::try_from(self.retry_after.0.div_ceil(1000)).unwrap_or(u32::MAX),
+            allow: self.allow.clone(),
+            message: self.message.as_deref().map(Arc::from),
+        }
     }
 }
 
-fn held_for(wish: &PauseWish) -> Pause {
-    Pause { hold_millis: wish.hold().0, most: wish.most }
+impl PauseWish {
+    /// As each rule of the app that leads to replicas has it.
+    #[must_use]
+    pub fn in_table(&self) -> Pause {
+        Pause { hold_millis: self.hold().0, most: self.most }
+    }
 }
 
 fn rule_name(app: &AppName, name: &str, host: Option<&Host>) -> Arc<str> {

@@ -59,3 +59,18 @@ fn pages_are_read_within_bounds() {
     let problems = load(Path::new("pando.yaml"), None, &files).unwrap_err().to_string();
     assert!(problems.contains("larger than the 64 KiB") && problems.contains("not UTF-8"), "{problems}");
 }
+
+/// Every file of the guide is one that `pando check` takes.
+#[test]
+fn the_guides_examples_are_valid() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/routes.md");
+    let text = std::fs::read_to_string(guide).unwrap();
+    let examples: Vec<&str> =
+        text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 9, "{}", examples.len());
+    for example in examples {
+        let loaded = crate::load_text("pando.yaml", example)
+            .unwrap_or_else(|problems| panic!("{example}\n{problems}"));
+        assert_eq!(loaded.targets[0].unsupported.len(), 0, "{example}");
+    }
+}
