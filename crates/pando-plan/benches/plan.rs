@@ -204,9 +204,7 @@ fn carry_out(world: &mut World, plan: Plan, now: Timestamp) {
                 }
             }
             Action::RecordPort { key, lease } => drop(world.ports.insert(key, lease.unwrap())),
-            Action::Publish(table) => {
-                (world.table, world.published_at) = (Some(table), now);
-            }
+            Action::Publish(table) => world.take_table(table, now),
             Action::Assign(assignment) => drop(world.assignments.insert(assignment.server, assignment)),
             Action::ForgetRelease { .. } | Action::ForgetServer(_) => {}
         }

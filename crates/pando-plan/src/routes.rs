@@ -24,6 +24,8 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
     let same = before.is_some_and(|before| {
         before.version.epoch == desired.epoch && before.rules == rules && are_pools(view, &pools, before)
     });
+    // Which certificates a table goes out with is not in it, but is a change of it all the same.
+    let same = same && desired.secrets == desired.table_secrets;
     if same {
         return;
     }

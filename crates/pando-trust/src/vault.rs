@@ -41,6 +41,14 @@ pub struct Sealed {
     sealed: String,
 }
 
+impl Sealed {
+    /// As it is written; another for each sealing, be it of the same secret.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.sealed
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     #[error("can't {doing} `{}`, the key of the store's secrets", path.display())]

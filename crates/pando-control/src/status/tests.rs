@@ -127,7 +127,7 @@ fn world() -> World {
     };
     state.world.apps.insert(hits(), app);
     state.world.settings.open_host = true;
-    let entry = EntryPoint { scheme: "http".into(), host: "localhost".into(), port: 8080 };
+    let entry = EntryPoint { host: "localhost".into(), port: 8080, https_port: Some(8443) };
     let mut world =
         World { state, observed: Observed::default(), report: Report::default(), entry, now: at(NOW) };
     world.see(|_| {});

@@ -15,6 +15,7 @@ use pando_runtime::shim::KeepSpec;
 use super::layout::Layout;
 use super::me::Me;
 use super::parts::{keeper_program, own_program};
+use super::server::listen;
 
 /// What the load balancer runs as where the daemon is root.
 const PROXY_USER: &str = "pando-proxy";
@@ -37,6 +38,7 @@ impl ProxyKeeper {
         match Keeper::find(&self.spec.dir).await? {
             Some(living) if living.spec().listen == self.spec.listen => return Ok(()),
             Some(living) => {
+                self.check_free(&living)?;
                 tracing::info!("the load balancer moves to {:?}", self.spec.listen);
                 living.stop(PATIENCE).await?;
             }
@@ -47,6 +49,15 @@ impl ProxyKeeper {
             directory_of(user, &self.layout.proxy_dir(), 0o700).await?;
         }
         Keeper::ensure(&keeper_program()?, &self.spec).await?;
+        Ok(())
+    }
+
+    /// Where it is to listen and does not yet, nobody else does: else it stays where it is.
+    fn check_free(&self, living: &Keeper) -> anyhow::Result<()> {
+        let new = self.spec.listen.iter().filter(|address| !living.spec().listen.contains(address));
+        for address in new {
+            listen(*address, "the load balancer")?;
+        }
         Ok(())
     }
 
@@ -72,19 +83,21 @@ impl EntryKeeper for ProxyKeeper {
 fn spec(layout: &Layout, me: &Me) -> anyhow::Result<KeepSpec> {
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
     let root = rustix::process::geteuid().is_root() && !me.dev;
+    let args = [
+        "proxy".to_owned(),
+        "--control-socket".to_owned(),
+        path(layout.proxy_socket()),
+        "--state-file".to_owned(),
+        path(layout.proxy_table()),
+    ];
+    let tls = me.https().into_iter().flat_map(|address| ["--listen-tls".to_owned(), address.to_string()]);
     Ok(KeepSpec {
         name: "proxy".to_owned(),
         program: own_program()?,
-        args: vec![
-            "proxy".to_owned(),
-            "--control-socket".to_owned(),
-            path(layout.proxy_socket()),
-            "--state-file".to_owned(),
-            path(layout.proxy_table()),
-        ],
+        args: args.into_iter().chain(tls).collect(),
         env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
         user: root.then(|| PROXY_USER.to_owned()),
-        listen: me.http.clone(),
+        listen: me.http.iter().copied().chain(me.https()).collect(),
         dir: layout.keeper("proxy"),
         log_directory: layout.own_logs(),
         log: LogSettings::default(),

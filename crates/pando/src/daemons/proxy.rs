@@ -79,11 +79,13 @@ fn listeners(
     Ok((given, tls))
 }
 
-/// The socket for that port among those that were `given`, or a new one.
+/// The socket for that address among those that were `given`, or for its port, or a new one.
 fn take_or_bind(given: &mut Vec<TcpListener>, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port()).ok();
-    match given.iter().position(|listener| port(listener) == Some(address.port())) {
-        Some(place) => Ok(given.swap_remove(place)),
+    let at: Vec<Option<SocketAddr>> = given.iter().map(|listener| listener.local_addr().ok()).collect();
+    let same = at.iter().position(|at| *at == Some(address));
+    let place = same.or_else(|| at.iter().position(|at| at.is_some_and(|at| at.port() == address.port())));
+    match place {
+        Some(place) => Ok(given.remove(place)),
         None => bind(address),
     }
 }
