@@ -101,10 +101,65 @@ impl Known {
         let (Some(start), Some(end)) = (STARTS.get(name.len()), STARTS.get(name.len() + 1)) else {
             return Self::Other;
         };
-        let of_length = &NAMES[usize::from(*start)..usize::from(*end)];
-        let found = of_length.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
-        found.map_or(Self::Other, |(_, known)| *known)
+        let (start, end) = (usize::from(*start), usize::from(*end));
+        let words = words(name);
+        let found = WORDS[start..end].iter().position(|known| *known == words);
+        found.map_or(Self::Other, |at| NAMES[start + at].1)
     }
+
+    /// One of 64 places.
+    pub(crate) const fn bit(self) -> u64 {
+        1 << self as u8
+    }
+
+    pub(crate) const fn bits<const N: usize>(all: [Self; N]) -> u64 {
+        let (mut bits, mut n) = (0, 0);
+        while n < N {
+            bits |= all[n].bit();
+            n += 1;
+        }
+        bits
+    }
+}
+
+/// [`NAMES`] as they are compared.
+const WORDS: [[u64; 3]; 36] = {
+    let (mut all, mut n) = ([[0; 3]; 36], 0);
+    while n < all.len() {
+        all[n] = words(NAMES[n].0.as_bytes());
+        n += 1;
+    }
+    all
+};
+
+/// A name of 2 to 24 characters in lower case, as three words that overlap where it is shorter: names of the same length are the
+/// same if their words are.
+const fn words(name: &[u8]) -> [u64; 3] {
+    if let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        let (_, rest) = name.split_at((name.len() - 8) / 2);
+        let middle = match rest.first_chunk::<8>() {
+            Some(middle) => u64::from_le_bytes(*middle),
+            None => 0,
+        };
+        [lower(u64::from_le_bytes(*first)), lower(u64::from_le_bytes(*last)), lower(middle)]
+    } else if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        [lower(u32::from_le_bytes(*first) as u64), lower(u32::from_le_bytes(*last) as u64), 0]
+    } else if let (Some(first), Some(last)) = (name.first_chunk::<2>(), name.last_chunk::<2>()) {
+        [lower(u16::from_le_bytes(*first) as u64), lower(u16::from_le_bytes(*last) as u64), 0]
+    } else {
+        [0; 3]
+    }
+}
+
+/// Each byte of A to Z in lower case, all eight at once.
+const fn lower(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let low_bits = word & !HIGH;
+    let from_a = low_bits + (0x80 - b'A' as u64) * ONES;
+    let beyond_z = low_bits + (0x7f - b'Z' as u64) * ONES;
+    let upper = (from_a & !beyond_z) & !word & HIGH;
+    word | (upper >> 2)
 }
 
 impl Known {
@@ -131,17 +186,32 @@ impl Known {
 
 /// The fields of one head, in its order. Meant to be kept and filled again.
 #[derive(Debug, Default)]
-pub struct Fields(pub(crate) Vec<Field>);
+pub struct Fields {
+    pub(crate) all: Vec<Field>,
+    /// A bit for each [`Known`] that is among them, dropped or not: most of what is asked for is not there.
+    present: u64,
+}
 
 impl Fields {
     pub fn iter(&self) -> std::slice::Iter<'_, Field> {
-        self.0.iter()
+        self.all.iter()
+    }
+
+    /// Whether there is one of that name.
+    #[must_use]
+    pub fn has(&self, known: Known) -> bool {
+        self.present & known.bit() != 0
+    }
+
+    /// Whether there is one of those names, which [`Known::bits`] has made.
+    pub(crate) fn has_any(&self, bits: u64) -> bool {
+        self.present & bits != 0
     }
 
     /// The first of that name.
     #[must_use]
     pub fn first(&self, known: Known) -> Option<&Field> {
-        self.0.iter().find(|field| field.known == known)
+        self.all(known).next()
     }
 
     /// The only one of that name; `None` when there are several, too.
@@ -152,32 +222,38 @@ impl Fields {
     }
 
     pub fn all(&self, known: Known) -> impl Iterator<Item = &Field> {
-        self.0.iter().filter(move |field| field.known == known)
+        let some = if self.has(known) { &self.all[..] } else { &[] };
+        some.iter().filter(move |field| field.known == known)
     }
 
     /// Leaves behind what `ends` says of.
     pub fn drop_if(&mut self, mut ends: impl FnMut(&Field) -> bool) {
-        self.0.iter_mut().for_each(|field| field.dropped |= ends(field));
+        self.all.iter_mut().for_each(|field| field.dropped |= ends(field));
     }
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub(crate) fn fill(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) {
-        self.0.clear();
-        self.0.extend(headers.iter().map(|header| Field {
-            name: Span::of(header.name.as_bytes(), head),
-            value: Span::of(header.value, head),
-            known: Known::of(header.name.as_bytes()),
-            dropped: false,
-        }));
+        self.all.clear();
+        self.present = 0;
+        for header in headers {
+            let known = Known::of(header.name.as_bytes());
+            self.present |= known.bit();
+            self.all.push(Field {
+                name: Span::of(header.name.as_bytes(), head),
+                value: Span::of(header.value, head),
+                known,
+                dropped: false,
+            });
+        }
     }
 }
 
@@ -198,8 +274,24 @@ mod tests {
             assert_eq!(Known::of(format!("{name}x").as_bytes()), Known::Other);
         }
         assert!(NAMES.is_sorted_by_key(|(name, _)| name.len()));
-        for other in ["", "x", "hos", "hast", "x-forwarded-four", "a-name-that-is-longer-than-all"] {
+        for other in
+            ["", "x", "hos", "hast", "h\u{4f}st\0", "x-forwarded-four", "a-name-that-is-longer-than-all"]
+        {
             assert_eq!(Known::of(other.as_bytes()), Known::Other, "{other}");
+        }
+    }
+
+    #[test]
+    fn no_other_byte_makes_the_same_name() {
+        for (name, known) in NAMES {
+            for at in 0..name.len() {
+                for byte in 0..=u8::MAX {
+                    let mut other = name.as_bytes().to_vec();
+                    other[at] = byte;
+                    let same = other.eq_ignore_ascii_case(name.as_bytes());
+                    assert_eq!(Known::of(&other) == known, same, "{name} with {byte} at {at}");
+                }
+            }
         }
     }
 

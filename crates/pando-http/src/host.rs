@@ -1,24 +1,38 @@
 //! What may stand in a `Host` header.
 
+use crate::request::framing::number;
+
 /// `name`, `name:port`, `1.2.3.4:port`, `[::1]:port`; names have letters, digits, `-`, `.`, `_` and `~`, at most 255 of them.
 #[must_use]
 pub fn is_host(host: &[u8]) -> bool {
-    let Ok(host) = std::str::from_utf8(host) else { return false };
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => ("v6", port),
-            _ => return false,
-        },
-        None => host.find(':').map_or((host, ""), |colon| host.split_at(colon)),
+    if host.first() == Some(&b'[') {
+        return is_v6(host);
+    }
+    let name = host.iter().position(|byte| !is_of_name(*byte)).unwrap_or(host.len());
+    let (name, port) = host.split_at(name);
+    (1..=255).contains(&name.len()) && is_port(port)
+}
+
+/// `[::1]`, with or without a port.
+fn is_v6(host: &[u8]) -> bool {
+    let Some((address, port)) = std::str::from_utf8(host).ok().and_then(|host| host[1..].split_once(']'))
+    else {
+        return false;
     };
-    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-    !name.is_empty() && name.len() <= 255 && name.bytes().all(is_name) && is_port(port)
+    address.parse::<std::net::Ipv6Addr>().is_ok() && is_port(port.as_bytes())
+}
+
+const fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// Nothing, `:`, or `:` and a number below 65536.
-fn is_port(port: &str) -> bool {
-    let Some(digits) = port.strip_prefix(':') else { return port.is_empty() };
-    digits.is_empty() || digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+fn is_port(port: &[u8]) -> bool {
+    match port {
+        [] | [b':'] => true,
+        [b':', digits @ ..] => number(digits).is_some_and(|port| port <= u64::from(u16::MAX)),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod target;
 
 use std::mem::MaybeUninit;
 
-use crate::field::{Fields, Known};
+use crate::field::Fields;
 use crate::refusal::Refusal;
 use crate::span::Span;
 use crate::{Limits, MOST_FIELDS};
@@ -151,15 +151,6 @@ fn names_a_version(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
     matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
-}
-
-/// Fields that end at this connection whatever anybody says.
-fn is_of_connection(known: Known) -> bool {
-    use Known::{Connection, Http2Settings, KeepAlive, ProxyConnection, Te, TransferEncoding, Upgrade};
-    matches!(
-        known,
-        Connection | Http2Settings | KeepAlive | ProxyConnection | Te | TransferEncoding | Upgrade
-    )
 }
 
 #[cfg(test)]

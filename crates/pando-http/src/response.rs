@@ -95,10 +95,7 @@ impl ResponseHead {
     }
 
     fn read_framing(&mut self, head: &[u8], method: Method) -> Result<(), NotHttp> {
-        let mut codings =
-            self.fields.all(Known::TransferEncoding).flat_map(|field| tokens(field.value.bytes(head)));
-        let coding = (codings.next(), codings.next());
-        drop(codings);
+        let coding = self.codings(head);
         let length = content_length(&self.fields, head).map_err(|()| NotHttp::Length);
         let has_none = method == Method::Head || matches!(self.status, 100..=199 | 204 | 304);
         self.framing = match coding {
@@ -115,22 +112,35 @@ impl ResponseHead {
         Ok(())
     }
 
+    /// The first two.
+    fn codings<'a>(&self, head: &'a [u8]) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+        if !self.fields.has(Known::TransferEncoding) {
+            return (None, None);
+        }
+        let mut codings =
+            self.fields.all(Known::TransferEncoding).flat_map(|field| tokens(field.value.bytes(head)));
+        (codings.next(), codings.next())
+    }
+
     fn drop_fields(&mut self, head: &[u8], wishes: &Wishes) {
         use Known::{Connection, ContentLength, KeepAlive, ProxyConnection, TransferEncoding, Upgrade};
-        let coded = self.fields.first(TransferEncoding).is_some();
+        const ENDING: u64 = Known::bits([Connection, KeepAlive, ProxyConnection, TransferEncoding, Upgrade]);
+        if !self.fields.has_any(ENDING) {
+            return;
+        }
+        let coded = self.fields.has(TransferEncoding);
         if wishes.nominates {
-            for n in 0..self.fields.0.len() {
-                let field = self.fields.0[n];
+            for n in 0..self.fields.all.len() {
+                let field = self.fields.all[n];
                 let kept = matches!(field.known, ContentLength | Known::Trailer | Known::SetCookie);
                 if !kept && nominates(&self.fields, head, field.name.bytes(head)) {
-                    self.fields.0[n].dropped = true;
+                    self.fields.all[n].dropped = true;
                 }
             }
         }
         self.fields.drop_if(|field| match field.known {
-            Connection | KeepAlive | ProxyConnection | TransferEncoding | Upgrade => true,
             ContentLength => coded,
-            _ => false,
+            known => ENDING & known.bit() != 0,
         });
     }
 }

@@ -3,6 +3,13 @@
 //! Each byte is looked at once, however the head is cut into reads: reading a head anew for each byte of it is how slow
 //! senders are made expensive.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// Where a head ends whose lines all end as they should.
+static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+
 /// Remembers how far a head was looked through.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeadScan {
@@ -32,6 +39,12 @@ pub enum Scanned {
 impl HeadScan {
     /// Looks on through `buffer`, which begins with the head's first byte; what was there at the last call must be there still.
     pub fn leniently(&mut self, buffer: &[u8]) -> Scanned {
+        if self.seen == 0
+            && let Some(len) = proper(buffer)
+        {
+            (self.seen, self.line) = (len, len);
+            return Scanned::Whole { len, bare: false };
+        }
         while let Some(ahead) = memchr::memchr(b'\n', buffer.get(self.seen..).unwrap_or_default()) {
             let end = self.seen + ahead;
             let has_cr = end > self.line && buffer[end - 1] == b'\r';
@@ -53,6 +66,19 @@ impl HeadScan {
             scanned => scanned,
         }
     }
+}
+
+/// The length of a head that is whole and has no bare LF: almost all are, and whole lines need not be told apart to see it.
+fn proper(buffer: &[u8]) -> Option<usize> {
+    if buffer.starts_with(b"\r\n") {
+        return None;
+    }
+    let len = END.find(buffer)? + 4;
+    let (before, after) = (&buffer[..len - 1], &buffer[1..len]);
+    let bare = |(before, after): (&u8, &u8)| u8::from(*after == b'\n') & u8::from(*before != b'\r');
+    // Without a way out of the loop, so that many are looked at at once.
+    let any = before.iter().zip(after).map(bare).fold(u8::from(buffer[0] == b'\n'), |any, one| any | one);
+    (any == 0).then_some(len)
 }
 
 /// How many bytes of empty lines stand before a head (RFC 9112, 2.2): old clients send one after a body.

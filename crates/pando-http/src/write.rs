@@ -14,7 +14,7 @@ pub fn fields(out: &mut Vec<u8>, head: &[u8], fields: &Fields, clean: bool) {
             field(out, one.name.bytes(head), one.value.bytes(head));
         });
     }
-    let all = &fields.0;
+    let all = &fields.all;
     let start_of =
         |n: usize| all.get(n).map_or(head.len().saturating_sub(2), |one: &Field| one.name.start as usize);
     let mut n = 0;

@@ -149,15 +149,11 @@ fn may_serve(view: &View<'_>, member: &Member<'_>) -> bool {
 }
 
 fn rules(view: &View<'_>, apps: &[AppPlan<'_>], pools: &BTreeMap<PoolId, Wanted<'_>>) -> Vec<Rule> {
-    let (mut rules, mut taken) = (Vec::new(), BTreeSet::new());
-    for rule in apps.iter().flat_map(|app| rules_of(view, app)) {
-        // Two apps that want one place: the first by name has it; admission told the second.
-        let place = (rule.host.clone(), rule.path.trim_end_matches('/').to_owned());
-        if pools.contains_key(&rule.pool) && taken.insert(place) {
-            rules.push(rule);
-        }
-    }
-    rules
+    let wanted: Vec<Rule> = apps.iter().flat_map(|app| rules_of(view, app)).collect();
+    let mut taken = BTreeSet::new();
+    // Two apps that want one place: the first by name has it; admission told the second.
+    let served = wanted.iter().filter(|rule| rule.pools().all(|pool| pools.contains_key(pool)));
+    served.filter(|rule| taken.insert(rule.place())).cloned().collect()
 }
 
 fn rules_of(view: &View<'_>, app: &AppPlan<'_>) -> Vec<Rule> {
@@ -189,5 +185,5 @@ fn hosts(view: &View<'_>, spec: &AppSpec) -> Vec<Host> {
 }
 
 fn rule(app: &AppPlan<'_>, host: Host, path: &str, process: &ProcessName, strip_prefix: bool) -> Rule {
-    Rule { host, path: path.to_owned(), pool: pool_id(app.name, process), strip_prefix }
+    Rule { strip_prefix, ..Rule::new(host, path, pool_id(app.name, process)) }
 }

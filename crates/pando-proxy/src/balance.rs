@@ -12,7 +12,7 @@ pub(crate) mod tick;
 mod tried;
 mod view;
 
-pub(crate) use account::Told;
+pub(crate) use account::{Answered, Told};
 pub(crate) use asking::Asking;
 pub(crate) use pick::{Chosen, Picked, pick, pick_open};
 pub(crate) use tried::Tried;

@@ -1,7 +1,7 @@
 //! Who is at the other end of a client's connection.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::tls::Session;
@@ -9,7 +9,9 @@ use crate::tls::Session;
 /// A client, as the replica and the log are told of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    /// Its address without the port, in its shortest form.
+    /// Its address without the port.
+    pub(crate) address: IpAddr,
+    /// The same as text, in its shortest form.
     pub(crate) ip: IpText,
     /// Nobody on the way between the client and us can read along: what replicas see as `https`.
     pub(crate) secure: bool,
@@ -19,10 +21,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, secure: bool) -> Self {
+        let address = address.ip().to_canonical();
         let mut ip = IpText { bytes: [0; 45], len: 0 };
         // It has room for the longest address.
-        let _ = write!(ip, "{}", address.ip().to_canonical());
-        Self { ip, secure, session: None }
+        let _ = write!(ip, "{address}");
+        Self { address, ip, secure, session: None }
     }
 }
 

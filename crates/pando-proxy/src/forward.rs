@@ -14,12 +14,14 @@ use pando_http::{Framing, Method};
 use pando_routing::balance::sticky::Token;
 
 use crate::asked::Asked;
+use crate::balance::moment;
 use crate::client::Client;
 use crate::exchange::{Upload, send_whole};
 use crate::front::Front;
 use crate::https::Target;
 use crate::live::Lease;
 use crate::plane::Plane;
+use crate::rules::Shown;
 use crate::snapshot::{PoolView, Snapshot};
 use crate::tunnel::Tunnel;
 use crate::upstream::{Heard, Link, drop_claims};
@@ -65,7 +67,7 @@ impl From<Page> for Refused {
 
 /// An endpoint has begun to answer.
 struct Answering {
-    link: Link,
+    link: Box<Link>,
     lease: Lease,
     upload: Upload,
     heard: Heard,
@@ -86,9 +88,11 @@ pub(crate) async fn forward<F: Front>(
     client: &Client,
     plane: &Arc<Plane>,
 ) -> End {
-    let id = Id::of(&asked.head, asked.bytes.bytes());
+    let began = moment::now();
+    let at_millis = moment::unix_millis(began, &plane.clock);
+    let id = Id::of(&asked.head, asked.bytes.bytes(), at_millis);
     asked.spell_path();
-    let mut tally = Tally::begin(plane, &asked, client, &id);
+    let mut tally = Tally::begin(plane, &asked, client, &id, began);
     let routed = match consider(&asked, client, plane) {
         Ok(routed) => routed,
         Err(refused) => return refuse(front, refused, &asked, client, &id, tally, plane).await,
@@ -129,7 +133,7 @@ fn consider(asked: &Asked, client: &Client, plane: &Plane) -> Result<Routed, Ref
     if let Some(location) = snapshot.https.elsewhere(target, client.secure) {
         return Err(Refused { page: Page::Moved, location: Some(location) });
     }
-    Ok(find(snapshot, asked)?)
+    Ok(find(snapshot, asked, client)?)
 }
 
 /// What answers over TLS tell browsers to remember.
@@ -139,14 +143,15 @@ fn hsts(asked: &Asked, client: &Client, plane: &Plane) -> Option<Arc<[u8]>> {
 }
 
 /// Looks into the newest snapshot.
-fn route(plane: &Plane, asked: &Asked) -> Result<Routed, Page> {
-    find(plane.snapshot.load().as_deref().ok_or(Page::NoTable)?, asked)
+fn route(plane: &Plane, asked: &Asked, client: &Client) -> Result<Routed, Page> {
+    find(plane.snapshot.load().as_deref().ok_or(Page::NoTable)?, asked, client)
 }
 
-fn find(snapshot: &Snapshot, asked: &Asked) -> Result<Routed, Page> {
+fn find(snapshot: &Snapshot, asked: &Asked, client: &Client) -> Result<Routed, Page> {
     let bytes = asked.bytes.bytes();
     let host = asked.head.host.bytes(bytes);
-    let (found, pool) = snapshot.find(host, asked.path()).ok_or(Page::UnknownHost)?;
+    let shown = Shown { paper: asked, client };
+    let (found, pool) = snapshot.find(host, asked.path(), &shown).ok_or(Page::UnknownHost)?;
     Ok(Routed { pool: Arc::clone(pool), strip: found.strip })
 }
 

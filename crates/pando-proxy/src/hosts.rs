@@ -1,15 +1,13 @@
 //! Values by host, found as rules are: an exact host beats a wildcard, the longer wildcard beats the shorter, any beats `*`.
 
-use std::collections::HashMap;
-
-use pando_routing::Host;
+use pando_routing::{Host, NameMap};
 
 /// Nothing is allocated to find one.
 #[derive(Debug)]
 pub(crate) struct HostMap<T> {
-    exact: HashMap<Box<[u8]>, T>,
+    exact: NameMap<T>,
     /// By what follows `*.`.
-    wildcard: HashMap<Box<[u8]>, T>,
+    wildcard: NameMap<T>,
     any: Option<T>,
 }
 
@@ -35,7 +33,7 @@ impl<T> HostMap<T> {
 
 impl<T> FromIterator<(Host, T)> for HostMap<T> {
     fn from_iter<I: IntoIterator<Item = (Host, T)>>(values: I) -> Self {
-        let mut map = Self { exact: HashMap::new(), wildcard: HashMap::new(), any: None };
+        let mut map = Self { exact: NameMap::default(), wildcard: NameMap::default(), any: None };
         for (host, value) in values {
             match host {
                 Host::Exact(name) => drop(map.exact.insert(name.into_bytes().into(), value)),

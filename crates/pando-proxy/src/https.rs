@@ -208,12 +208,8 @@ mod tests {
     fn hosts_without_a_certificate_are_named() {
         let rules = rules("{}", None);
         let hosts = ["a.example", "x.b.example", "*.b.example", "x.a.example", "x.a.example", "*"];
-        let rule = |host: &&str| pando_routing::Rule {
-            host: host.parse().unwrap(),
-            path: "/".to_owned(),
-            pool: pando_routing::PoolId("p".to_owned()),
-            strip_prefix: false,
-        };
+        let pool = || pando_routing::PoolId("p".to_owned());
+        let rule = |host: &&str| pando_routing::Rule::new(host.parse().unwrap(), "/", pool());
         let table = Table { rules: hosts.iter().map(rule).collect(), ..Table::default() };
         assert_eq!(rules.without_certificate(&table), (1, vec!["x.a.example".to_owned()]));
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use pando_routing::Network;
 use pando_routing::balance::hash::SecretKey;
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
@@ -12,7 +13,6 @@ use uuid::Uuid;
 
 use crate::access_log::LogHandle;
 use crate::live::Registry;
-use crate::network::Network;
 use crate::settings::Limits;
 use crate::snapshot::Snapshot;
 use crate::stats::sequence::Sequence;

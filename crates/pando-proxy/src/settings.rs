@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::network::Network;
+use pando_routing::Network;
 
 /// Where a proxy listens, where its tables come from and what it may use.
 #[derive(Debug, Default)]

@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pando_routing::balance::hash::{Places, SecretKey};
 use pando_routing::balance::sticky::Tokens;
 use pando_routing::balance::tier::Tiers;
-use pando_routing::{Algorithm, EndpointId, EndpointState, Match, Matcher, Pool, PoolId, Sticky, Table};
+use pando_routing::{
+    Algorithm, Asks, Destination, EndpointId, EndpointState, Match, Matcher, Pool, PoolId, Rule, Sticky,
+    Table,
+};
 
 use crate::https::HttpsRules;
 use crate::live::{Endpoint, PoolLive, Registry};
@@ -163,13 +166,17 @@ impl Snapshot {
             Some((id.clone(), Arc::new(PoolView::new(&table, pool, key, registry, live))))
         };
         let pools: HashMap<_, _> = table.pools.iter().filter_map(view).collect();
-        let targets = table.rules.iter().map(|rule| pools.get(&rule.pool).cloned()).collect();
+        let target = |rule: &Rule| match &rule.to {
+            Destination::Pool(pool) => pools.get(pool).cloned(),
+            _ => None,
+        };
+        let targets = table.rules.iter().map(target).collect();
         Self { table, https, matcher, pools, targets }
     }
 
     /// The rule and the pool for a request.
-    pub(crate) fn find(&self, host: &[u8], path: &[u8]) -> Option<(Match, &Arc<PoolView>)> {
-        let found = self.matcher.find(host, path)?;
+    pub(crate) fn find(&self, host: &[u8], path: &[u8], asks: &impl Asks) -> Option<(Match, &Arc<PoolView>)> {
+        let found = self.matcher.find(host, path, asks)?;
         Some((found, self.targets.get(found.rule)?.as_ref()?))
     }
 

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::balance::moment;
 use crate::forward::Tally;
 use crate::inbox::Inbox;
 use crate::live::Lease;
@@ -48,7 +49,7 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// The tunnel that begins after the answer. The request counts as answered here.
     pub(crate) fn agree(switched: Switched, mut tally: Tally) -> Box<Self> {
-        tally.count_whole();
+        tally.count_whole(moment::now());
         Box::new(Self { switched, tally })
     }
 

@@ -4,7 +4,9 @@
 //! shows a key when it is printed. What can be said of a certificate without computing with its key is said here; whether the
 //! key belongs to it is for whoever has the means.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -36,12 +38,17 @@ pub struct Secrets {
     /// Default: one that each proxy makes up, and keeps beside its last table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balancing_key: Option<SecretKey>,
+    /// Users with their hashed passwords, by the name of the set and their own: what rules with `basic_auth` name. Hashes are those of bcrypt
+    /// (`$2b$…`, `htpasswd -B`) or SHA-512-crypt (`$6$…`, `openssl passwd -6`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<Arc<str>, BTreeMap<Arc<str>, SecretText>>,
 }
 
 impl Secrets {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.certificates.is_empty() && self.ticket_keys.is_empty() && self.balancing_key.is_none()
+        let Self { certificates, ticket_keys, balancing_key, users } = self;
+        certificates.is_empty() && ticket_keys.is_empty() && balancing_key.is_none() && users.is_empty()
     }
 }
 
@@ -275,6 +282,7 @@ impl Table {
             rules: self.rules.clone(),
             pools: self.pools.clone(),
             hosts: self.hosts.clone(),
+            error_pages: self.error_pages.clone(),
             locality: self.locality.clone(),
             secret: Secrets::default(),
         }

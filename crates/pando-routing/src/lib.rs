@@ -6,9 +6,13 @@
 
 pub mod balance;
 pub mod certificate;
+mod host;
 pub mod https;
 pub mod matcher;
+mod names;
+mod network;
 pub mod policy;
+pub mod rule;
 pub mod stats;
 pub mod table;
 mod validate;
@@ -16,10 +20,13 @@ mod validate;
 pub use certificate::{Certificate, CertificateFacts, CertificateFault, SecretText, Secrets, TicketKey};
 pub use https::{HostOptions, Hsts, Https};
 pub use matcher::{Match, Matcher};
+pub use names::NameMap;
+pub use network::{Network, NetworkSet};
 pub use policy::{AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
+pub use rule::{Asks, Destination, Filters, PathMatch, Rule};
 pub use stats::{Acknowledgement, Ejected, Latency, PoolStats, ProxyStats};
 pub use table::{
-    Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Protocol, Rule,
-    Table, TableVersion, Timeouts,
+    Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Protocol, Table,
+    TableVersion, Timeouts,
 };
-pub use validate::TableError;
+pub use validate::{RuleFault, TableError};

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::certificate::Secrets;
+pub use crate::host::Host;
 use crate::https::HostOptions;
 use crate::policy::{AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, Sticky};
+use crate::rule::Rule;
+use crate::rule::answers::ErrorPages;
 
 /// `(epoch, revision)`: a proxy keeps the highest that it has seen and refuses lower ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,6 +42,10 @@ pub struct Table {
     pub pools: BTreeMap<PoolId, Pool>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hosts: BTreeMap<Host, HostOptions>,
+    /// Sets of pages for errors, which rules name. The one called `default` is for all that name none, and for requests that no rule
+    /// is for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub error_pages: BTreeMap<Arc<str>, ErrorPages>,
     /// Endpoints of this locality get the requests while one of them is in rotation. Set by whoever hands the table to one
     /// proxy; a published table has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,108 +66,13 @@ impl Table {
         self.rules == other.rules
             && self.pools == other.pools
             && self.hosts == other.hosts
+            && self.error_pages == other.error_pages
             && self.secret == other.secret
     }
 
     /// Every endpoint of every pool.
     pub fn endpoints(&self) -> impl Iterator<Item = (&PoolId, &Endpoint)> {
         self.pools.iter().flat_map(|(id, pool)| pool.endpoints.iter().map(move |endpoint| (id, endpoint)))
-    }
-}
-
-/// Requests for `host` whose path starts with `path` go to `pool`. Order in the table doesn't matter: the most exact host
-/// wins, then the longest path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    pub host: Host,
-    /// Starts with `/`; `/api` means `/api` and whatever is below `/api/`.
-    #[serde(default = "root")]
-    pub path: String,
-    pub pool: PoolId,
-    /// The replica sees the path without `path`.
-    #[serde(default)]
-    pub strip_prefix: bool,
-}
-
-fn root() -> String {
-    "/".to_owned()
-}
-
-/// Which `Host` a rule is for. Written `example.com`, `*.example.com` (one or more labels) or `*` (any).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum Host {
-    Exact(String),
-    /// Holds what follows `*.`.
-    Wildcard(String),
-    Any,
-}
-
-impl FromStr for Host {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "*" {
-            return Ok(Self::Any);
-        }
-        let (wildcard, name) = match text.strip_prefix("*.") {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        check_host(name).map_err(|why| format!("`{text}` is not a host: {why}"))?;
-        let name = name.to_ascii_lowercase();
-        Ok(if wildcard { Self::Wildcard(name) } else { Self::Exact(name) })
-    }
-}
-
-/// Host names as they occur in `Host` headers: labels of letters, digits, `-` and `_`; or an IP address.
-fn check_host(name: &str) -> Result<(), &'static str> {
-    if name.is_empty() || name.len() > 253 {
-        return Err("it must have 1 to 253 characters");
-    }
-    if name.starts_with('[') && name.ends_with(']') {
-        let inner = &name[1..name.len() - 1];
-        return inner.parse::<std::net::Ipv6Addr>().map(|_| ()).map_err(|_| "not an IPv6 address");
-    }
-    for label in name.split('.') {
-        if label.is_empty() || label.len() > 63 {
-            return Err("each label must have 1 to 63 characters");
-        }
-        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-            return Err("only letters, digits, `-` and `.`");
-        }
-    }
-    Ok(())
-}
-
-impl TryFrom<String> for Host {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Host> for String {
-    fn from(host: Host) -> Self {
-        host.to_string()
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(name) => f.write_str(name),
-            Self::Wildcard(name) => write!(f, "*.{name}"),
-            Self::Any => f.write_str("*"),
-        }
-    }
-}
-
-impl fmt::Debug for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{self}\"")
     }
 }
 

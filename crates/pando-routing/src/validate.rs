@@ -1,12 +1,14 @@
 //! What must hold of a table before a proxy uses it.
 
 mod policies;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::certificate::CertificateFault;
 use crate::https;
-use crate::table::{Host, ProbeKind, Rule, Table};
+use crate::table::{ProbeKind, Table};
+pub use rules::RuleFault;
 
 /// More keys than a rotation needs only make opening a ticket slower.
 const MOST_TICKET_KEYS: usize = 8;
@@ -16,12 +18,20 @@ const MOST_TICKET_KEYS: usize = 8;
 pub enum TableError {
     #[error("schema {0} is not known here; this program reads schema 1")]
     Schema(u32),
-    #[error("rule `{host}{path}` names the pool `{pool}`, which the table doesn't have")]
-    UnknownPool { host: String, path: String, pool: String },
-    #[error("rule `{host}{path}`: a path starts with `/` and has no `?`, `#` or white space")]
-    Path { host: String, path: String },
-    #[error("two rules for `{host}{path}`")]
-    TwiceTheSame { host: String, path: String },
+    #[error("rule `{rule}` names the pool `{pool}`, which the table doesn't have")]
+    UnknownPool { rule: String, pool: String },
+    #[error("rule `{rule}`: {fault}")]
+    Rule { rule: String, fault: RuleFault },
+    #[error("two rules for `{0}`, which ask for the same")]
+    TwiceTheSame(String),
+    #[error("two rules are called `{0}`")]
+    TwoNames(String),
+    #[error("host `{host}` has {count} rules {what}; at most {most} are taken")]
+    ManyAlike { host: String, what: &'static str, count: usize, most: usize },
+    #[error("error page {statuses} of `{set}` has {size} bytes in one format; at most 65536 are taken")]
+    LargePage { set: String, statuses: String, size: usize },
+    #[error("user `{user}` of `{set}`: {why}")]
+    User { set: String, user: String, why: &'static str },
     #[error("endpoint {id} is in the pools `{first}` and `{second}`; an id stands for one endpoint")]
     EndpointTwice { id: String, first: String, second: String },
     #[error("pool `{pool}`: {what} must be at least 1")]
@@ -64,30 +74,13 @@ impl Table {
         if self.schema != 1 {
             errors.push(TableError::Schema(self.schema));
         }
-        self.check_rules(&mut errors);
+        rules::check(self, &mut errors);
         self.check_endpoints(&mut errors);
         self.check_numbers(&mut errors);
         self.pools.iter().for_each(|(id, pool)| policies::check(id, pool, &mut errors));
         https::check(&self.hosts, &mut errors);
         self.check_secrets(held, &mut errors);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
-
-    fn check_rules(&self, errors: &mut Vec<TableError>) {
-        let mut seen: BTreeSet<(&Host, &str)> = BTreeSet::new();
-        for rule in &self.rules {
-            let (host, path) = (rule.host.to_string(), rule.path.clone());
-            if !self.pools.contains_key(&rule.pool) {
-                let pool = rule.pool.to_string();
-                errors.push(TableError::UnknownPool { host: host.clone(), path: path.clone(), pool });
-            }
-            if !is_path(rule) {
-                errors.push(TableError::Path { host: host.clone(), path: path.clone() });
-            }
-            if !seen.insert((&rule.host, rule.path.trim_end_matches('/'))) {
-                errors.push(TableError::TwiceTheSame { host, path });
-            }
-        }
     }
 
     fn check_endpoints(&self, errors: &mut Vec<TableError>) {
@@ -145,14 +138,16 @@ impl Table {
     }
 }
 
-fn is_path(rule: &Rule) -> bool {
-    let odd = |c: char| c == '?' || c == '#' || c.is_whitespace() || c.is_control();
-    rule.path.starts_with('/') && !rule.path.contains(odd)
+/// A token of RFC 9110: what field names and cookies' names are.
+pub(crate) fn is_token(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.len() <= 256 && name.bytes().all(fits)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::Host;
 
     fn table(text: &str) -> Table {
         serde_json::from_str(text).unwrap()

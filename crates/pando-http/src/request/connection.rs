@@ -1,8 +1,19 @@
 //! What a request says of its connection.
 
-use super::{RequestHead, Version, is_of_connection};
+use super::{RequestHead, Version};
 use crate::field::{Fields, Known, tokens};
 use crate::refusal::Refusal;
+
+/// Fields that end at this connection whatever anybody says.
+const OF_CONNECTION: u64 = Known::bits([
+    Known::Connection,
+    Known::Http2Settings,
+    Known::KeepAlive,
+    Known::ProxyConnection,
+    Known::Te,
+    Known::TransferEncoding,
+    Known::Upgrade,
+]);
 
 /// What the tokens of `Connection` come to.
 #[derive(Debug, Default)]
@@ -17,6 +28,9 @@ pub(crate) struct Wishes {
 impl Wishes {
     pub(crate) fn of(fields: &Fields, head: &[u8]) -> Self {
         let mut wishes = Self::default();
+        if !fields.has(Known::Connection) {
+            return wishes;
+        }
         for token in fields.all(Known::Connection).flat_map(|field| tokens(field.value.bytes(head))) {
             match token {
                 close if close.eq_ignore_ascii_case(b"close") => wishes.close = true,
@@ -51,7 +65,9 @@ impl RequestHead {
         self.upgrade = self.fields.only(Known::Upgrade).filter(|_| asked).map(|field| field.value);
         self.expects_continue =
             self.version == Version::Http11 && self.has_token(Known::Expect, b"100-continue", head);
-        self.fields.drop_if(|field| is_of_connection(field.known));
+        if self.fields.has_any(OF_CONNECTION) {
+            self.fields.drop_if(|field| OF_CONNECTION & field.known.bit() != 0);
+        }
         if self.version == Version::Http10 {
             // An old client's expectation means nothing (RFC 9110, 10.1.1).
             self.fields.drop_if(|field| field.known == Known::Expect);
@@ -65,14 +81,14 @@ impl RequestHead {
     }
 
     fn drop_nominated(&mut self, head: &[u8]) -> Result<(), Refusal> {
-        for n in 0..self.fields.0.len() {
-            let field = self.fields.0[n];
+        for n in 0..self.fields.all.len() {
+            let field = self.fields.all[n];
             if nominates(&self.fields, head, field.name.bytes(head)) {
                 if is_needed_all_the_way(field.known) {
                     return Err(Refusal::Nomination);
                 }
                 // Announcing trailers is for whoever reads them.
-                self.fields.0[n].dropped |= field.known != Known::Trailer;
+                self.fields.all[n].dropped |= field.known != Known::Trailer;
             }
         }
         Ok(())

@@ -55,11 +55,13 @@ pub(crate) fn content_length(fields: &Fields, head: &[u8]) -> Result<Option<u64>
 }
 
 /// Digits alone: no sign, no list, and nothing that wraps round.
-fn number(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
+pub(crate) fn number(text: &[u8]) -> Option<u64> {
+    let mut number = (!text.is_empty()).then_some(0u64)?;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        number = (digit < 10).then(|| number.checked_mul(10)?.checked_add(u64::from(digit))).flatten()?;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    Some(number)
 }
 
 fn is_http_or_tls(protocol: &[u8]) -> bool {

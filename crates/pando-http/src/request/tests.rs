@@ -1,5 +1,5 @@
 use super::*;
-use crate::{HeadScan, Scanned};
+use crate::{HeadScan, Known, Scanned};
 
 fn read(text: &str) -> Result<RequestHead, Refusal> {
     let mut head = RequestHead::default();

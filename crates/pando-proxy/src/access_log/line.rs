@@ -149,7 +149,9 @@ fn begin_combined(out: &mut Vec<u8>, asked: &Asked, client: &Client, at_millis: 
     quoted(head.method_text.bytes(bytes), out);
     out.push(b' ');
     quoted(head.target.bytes(bytes), out);
-    let _ = write!(out, " {}\" ", version(head.version));
+    out.push(b' ');
+    out.extend_from_slice(version(head.version).as_bytes());
+    out.extend_from_slice(b"\" ");
     let gap = out.len();
     for known in [Known::Referer, Known::UserAgent] {
         out.extend_from_slice(b" \"");
@@ -181,8 +183,9 @@ fn bounded(value: &[u8]) -> &[u8] {
 
 /// Printable ASCII that no format has to quote, and no more of it than is allowed.
 fn is_plain(value: &[u8]) -> bool {
-    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    value.len() <= LONGEST_VALUE && value.iter().all(plain)
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\\');
+    // Without a way out of the loop, so that many are looked at at once.
+    value.len() <= LONGEST_VALUE && value.iter().fold(true, |all, byte| all & plain(byte))
 }
 
 /// A JSON string. What is no text is told by its replacement character.

@@ -22,10 +22,22 @@ pub(crate) enum Told {
     All,
 }
 
+/// The head of an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answered {
+    /// In the microseconds of `moment`.
+    pub(crate) now: u64,
+    pub(crate) status: u16,
+    /// What it asks for, in microseconds.
+    pub(crate) retry_after: Option<u64>,
+    /// What follows has an end that shows, and is to be heard before the answer counts as good.
+    pub(crate) whole: bool,
+}
+
 impl Lease {
-    /// The head of an answer is here. `whole`: what follows has an end that shows, and is to be heard before it counts as good.
-    pub(crate) fn answered(&mut self, pool: &PoolView, status: u16, retry_after: Option<u64>, whole: bool) {
-        let now = moment::now();
+    /// The head of an answer is here.
+    pub(crate) fn answered(&mut self, pool: &PoolView, answered: Answered) {
+        let Answered { now, status, retry_after, whole } = answered;
         let rtt = now.saturating_sub(self.began);
         let outcome = Outcome::of_status(status);
         let overloaded = status == 429 || matches!(outcome, Outcome::Failed(_));
@@ -43,9 +55,9 @@ impl Lease {
     }
 
     /// The whole answer was passed on.
-    pub(crate) fn ended(&mut self, pool: &PoolView) {
+    pub(crate) fn ended(&mut self, pool: &PoolView, now: u64) {
         if self.told != Told::All {
-            self.conclude(pool, Outcome::Success, moment::now());
+            self.conclude(pool, Outcome::Success, now);
         }
     }
 

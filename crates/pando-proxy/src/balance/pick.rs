@@ -41,9 +41,8 @@ pub(crate) struct Chosen {
 /// A trial that nobody can repeat elsewhere waits so long for one that can be.
 const TRIAL_PATIENCE: u64 = 5 * SECOND;
 
-/// Begins a request on one of the pool's endpoints that it was not tried at.
-pub(crate) fn pick(pool: &PoolView, asking: &Asking<'_>, tried: &Tried) -> Picked {
-    let now = moment::now();
+/// Begins a request on one of the pool's endpoints that it was not tried at. `now` is in the microseconds of `moment`.
+pub(crate) fn pick(pool: &PoolView, asking: &Asking<'_>, tried: &Tried, now: u64) -> Picked {
     if let Some(sticky) = &pool.sticky
         && let Some(lease) = stay(pool, sticky, asking, tried, now)
     {

@@ -36,6 +36,8 @@ pub(crate) struct Download {
     sent: u64,
     /// It was told that the endpoint has said all.
     told: bool,
+    /// Something was waited for, or read.
+    waited: bool,
 }
 
 impl Download {
@@ -48,6 +50,7 @@ impl Download {
             blocked: None,
             sent: 0,
             told: false,
+            waited: false,
         }
     }
 
@@ -56,7 +59,8 @@ impl Download {
     }
 
     /// Passes the body on, while the request's own may still be on its way up. `said_all` is called once the endpoint has
-    /// sent the whole answer, and before the client can have the last of it.
+    /// sent the whole answer, and before the client can have the last of it; with whether all of it was there along with its
+    /// head, so that no time has passed.
     pub(crate) async fn run<F: Front>(
         &mut self,
         front: &mut F,
@@ -64,7 +68,7 @@ impl Download {
         upload: &mut Upload,
         alarm: &mut Alarm,
         waits: Waits,
-        mut said_all: impl FnMut(),
+        mut said_all: impl FnMut(bool),
     ) -> Delivered {
         poll_fn(|cx| {
             if let Poll::Ready(delivered) = self.poll(cx, front, link, &mut said_all) {
@@ -98,7 +102,7 @@ impl Download {
         cx: &mut Context<'_>,
         front: &mut F,
         link: &mut Link,
-        said_all: &mut impl FnMut(),
+        said_all: &mut impl FnMut(bool),
     ) -> Poll<Delivered> {
         match self.poll_pieces(cx, front, link, said_all) {
             Poll::Ready(Ok(delivered)) => Poll::Ready(delivered),
@@ -114,12 +118,12 @@ impl Download {
         cx: &mut Context<'_>,
         front: &mut F,
         link: &mut Link,
-        said_all: &mut impl FnMut(),
+        said_all: &mut impl FnMut(bool),
     ) -> Poll<io::Result<Delivered>> {
         loop {
             if !self.told && self.decoder.is_done() {
                 self.told = true;
-                said_all();
+                said_all(!self.waited);
             }
             if self.available > 0 {
                 let data = &link.inbox.bytes()[..self.available];
@@ -141,6 +145,7 @@ impl Download {
             if piece.consumed > 0 || self.decoder.is_done() {
                 continue;
             }
+            self.waited = true;
             match link.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => self.moved = ticks(),
                 Poll::Ready(_) if self.decoder.close().is_ok() => {}

@@ -12,7 +12,7 @@ use super::page::Page;
 use super::past::Past;
 use super::{Routed, route};
 use crate::asked::Asked;
-use crate::balance::{Asking, Chosen, Picked, Tried, pick, pick_open};
+use crate::balance::{Asking, Chosen, Picked, Tried, moment, pick, pick_open};
 use crate::client::Client;
 use crate::front::Front;
 use crate::plane::Plane;
@@ -42,6 +42,15 @@ pub(super) struct Applicant<'a> {
     pub(super) plane: &'a Plane,
     /// Doing it twice is as good as once.
     pub(super) may_repeat: bool,
+    /// In the microseconds of `moment`.
+    pub(super) now: u64,
+}
+
+impl Applicant<'_> {
+    /// As it asks once more, having waited.
+    fn later(self) -> Self {
+        Self { now: moment::now(), ..self }
+    }
 }
 
 /// # Errors
@@ -55,7 +64,7 @@ pub(super) async fn admit<F: Front>(
     let mut begun = begin(applicant, routed, &past.tried, true);
     if matches!(begun, Err(Turned::Nobody)) && routed.pool.has_unseen() {
         first_looks(applicant.plane, &routed.pool).await;
-        begun = begin(applicant, routed, &past.tried, true);
+        begun = begin(applicant.later(), routed, &past.tried, true);
     }
     if matches!(begun, Err(Turned::Full)) {
         begun = in_line(front, applicant, routed, past).await?;
@@ -79,17 +88,17 @@ fn begin(
     tried: &Tried,
     newcomer: bool,
 ) -> Result<Chosen, Turned> {
-    let Applicant { asked, client, plane, may_repeat } = applicant;
+    let Applicant { asked, client, plane, may_repeat, now } = applicant;
     let asking = Asking::new(asked, client, may_repeat);
     for _ in 0..PICKS {
         if newcomer && routed.pool.settings.queue.is_some() && routed.pool.live.line.waiting() > 0 {
             return Err(Turned::Full);
         }
-        match pick(&routed.pool, &asking, tried) {
+        match pick(&routed.pool, &asking, tried, now) {
             Picked::Chosen(chosen) => return Ok(chosen),
-            Picked::Stale => *routed = route(plane, asked).map_err(Turned::Away)?,
+            Picked::Stale => *routed = route(plane, asked, client).map_err(Turned::Away)?,
             turned @ (Picked::Full | Picked::Nobody) => {
-                let newest = route(plane, asked).map_err(Turned::Away)?;
+                let newest = route(plane, asked, client).map_err(Turned::Away)?;
                 if Arc::ptr_eq(&newest.pool, &routed.pool) {
                     let full = matches!(turned, Picked::Full);
                     return Err(if full { Turned::Full } else { Turned::Nobody });
@@ -127,7 +136,7 @@ async fn in_line<F: Front>(
             () = &mut over => return Ok(Err(Turned::Full)),
             () = poll_fn(|cx| front.poll_gone(cx)), if listens => return Err(Failure::ClientGone),
         }
-        match begin(applicant, routed, &past.tried, false) {
+        match begin(applicant.later(), routed, &past.tried, false) {
             Err(Turned::Full) => {}
             begun => return Ok(begun),
         }

@@ -57,13 +57,14 @@ pub(super) async fn run<F: Front>(
 ) -> Result<Answering, Failure> {
     let may_repeat = asked.head.method.is_idempotent() && asked.head.framing == Framing::Empty;
     let mut past = Past::default();
-    routed.pool.live.budget.request(moment::now());
+    routed.pool.live.budget.request(tally.began());
     if let Some(sticky) = &routed.pool.sticky {
         hide_cookie(asked, &sticky.policy.cookie);
     }
     loop {
         tally.for_pool(&routed.pool.live);
-        let applicant = Applicant { asked, client, plane, may_repeat };
+        let now = if past.tried.is_empty() { tally.began() } else { moment::now() };
+        let applicant = Applicant { asked, client, plane, may_repeat, now };
         let admitted = admit(front, applicant, &mut routed, &past).await;
         tally.for_pool(&routed.pool.live);
         let Chosen { mut lease, token } = admitted?;
@@ -92,7 +93,7 @@ pub(super) fn waits(pool: &PoolView, plane: &Plane) -> Waits {
 
 /// An endpoint has begun to answer.
 struct Began {
-    link: Link,
+    link: Box<Link>,
     upload: Upload,
     heard: Heard,
     kind: Kind,
@@ -137,21 +138,21 @@ async fn ask<F: Front>(
 }
 
 /// Over a connection that is open. A stream's end is known at once, so that it need not be young.
-fn idle_link(protocol: Protocol, endpoint: &Endpoint, may_repeat: bool) -> Option<Link> {
+fn idle_link(protocol: Protocol, endpoint: &Endpoint, may_repeat: bool) -> Option<Box<Link>> {
     match protocol {
         Protocol::Http1 => endpoint.idle.take((!may_repeat).then_some(YOUTH)),
         Protocol::H2c => endpoint.streams.reuse().map(over),
     }
 }
 
-async fn open(protocol: Protocol, endpoint: &Endpoint, patience: Duration) -> io::Result<Link> {
+async fn open(protocol: Protocol, endpoint: &Endpoint, patience: Duration) -> io::Result<Box<Link>> {
     match protocol {
         Protocol::Http1 => Link::open(endpoint.address, patience).await,
         Protocol::H2c => endpoint.streams.begin(endpoint.address, patience).await.map(over),
     }
 }
 
-fn over(stream: Stream) -> Link {
+fn over(stream: Stream) -> Box<Link> {
     Link::over(Wire::Stream(Box::new(stream)))
 }
 

@@ -8,6 +8,7 @@ use super::attempt::{self, failure_for, waits};
 use super::page::Page;
 use super::{Answering, End, HSTS_HEADER, ID_HEADER, Id, Tally};
 use crate::asked::{Asked, Paper};
+use crate::balance::{Answered, moment};
 use crate::exchange::{Delivered, Download, ExchangeError, go_on, head};
 use crate::front::{Answer, AnswerBody, Front, Passed};
 use crate::plane::Plane;
@@ -165,10 +166,12 @@ async fn proper<F: Front>(
     mut tally: Tally,
 ) -> End {
     let status = asked.response.status;
+    let now = moment::now();
     tally.answered(status);
     let wait = if status >= 400 { retry_after(asked, &answering) } else { None };
     let has_end = matches!(asked.response.framing, ResponseFraming::Empty | ResponseFraming::Length(_));
-    answering.lease.answered(&answering.routed.pool, status, wait, has_end);
+    let answered = Answered { now, status, retry_after: wait, whole: has_end };
+    answering.lease.answered(&answering.routed.pool, answered);
     // Who was never told to send its body can't be told where the next request begins.
     let close = plane.is_ending() || answering.upload.is_held();
     write_head(front, asked, &mut answering, id, close);
@@ -176,12 +179,18 @@ async fn proper<F: Front>(
     let mut download = Download::new(asked.response.framing);
     let waits = waits(&routed.pool, plane);
     let alarm = &mut asked.alarm;
-    let said_all = || tally.count_whole();
+    let mut said_at = now;
+    let said_all = |at_once: bool| {
+        if !at_once {
+            said_at = moment::now();
+        }
+        tally.count_whole(said_at);
+    };
     let delivered = download.run(front, &mut link, &mut upload, alarm, waits, said_all).await;
     tally.sent(usize::try_from(download.sent()).unwrap_or(usize::MAX));
     match delivered {
         Delivered::Whole => {
-            lease.ended(&routed.pool);
+            lease.ended(&routed.pool, said_at);
             if asked.response.persistent && upload.is_whole() && link.inbox.is_empty() {
                 lease.endpoint.idle.put(link);
             }
@@ -225,8 +234,10 @@ async fn upgraded<F: Front>(
     });
     answering.link.inbox.consume(answering.heard.len);
     tally.answered(101);
-    answering.lease.answered(&answering.routed.pool, 101, None, false);
-    answering.lease.ended(&answering.routed.pool);
+    let now = moment::now();
+    let answered = Answered { now, status: 101, retry_after: None, whole: false };
+    answering.lease.answered(&answering.routed.pool, answered);
+    answering.lease.ended(&answering.routed.pool, now);
     if std::future::poll_fn(|cx| front.poll_flush(cx)).await.is_err() {
         return End::Cut;
     }

@@ -3,9 +3,9 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use pando_http::{Known, RequestHead, Span};
+use siphasher::sip128::SipHasher13;
 use uuid::Builder;
 
 pub(crate) const HEADER: &str = "x-request-id";
@@ -22,10 +22,11 @@ pub(crate) enum Id {
 }
 
 impl Id {
-    /// The client's, if there is exactly one and it is visible ASCII of at most 128 characters; else a new UUIDv7.
-    pub(super) fn of(head: &RequestHead, bytes: &[u8]) -> Self {
+    /// The client's, if there is exactly one and it is visible ASCII of at most 128 characters; else a new UUIDv7 of
+    /// that time.
+    pub(super) fn of(head: &RequestHead, bytes: &[u8], at_millis: i64) -> Self {
         let given = head.fields.only(Known::XRequestId).map(|field| field.value);
-        given.filter(|given| is_sane(given.bytes(bytes))).map_or_else(make, Self::Given)
+        given.filter(|given| is_sane(given.bytes(bytes))).map_or_else(|| make(at_millis), Self::Given)
     }
 
     /// `bytes` are those of the head that it was made for.
@@ -41,9 +42,8 @@ fn is_sane(bytes: &[u8]) -> bool {
     (1..=LONGEST).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic)
 }
 
-fn make() -> Id {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+fn make(at_millis: i64) -> Id {
+    let millis = u64::try_from(at_millis).unwrap_or_default();
     let id = Builder::from_unix_timestamp_millis(millis, &noise()).into_uuid();
     let mut text = [0; 36];
     id.hyphenated().encode_lower(&mut text);
@@ -53,13 +53,13 @@ fn make() -> Id {
 /// Bytes that nobody can foretell: a keyed hash of a counter, its key drawn once. Asking the system for each request would cost
 /// more than the rest of the id.
 fn noise() -> [u8; 10] {
-    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static KEYED: LazyLock<SipHasher13> = LazyLock::new(|| {
+        let key = RandomState::new();
+        SipHasher13::new_with_keys(key.hash_one(0u8), key.hash_one(1u8))
+    });
     static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Relaxed);
-    let mut noise = [0; 10];
-    noise[..8].copy_from_slice(&KEY.hash_one((count, 0u8)).to_le_bytes());
-    noise[8..].copy_from_slice(&KEY.hash_one((count, 1u8)).to_le_bytes()[..2]);
-    noise
+    let hash = KEYED.hash(&COUNT.fetch_add(1, Relaxed).to_le_bytes()).as_bytes();
+    std::array::from_fn(|n| hash[n])
 }
 
 #[cfg(test)]
@@ -73,7 +73,7 @@ mod tests {
         let text = format!("GET / HTTP/1.1\r\nhost: a\r\n{lines}\r\n");
         let mut head = RequestHead::default();
         head.read(text.as_bytes(), &pando_http::Limits::default()).unwrap();
-        let id = Id::of(&head, text.as_bytes());
+        let id = Id::of(&head, text.as_bytes(), 1_793_614_830_456);
         String::from_utf8(id.text(text.as_bytes()).to_vec()).unwrap()
     }
 
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn made_ids_differ() {
         let text = |id: Id| id.text(&[]).to_vec();
-        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| text(make())).collect();
+        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| text(make(1_793_614_830_456))).collect();
         assert_eq!(ids.len(), 10_000);
     }
 }

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Id;
 use super::page::Page;
 use crate::access_log::{Begun, Ended, Outcome};
 use crate::asked::Asked;
+use crate::balance::moment;
 use crate::client::Client;
 use crate::live::{Endpoint, PoolLive};
 use crate::plane::Plane;
@@ -19,9 +20,10 @@ use crate::plane::Plane;
 #[derive(Debug)]
 pub(crate) struct Tally {
     plane: Arc<Plane>,
-    started: Instant,
+    /// In the microseconds of `moment`, as are the others.
+    started: u64,
     /// Until the endpoint had said all.
-    took: Option<Duration>,
+    took: Option<u64>,
     pool: Option<Arc<PoolLive>>,
     endpoint: Option<Arc<Endpoint>>,
     status: u16,
@@ -34,12 +36,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn begin(plane: &Arc<Plane>, asked: &Asked, client: &Client, id: &Id) -> Self {
-        let begun = |log| Begun::new(log, asked, client, id, plane.clock.now_millis());
+    pub(super) fn begin(plane: &Arc<Plane>, asked: &Asked, client: &Client, id: &Id, started: u64) -> Self {
+        let begun = |log| Begun::new(log, asked, client, id, moment::unix_millis(started, &plane.clock));
         let line = plane.log.as_ref().map(begun);
         Self {
             plane: Arc::clone(plane),
-            started: Instant::now(),
+            started,
             took: None,
             pool: None,
             endpoint: None,
@@ -52,6 +54,11 @@ impl Tally {
         }
     }
 
+    /// When the request was read.
+    pub(super) fn began(&self) -> u64 {
+        self.started
+    }
+
     /// Where the request goes; the last word counts.
     pub(super) fn at(&mut self, pool: &Arc<PoolLive>, endpoint: &Arc<Endpoint>) {
         self.for_pool(pool);
@@ -59,7 +66,9 @@ impl Tally {
     }
 
     pub(super) fn for_pool(&mut self, pool: &Arc<PoolLive>) {
-        self.pool = Some(Arc::clone(pool));
+        if !self.pool.as_ref().is_some_and(|known| Arc::ptr_eq(known, pool)) {
+            self.pool = Some(Arc::clone(pool));
+        }
     }
 
     pub(super) fn retried(&mut self) {
@@ -107,14 +116,15 @@ impl Tally {
 
     /// The last byte was handed over.
     pub(crate) fn whole(mut self) {
-        self.count_whole();
+        self.count_whole(moment::now());
     }
 
-    /// As [`Tally::whole`], but the line in the access log comes when the tally is dropped.
-    pub(crate) fn count_whole(&mut self) {
-        let took = *self.took.insert(self.started.elapsed());
+    /// As [`Tally::whole`], at a moment that was told already; but the line in the access log comes when the tally is dropped.
+    pub(crate) fn count_whole(&mut self, now: u64) {
+        let took = now.saturating_sub(self.started);
+        self.took = Some(took);
         if let Some(pool) = &self.pool {
-            pool.counters.whole(self.status, took);
+            pool.counters.whole(self.status, Duration::from_micros(took));
         }
         if let (Some(endpoint), false) = (&self.endpoint, self.is_own) {
             endpoint.counters.whole(self.status);
@@ -137,11 +147,12 @@ impl Drop for Tally {
             }
             Outcome::Cancelled
         });
+        let took = self.took.unwrap_or_else(|| moment::now().saturating_sub(self.started));
         let (Some(line), Some(log)) = (self.line.take(), &self.plane.log) else { return };
         let ended = Ended {
             status: self.status,
             bytes: self.bytes,
-            took: self.took.unwrap_or_else(|| self.started.elapsed()),
+            took: Duration::from_micros(took),
             pool: self.pool.as_ref().map(|pool| pool.counters.id.0.as_str()),
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.address),
             retries: self.retries,

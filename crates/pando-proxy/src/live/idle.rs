@@ -23,7 +23,7 @@ pub(crate) struct IdleLinks {
 
 #[derive(Debug, Default)]
 struct Held {
-    links: Vec<(Link, u64)>,
+    links: Vec<(Box<Link>, u64)>,
     closed: bool,
 }
 
@@ -41,7 +41,7 @@ impl IdleLinks {
     }
 
     /// The newest connection that is still open, if any. With `youth` it was idle for less than that, and is surely open.
-    pub(crate) fn take(&self, youth: Option<Duration>) -> Option<Link> {
+    pub(crate) fn take(&self, youth: Option<Duration>) -> Option<Box<Link>> {
         let oldest = youth.map_or(self.oldest, |youth| span(youth).min(self.oldest));
         loop {
             let link = {
@@ -60,7 +60,7 @@ impl IdleLinks {
     }
 
     /// Keeps a connection for later, or closes it when there are enough or the endpoint drains.
-    pub(crate) fn put(&self, link: Link) {
+    pub(crate) fn put(&self, link: Box<Link>) {
         let mut held = self.own();
         if !held.closed && held.links.len() < self.most {
             held.links.push((link, ticks()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use pando_routing::matcher::{LONGEST_HOST, normalise};
-use pando_routing::{CertificateFault, Host, Table, TableError};
+use pando_routing::{CertificateFault, Host, NameMap, Table, TableError};
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -65,9 +65,9 @@ fn after_first_label(host: &[u8]) -> Option<&[u8]> {
 pub(crate) struct Certificates {
     /// In the table's order.
     pub(crate) all: Vec<Arc<Certificate>>,
-    exact: HashMap<Box<[u8]>, Arc<Certificate>>,
+    exact: NameMap<Arc<Certificate>>,
     /// By what follows `*.`.
-    wildcard: HashMap<Box<[u8]>, Arc<Certificate>>,
+    wildcard: NameMap<Arc<Certificate>>,
 }
 
 impl Certificates {

@@ -18,7 +18,7 @@ use crate::wire::Wire;
 /// Bytes of an answer's head at most. Endpoints are the user's own; this is a bound, not a policy.
 pub(crate) const MOST_HEAD: usize = 256 << 10;
 
-/// A connection to an endpoint, idle or in the middle of one exchange.
+/// A connection to an endpoint, idle or in the middle of one exchange. It is handed about, so it travels by its box.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) wire: Wire,
@@ -53,22 +53,22 @@ pub(crate) enum LinkError {
 impl Link {
     /// # Errors
     /// Whatever connecting answers; `TimedOut` after `patience`.
-    pub(crate) async fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+    pub(crate) async fn open(address: SocketAddr, patience: Duration) -> io::Result<Box<Self>> {
         let connecting = tokio::time::timeout(patience, TcpStream::connect(address));
         let tcp = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(Self::over(Wire::opened(tcp)))
     }
 
     /// Speaks over a connection that is open.
-    pub(crate) fn over(wire: Wire) -> Self {
-        Self {
+    pub(crate) fn over(wire: Wire) -> Box<Self> {
+        Box::new(Self {
             wire,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             scan: HeadScan::default(),
             heard_any: false,
             before: 0,
-        }
+        })
     }
 
     /// Whether an idle connection can take a request. `surely`: it is asked of the kernel, at the price of a call.

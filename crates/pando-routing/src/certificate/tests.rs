@@ -93,7 +93,7 @@ fn keys_travel_and_are_never_shown() {
     let secret = Secrets {
         certificates: vec![certificate.clone()],
         ticket_keys: vec![TicketKey([0xab; 32])],
-        balancing_key: None,
+        ..Secrets::default()
     };
     let table = Table { schema: 1, secret, ..Table::default() };
     let json = serde_json::to_string(&table).unwrap();

@@ -1,7 +1,7 @@
 //! Bounds of what a pool may ask for. None of them is a recommendation: beyond them is
 //! what can only be a mistake.
 
-use super::TableError;
+use super::{TableError, is_token};
 use crate::policy::HashKey;
 use crate::table::{Algorithm, Pool, PoolId};
 
@@ -99,12 +99,6 @@ fn names(pool: &Pool) -> impl Iterator<Item = (&'static str, &str)> {
         _ => None,
     };
     key.into_iter().chain(pool.sticky.as_ref().map(|sticky| ("the cookie", &*sticky.cookie)))
-}
-
-/// A token of RFC 9110: what field names and cookies' names are.
-fn is_token(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.len() <= 256 && name.bytes().all(fits)
 }
 
 #[cfg(test)]

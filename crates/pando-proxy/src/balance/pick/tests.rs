@@ -5,6 +5,7 @@ use pando_routing::{EndpointId, EndpointState, HashKey, Outlier, Pool, PoolId, S
 use uuid::Uuid;
 
 use super::*;
+use crate::balance::Answered;
 use crate::client::Client;
 use crate::live::Registry;
 use crate::live::idle::IdleLinks;
@@ -51,10 +52,11 @@ const REQUEST: &[u8] =
 
 /// A pick, an answer and the lease's end, as each request has them.
 fn one(pool: &PoolView, asking: &Asking<'_>) {
-    match pick(pool, asking, &Tried::default()) {
+    match pick(pool, asking, &Tried::default(), moment::now()) {
         Picked::Chosen(Chosen { mut lease, .. }) => {
-            lease.answered(pool, 200, None, true);
-            lease.ended(pool);
+            let now = moment::now();
+            lease.answered(pool, Answered { now, status: 200, retry_after: None, whole: true });
+            lease.ended(pool, now);
         }
         other => panic!("{other:?}"),
     }
@@ -102,14 +104,14 @@ fn one_that_is_taken_out_is_not_picked_and_nobody_is_said_to_be_nobody() {
         let pool = view(algorithm.clone(), sticky);
         pool.active[0].suspect();
         for _ in 0..50 {
-            let Picked::Chosen(chosen) = pick(&pool, &asking, &Tried::default()) else {
+            let Picked::Chosen(chosen) = pick(&pool, &asking, &Tried::default(), moment::now()) else {
                 panic!("{algorithm:?}");
             };
             assert_ne!(chosen.lease.endpoint.id, pool.active[0].id, "{algorithm:?}");
         }
         pool.active[1].set_up(false);
         pool.active[2].drain(0);
-        assert!(matches!(pick(&pool, &asking, &Tried::default()), Picked::Nobody));
+        assert!(matches!(pick(&pool, &asking, &Tried::default(), moment::now()), Picked::Nobody));
         // Of these only the one that listens and did serve is worth a hope.
         let Picked::Chosen(chosen) = pick_open(&pool, &asking, &Tried::default()) else {
             panic!("{algorithm:?}");

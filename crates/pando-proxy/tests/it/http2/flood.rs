@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use pando_routing::{Pool, Queue};
 
 use super::serving;
 use crate::support::http2::{END_HEADERS, END_STREAM, Frame, Frames, GET, Http2, block};
-use crate::support::{App, Proxy, within};
+use crate::support::{App, Proxy, TableBuilder, within};
 
 const CALM: u32 = 11;
 
@@ -200,7 +201,13 @@ async fn no_more_streams_than_allowed_and_no_more_data_than_windows() {
     drop(client);
     proxy.wait_for_stats("none is there", |stats| stats.in_flight.is_empty()).await;
 
-    // Nobody takes the body: at most the stream's window comes in.
+    // Nobody takes the body of who waits for a place: at most the stream's window comes in.
+    let queue = Some(Queue { length: 10, wait_millis: 60_000 });
+    let one_at_a_time = move |pool: &mut Pool| (pool.max_in_flight, pool.queue) = (Some(1), queue.clone());
+    proxy.put_ready(&TableBuilder::serving(2, [&app.endpoint]).adjust("web", one_at_a_time)).await;
+    let mut first = proxy.client().await;
+    first.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    proxy.wait_for_stats("one is there", |stats| stats.in_flight.get(&id) == Some(&1)).await;
     let post = [&[(":method", "POST")][..], &GET[1..]].concat();
     let mut client = Frames::connect(proxy.address).await;
     client.send(&Frame::headers(1, 0, &post)).await;

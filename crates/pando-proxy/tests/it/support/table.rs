@@ -39,7 +39,8 @@ impl TableBuilder {
 
     pub(crate) fn rule_with(mut self, host: &str, path: &str, pool: &str, strip_prefix: bool) -> Self {
         let pool = PoolId(pool.to_owned());
-        self.0.rules.push(Rule { host: host.parse().unwrap(), path: path.to_owned(), pool, strip_prefix });
+        let rule = Rule::new(host.parse().unwrap(), path, pool);
+        self.0.rules.push(Rule { strip_prefix, ..rule });
         self
     }
 
