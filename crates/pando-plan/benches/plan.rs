@@ -103,7 +103,11 @@ fn app(name: &AppName) -> AppSpec {
     let mut app = AppSpec {
         name: name.clone(),
         strategy: Strategy::default(),
-        domains: vec![DomainSpec { domain: format!("{name}.example.com"), aliases: Vec::new() }],
+        domains: vec![DomainSpec {
+            domain: format!("{name}.example.com"),
+            aliases: Vec::new(),
+            https: Default::default(),
+        }],
         env: env.collect(),
         ..spec::app(WEB, WORKERS)
     };

@@ -337,7 +337,7 @@ fn an_app_answers_at_its_domains_alone_once_it_has_some() {
     world.entry.port = 80;
     assert_eq!(world.status().urls, ["http://localhost"]);
     let release = world.app().releases.get_mut(&ReleaseNumber(3)).unwrap();
-    release.spec.domains = vec![DomainSpec { domain: "a.example".into(), aliases: vec!["b.example".into()] }];
+    release.spec.domains = vec![DomainSpec { domain: "a.example".into(), aliases: vec!["b.example".into()], https: Default::default() }];
     let status = world.status();
     assert_eq!(status.domains, ["a.example", "b.example"]);
     assert_eq!(status.urls, ["http://a.example", "http://b.example"]);
