@@ -205,7 +205,7 @@ impl<'a> View<'a> {
             let name = self.state.server_name(*id);
             seen.report.warnings.iter().map(move |warning| format!("{name}: {warning}"))
         });
-        silent.chain(told).collect()
+        silent.chain(told).chain(self.https_warnings()).collect()
     }
 }
 

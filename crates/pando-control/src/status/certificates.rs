@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pando_api::v1::balancers::DomainOwner;
 use pando_api::v1::certificates::{CertificateInfo, CertificateList};
+use pando_api::v1::status::ServerState;
 use pando_model::name::AppName;
 use pando_routing::Host;
 
@@ -40,6 +41,40 @@ impl View<'_> {
     #[must_use]
     pub fn hosts(&self) -> BTreeSet<Host> {
         self.domain_owners().iter().filter_map(|owner| owner.domain.parse().ok()).collect()
+    }
+}
+
+/// Days from which on a certificate is warned of wherever somebody looks.
+const SOON: i64 = 14;
+
+impl View<'_> {
+    /// What should be seen to before visitors notice, a line each: hosts that load balancers have no certificate for, and
+    /// certificates that expire.
+    pub(super) fn https_warnings(&self) -> Vec<String> {
+        let proxies = self.state.world.servers.values().filter(|server| self.entry_role(server).is_some());
+        let proxies = proxies.filter(|server| self.server_state(server.id) == ServerState::Alive);
+        let reports =
+            proxies.filter_map(|server| self.observed.servers.get(&server.id)?.report.proxy.as_ref());
+        let bare: BTreeSet<&String> =
+            reports.filter(|proxy| proxy.alive).flat_map(|proxy| &proxy.without_certificate).collect();
+        let bare = bare.into_iter().map(|host| {
+            format!("{host} has no certificate: HTTPS warns its visitors off; `pando cert import` brings one")
+        });
+        bare.chain(self.certificates().certificates.iter().filter_map(|one| self.expiry_warning(one)))
+            .collect()
+    }
+
+    fn expiry_warning(&self, one: &CertificateInfo) -> Option<String> {
+        let day: String = one.not_after.to_string().chars().take(10).collect();
+        match one.days_left(self.now) {
+            _ if one.not_after < self.now => Some(format!("the certificate {} expired on {day}", one.name)),
+            0 => Some(format!("the certificate {} expires within a day", one.name)),
+            1 => Some(format!("the certificate {} expires in 1 day, on {day}", one.name)),
+            days if days < SOON => {
+                Some(format!("the certificate {} expires in {days} days, on {day}", one.name))
+            }
+            _ => None,
+        }
     }
 }
 

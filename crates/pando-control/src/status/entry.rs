@@ -24,6 +24,7 @@ impl View<'_> {
             lockdown: self.state.world.settings.lockdown,
             entry_points: entry_points.collect(),
             domains: self.domain_owners(),
+            warnings: self.https_warnings(),
         }
     }
 

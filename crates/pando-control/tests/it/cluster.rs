@@ -87,7 +87,11 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         strategy: Strategy::default(),
         min_ready: Millis::ZERO,
         processes: [(ProcessName::web(), web)].into(),
-        domains: vec![DomainSpec { domain: format!("{name}.example.com"), aliases: vec![], https: Default::default() }],
+        domains: vec![DomainSpec {
+            domain: format!("{name}.example.com"),
+            aliases: vec![],
+            https: Default::default(),
+        }],
         routes: vec![],
         balancing: Default::default(),
         env: [("COLOR".to_owned(), EnvValue::Value("blue".to_owned()))].into(),

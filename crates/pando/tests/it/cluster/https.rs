@@ -82,9 +82,11 @@ fn check_hidden(bed: &Bed, issued: &Issued) {
             let mode = fs::metadata(server.inside(file)).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{file} on {}", server.name);
         }
-assert!(!holding.is_empty(), "{} keeps the table for when it can ask nobody", server.name);
+        assert!(!holding.is_empty(), "{} keeps the table for when it can ask nobody", server.name);
     }
-    for args in [&["events", "--all"][..], &["lb", "status"], &["cert", "ls"], &["cluster", "status"], &["status"]] {
+    for args in
+        [&["events", "--all"][..], &["lb", "status"], &["cert", "ls"], &["cluster", "status"], &["status"]]
+    {
         let output = bed.pando(&[args, &["--json"]].concat());
         assert!(!told(&output).contains(secret), "{args:?}");
     }
