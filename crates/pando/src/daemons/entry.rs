@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pando_agent::EntryKeeper;
+use pando_rt::error_chain::error_chain;
 use pando_runtime::keeper::{Keeper, directory_of};
 use pando_runtime::logs::LogSettings;
 use pando_runtime::shim::KeepSpec;
@@ -27,16 +30,18 @@ const PATIENCE: Duration = Duration::from_secs(35);
 pub(crate) struct ProxyKeeper {
     layout: Layout,
     spec: KeepSpec,
+    /// The file, by device and number, that was last tried to renew the load balancer with.
+    tried: Mutex<Option<(u64, u64)>>,
 }
 
 impl ProxyKeeper {
     pub(crate) fn new(layout: &Layout, me: &Me) -> anyhow::Result<Self> {
-        Ok(Self { layout: layout.clone(), spec: spec(layout, me)? })
+        Ok(Self { layout: layout.clone(), spec: spec(layout, me)?, tried: Mutex::default() })
     }
 
     async fn start(&self) -> anyhow::Result<()> {
         match Keeper::find(&self.spec.dir).await? {
-            Some(living) if living.spec().listen == self.spec.listen => return Ok(()),
+            Some(living) if self.spec.is_renewal_of(living.spec()) => return self.renew(&living).await,
             Some(living) => {
                 self.check_free(&living)?;
                 tracing::info!("the load balancer moves to {:?}", self.spec.listen);
@@ -57,6 +62,29 @@ impl ProxyKeeper {
         let new = self.spec.listen.iter().filter(|address| !living.spec().listen.contains(address));
         for address in new {
             listen(*address, "the load balancer")?;
+        }
+        Ok(())
+    }
+
+    /// By the program that is installed now, as after an update. What does not come to serve is not tried twice: the load balancer
+    /// that runs goes on.
+    async fn renew(&self, living: &Keeper) -> anyhow::Result<()> {
+        let outdated = living.is_outdated(&self.spec.program).await.unwrap_or(false);
+        if living.spec() == &self.spec && !outdated {
+            return Ok(());
+        }
+        let file = std::fs::metadata(&self.spec.program).map(|file| (file.dev(), file.ino()));
+        let Ok(file) = file.inspect_err(|error| tracing::warn!(%error, "the load balancer is not renewed"))
+        else {
+            return Ok(());
+        };
+        let before = self.tried.lock().unwrap_or_else(PoisonError::into_inner).replace(file);
+        if before == Some(file) {
+            return Ok(());
+        }
+        tracing::info!("the load balancer is replaced by the program that is installed now");
+        if let Err(error) = living.renew(&self.spec).await {
+            tracing::error!("the load balancer that runs goes on: {}", error_chain(&error));
         }
         Ok(())
     }
@@ -89,6 +117,7 @@ fn spec(layout: &Layout, me: &Me) -> anyhow::Result<KeepSpec> {
         path(layout.proxy_socket()),
         "--state-file".to_owned(),
         path(layout.proxy_table()),
+        "--upgrade".to_owned(),
     ];
     let tls = me.https().into_iter().flat_map(|address| ["--listen-tls".to_owned(), address.to_string()]);
     Ok(KeepSpec {
@@ -99,6 +128,7 @@ fn spec(layout: &Layout, me: &Me) -> anyhow::Result<KeepSpec> {
         user: root.then(|| PROXY_USER.to_owned()),
         listen: me.http.iter().copied().chain(me.https()).collect(),
         dir: layout.keeper("proxy"),
+        hands_over: true,
         log_directory: layout.own_logs(),
         log: LogSettings::default(),
     })
