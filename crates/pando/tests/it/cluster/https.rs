@@ -55,6 +55,19 @@ fn wait_shown(bed: &Bed, authority: &Authority, balancer: &str, issued: &Issued)
     }
 }
 
+/// Whoever looks is told that the domain lacks a certificate, or not any more.
+#[track_caller]
+fn wait_warned(bed: &Bed, warned: bool) {
+    let said = format!("{HOST} has no certificate");
+    for args in [&["lb", "status"][..], &["cluster", "status"]] {
+        bed.wait_for(args, &format!("{args:?} warns: {warned}"), 20, |told| {
+            let warnings = told["warnings"].as_array().cloned().unwrap_or_default();
+            let found = warnings.iter().any(|line| line.as_str().unwrap_or_default().starts_with(&said));
+            found == warned
+        });
+    }
+}
+
 /// The head of the answer to a request without TLS.
 fn plain(bed: &Bed, balancer: &str) -> String {
     let mut stream = TcpStream::connect((bed.server(balancer).address(), 80)).unwrap();
@@ -105,6 +118,7 @@ fn cluster_https_comes_is_swapped_under_load_and_goes() {
     }
     let list = bed.json(&["cert", "ls"]);
     assert_eq!(list["missing"][0]["domain"], HOST);
+    wait_warned(&bed, true);
 
     let first = authority.issue(&[HOST]);
     import(&bed, &first);
@@ -117,6 +131,8 @@ fn cluster_https_comes_is_swapped_under_load_and_goes() {
         assert!(head.to_lowercase().contains(&format!("location: https://{HOST}/x?y=1")), "{head}");
     }
     assert_eq!(bed.json(&["cert", "ls"])["missing"].as_array().unwrap().len(), 0);
+    wait_warned(&bed, false);
+    assert_eq!(bed.json(&["status"])["urls"][0], format!("https://{HOST}"));
 
     // A session that began at one is resumed at the other.
     let mut at_first = connect(&bed, &visitor, "lb-1").unwrap();
@@ -199,7 +215,10 @@ fn cluster_https_goes_on_while_the_control_plane_is_away() {
     import(&bed, &next);
     for balancer in BALANCERS {
         let wait = wait_shown(&bed, &authority, balancer, &next);
-        assert!(connect(&bed, &visitor, balancer).unwrap().is_resumed(), "its keys are the same");
+        let mut https = connect(&bed, &visitor, balancer).unwrap();
+        assert!(https.is_resumed(), "its keys are the same");
+        // With the answer comes the ticket for the next visit.
+        assert_eq!(https.get("/").unwrap().0, 200);
         println!("{balancer} shows the next one after {wait:?}");
     }
     check_hidden(&bed, &next);
