@@ -23,6 +23,7 @@ mod sticky;
 mod storm;
 mod streaming;
 mod support;
+mod swaps;
 mod tables;
 mod tls;
 mod websocket;
