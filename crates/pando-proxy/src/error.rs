@@ -37,6 +37,18 @@ pub enum ProxyError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot take over from the proxy at `{}`", path.display())]
+    TakeOver {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the proxy at `{}` was not replaced", path.display())]
+    Upgrade {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot open the access log `{}`", path.display())]
     AccessLog {
         path: PathBuf,
@@ -64,6 +76,8 @@ pub(crate) enum Refusal {
     Conflict(String),
     #[error("this proxy takes its table from the file `{0}`")]
     FromFile(String),
+    #[error("another proxy serves in the place of this one; ask again")]
+    HandedOver,
     #[error("cannot check the table")]
     Unchecked {
         #[source]

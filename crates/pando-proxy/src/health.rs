@@ -12,7 +12,7 @@ use std::time::Duration;
 use pando_routing::balance::SECOND;
 use pando_routing::balance::random::Draws;
 use pando_routing::{Probe, ProbeKind};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::balance::moment;
 use crate::live::endpoint::{Endpoint, ProbeOrder};
@@ -24,10 +24,35 @@ const STARTING: Duration = Duration::from_millis(250);
 /// An ejected endpoint whose time has been over for so long (in microseconds) has no traffic to bring it back.
 const NO_TRIAL: u64 = 5 * SECOND;
 
+/// First looks at a time. A table may bring thousands of endpoints at once, and each look takes a file; later looks spread by
+/// themselves.
+const FIRST_LOOKS: usize = 256;
+
+/// Who may look for the first time.
+#[derive(Debug, Clone)]
+pub(crate) struct FirstLooks(Arc<Semaphore>);
+
+impl Default for FirstLooks {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(FIRST_LOOKS)))
+    }
+}
+
 /// Probes `endpoint` as its orders say, until they say that it has left.
-pub(crate) async fn probe(endpoint: Arc<Endpoint>) {
+pub(crate) async fn probe(endpoint: Arc<Endpoint>, first_looks: FirstLooks) {
     let mut orders = endpoint.orders();
     let mut verdict = Verdict::default();
+    if endpoint.was_looked_at() {
+        verdict = inherited(&endpoint, &mut orders).await;
+    } else {
+        let seat = first_looks.0.acquire().await;
+        let order = orders.borrow_and_update().clone();
+        if let ProbeOrder::Look(probe) = order {
+            look(&endpoint, &mut verdict, &probe).await;
+            drop(seat);
+            wait(&endpoint, &mut orders, &mut verdict, &probe).await;
+        }
+    }
     loop {
         let order = orders.borrow_and_update().clone();
         match order {
@@ -38,16 +63,33 @@ pub(crate) async fn probe(endpoint: Arc<Endpoint>) {
                 }
             }
             ProbeOrder::Look(probe) => {
-                if verdict.needs_look(&probe.kind) {
-                    let seen = look::at(endpoint.address, &probe).await;
-                    judge(&endpoint, &mut verdict, seen, &probe);
-                } else {
-                    judge(&endpoint, &mut verdict, Seen::Nothing, &probe);
-                }
+                look(&endpoint, &mut verdict, &probe).await;
                 wait(&endpoint, &mut orders, &mut verdict, &probe).await;
             }
         }
     }
+}
+
+/// The proxy before this one has looked a moment ago: the next look is at any time within an interval.
+async fn inherited(endpoint: &Endpoint, orders: &mut watch::Receiver<ProbeOrder>) -> Verdict {
+    let (up, was_up) = (endpoint.is_up(), endpoint.was_ever_up());
+    let mut verdict = Verdict::inherited(up, was_up, endpoint.refuses());
+    let order = orders.borrow_and_update().clone();
+    if let ProbeOrder::Look(probe) = order {
+        let pause = pause(&probe, verdict.is_starting());
+        let share = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX).max(1);
+        let pause = Duration::from_micros(Draws::new(moment::random()).below(share));
+        wait_for(endpoint, orders, &mut verdict, &probe, pause).await;
+    }
+    verdict
+}
+
+async fn look(endpoint: &Endpoint, verdict: &mut Verdict, probe: &Probe) {
+    let seen = match verdict.needs_look(&probe.kind) {
+        true => look::at(endpoint.address, probe).await,
+        false => Seen::Nothing,
+    };
+    judge(endpoint, verdict, seen, probe);
 }
 
 fn judge(endpoint: &Endpoint, verdict: &mut Verdict, seen: Seen, probe: &Probe) {
@@ -94,8 +136,18 @@ async fn wait(
     verdict: &mut Verdict,
     probe: &Probe,
 ) {
-    let rests = !verdict.needs_look(&probe.kind);
     let pause = pause(probe, verdict.is_starting());
+    wait_for(endpoint, orders, verdict, probe, pause).await;
+}
+
+async fn wait_for(
+    endpoint: &Endpoint,
+    orders: &mut watch::Receiver<ProbeOrder>,
+    verdict: &mut Verdict,
+    probe: &Probe,
+    pause: Duration,
+) {
+    let rests = !verdict.needs_look(&probe.kind);
     tokio::select! {
         // All are cancel-safe: orders and trouble stay until they are taken.
         _ = orders.changed() => {}

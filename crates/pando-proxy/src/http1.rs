@@ -22,7 +22,8 @@ use next::{Next, Patience};
 /// Serves one connection until it ends. When `stop` begins it ends gracefully.
 pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: Shutdown) {
     let mut connection = Http1::new(wire);
-    let stopping = pin!(stop.wait());
+    // A proxy that another one succeeds is in no hurry: idle clients learn of it by their next answer.
+    let stopping = pin!(plane.end.wait());
     let mut patience = Patience::new(stopping);
     let mut is_first = true;
     loop {
@@ -30,7 +31,7 @@ pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: S
             Next::Asked(asked) => asked,
             Next::Preface if is_first => {
                 let (wire, first) = connection.into_parts();
-                return Box::pin(http2::serve(wire, first, client, plane, stop.clone())).await;
+                return Box::pin(http2::serve(wire, first, client, Arc::clone(&plane), stop.clone())).await;
             }
             Next::Preface => return refuse(connection, Refusal::Version, &plane).await,
             Next::Refused(refusal) => return refuse(connection, refusal, &plane).await,
@@ -48,7 +49,7 @@ pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: S
             End::Cut => return connection.cut(),
             End::Tunnel(tunnel) => {
                 let (wire, first) = connection.into_parts();
-                return tunnel.run(wire, first, &plane, &stop).await;
+                return tunnel.run(wire, first, &plane).await;
             }
         }
     }

@@ -61,6 +61,9 @@ const RESET_REMEMBERED: usize = 100;
 /// How long a connection that was told to end, and has no stream, is waited for.
 const LAST_STREAM: Duration = Duration::from_millis(500);
 
+/// The same, where the proxy does not end for it.
+const LAST_STREAM_UNHURRIED: Duration = Duration::from_secs(5);
+
 /// How long a client that broke the rules has to read why.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -77,7 +80,6 @@ pub(crate) async fn serve(wire: Wire, first: Inbox, client: Client, plane: Arc<P
         streams: JoinSet::new(),
         client,
         plane: Arc::clone(&plane),
-        stop: stop.clone(),
         alarm: Alarm::default(),
         idle_since: ticks(),
         phase: Phase::Open,
@@ -119,7 +121,6 @@ struct Connection {
     streams: JoinSet<()>,
     client: Client,
     plane: Arc<Plane>,
-    stop: Shutdown,
     alarm: Alarm,
     /// When there was last a stream.
     idle_since: u64,
@@ -185,7 +186,7 @@ impl Connection {
             Err(Fault::Refused(status, sentence)) => return answer::refuse(respond, status, sentence),
         };
         let mut stream = Http2Stream::new(receive, respond, asked.head.method, key);
-        let (client, plane, stop) = (self.client.clone(), Arc::clone(&self.plane), self.stop.clone());
+        let (client, plane) = (self.client.clone(), Arc::clone(&self.plane));
         // Boxed at once: on its way to the runtime it would be copied from place to place.
         self.streams.spawn(Box::pin(async move {
             match forward(&mut stream, asked, &client, &plane).await {
@@ -193,7 +194,7 @@ impl Connection {
                 End::Cut => stream.cut(),
                 End::Tunnel(tunnel) => {
                     let Some(io) = stream.into_io() else { return };
-                    tunnel.run(io, Inbox::default(), &plane, &stop).await;
+                    tunnel.run(io, Inbox::default(), &plane).await;
                 }
             }
         }));
@@ -207,12 +208,17 @@ impl Connection {
             Phase::Broken(at) => return (after(at, LINGER), Then::Over),
             _ if !self.streams.is_empty() => (u64::MAX, Then::Over),
             Phase::Open => (after(self.idle_since, limits.client_idle), Then::WindUp),
-            Phase::Ending(at) => (after(self.idle_since.max(at), LAST_STREAM), Then::Over),
+            Phase::Ending(at) => (after(self.idle_since.max(at), self.last_stream()), Then::Over),
         };
         let unfinished = standing.unfinished.map_or(u64::MAX, |since| after(since, limits.head_time));
         let blocked = standing.blocked.map_or(u64::MAX, |since| after(since, limits.client_stall));
         let sooner = |one: (u64, Then), other: (u64, Then)| if other.0 < one.0 { other } else { one };
         sooner(sooner(idle, (unfinished, Then::BreakOff)), (blocked, Then::Over))
+    }
+
+    /// Nothing presses when another proxy has taken over: the client may be far away.
+    fn last_stream(&self) -> Duration {
+        if self.plane.end.has_begun() { LAST_STREAM } else { LAST_STREAM_UNHURRIED }
     }
 
     fn is_broken(&self) -> bool {

@@ -1,19 +1,22 @@
 //! What all requests share: the current snapshot, live state, counters, limits.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use pando_routing::Network;
 use pando_routing::balance::hash::SecretKey;
+use pando_routing::{EndpointId, Network};
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::access_log::LogHandle;
 use crate::live::Registry;
+use crate::parting::Curfew;
 use crate::settings::Limits;
 use crate::snapshot::Snapshot;
 use crate::stats::sequence::Sequence;
@@ -46,7 +49,14 @@ pub(crate) struct Plane {
     pub(crate) proxies: Vec<Network>,
     /// What goes on beside requests.
     pub(crate) copies: Tasks,
+    /// Begins when the proxy ends, told to or succeeded.
     stop: Shutdown,
+    /// Begins when it was told to.
+    pub(crate) end: Shutdown,
+    /// Until when connections that live for long may go on, once it ends.
+    parting: watch::Sender<Option<Curfew>>,
+    /// Requests under way in proxies that this one has taken over from.
+    elsewhere: Mutex<BTreeMap<EndpointId, u64>>,
 }
 
 /// Figures of the process.
@@ -74,7 +84,7 @@ impl Plane {
         key: SecretKey,
         workers: usize,
         log: Option<LogHandle>,
-        stop: Shutdown,
+        end: &Shutdown,
     ) -> Self {
         Self {
             boot: Uuid::now_v7(),
@@ -91,8 +101,11 @@ impl Plane {
             tls: None,
             https_port: None,
             proxies: Vec::new(),
-            copies: Tasks::new(&stop),
-            stop,
+            copies: Tasks::new(end),
+            stop: end.child(),
+            end: end.clone(),
+            parting: watch::Sender::new(None),
+            elsewhere: Mutex::default(),
         }
     }
 
@@ -123,6 +136,33 @@ impl Plane {
 
     pub(crate) fn current(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.load_full()
+    }
+
+    /// What clients' connections listen to: begins when the proxy ends, told to or succeeded.
+    pub(crate) fn stop(&self) -> &Shutdown {
+        &self.stop
+    }
+
+    /// Says until when connections that live for long may go on.
+    pub(crate) fn part(&self, curfew: Curfew) {
+        self.parting.send_replace(Some(curfew));
+    }
+
+    pub(crate) fn parting(&self) -> watch::Receiver<Option<Curfew>> {
+        self.parting.subscribe()
+    }
+
+    /// How many requests are under way in proxies that this one has taken over from.
+    pub(crate) fn set_elsewhere(&self, counts: BTreeMap<EndpointId, u64>) {
+        for endpoint in self.registry().endpoints() {
+            endpoint.set_elsewhere(counts.get(&endpoint.id).copied().unwrap_or(0));
+        }
+        *self.elsewhere() = counts;
+        self.sequence.bump();
+    }
+
+    pub(crate) fn elsewhere(&self) -> MutexGuard<'_, BTreeMap<EndpointId, u64>> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From the shutdown on answers ask clients to close their connections.

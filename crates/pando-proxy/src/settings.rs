@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pando_routing::Network;
+use tokio::sync::mpsc;
+
+use crate::handover::{Notice, Predecessor, Successor};
 
 /// Where a proxy listens, where its tables come from and what it may use.
 #[derive(Debug, Default)]
@@ -34,6 +37,14 @@ pub struct Settings {
     /// Threads that serve clients. `None`: one a core.
     pub workers: Option<usize>,
     pub limits: Limits,
+    /// The proxy to take over from, which goes on until this one serves. Listeners that were [taken](Predecessor::take) from it belong
+    /// into the fields above.
+    pub predecessor: Option<Predecessor>,
+    /// How to start a successor when `POST /v1/upgrade` asks for it. `None`: that is refused.
+    pub successor: Option<Successor>,
+    /// Where it is said that this proxy serves, and that another one does in its place. Two messages at most are sent; one that
+    /// finds no room is left out.
+    pub notices: Option<mpsc::Sender<Notice>>,
 }
 
 /// Where the access log goes and how its lines look.
@@ -96,6 +107,8 @@ pub struct Limits {
     pub first_look: Duration,
     /// How long requests may go on after the shutdown began. Default 30 s.
     pub drain: Duration,
+    /// How long requests, streams and WebSockets may go on after another proxy has taken this one's place. Default 300 s.
+    pub handover: Duration,
     pub http2: Http2Limits,
 }
 
@@ -148,6 +161,7 @@ impl Default for Limits {
             upstream_idle_connections: 1024,
             first_look: Duration::from_millis(300),
             drain: Duration::from_secs(30),
+            handover: Duration::from_secs(300),
             http2: Http2Limits::default(),
         }
     }

@@ -174,6 +174,7 @@ fn settings_of(pool: &Pool) -> Pool {
         max_in_flight: pool.max_in_flight,
         adaptive_limit: pool.adaptive_limit.clone(),
         queue: pool.queue.clone(),
+        drain: pool.drain.clone(),
         when_all_down: pool.when_all_down,
     }
 }

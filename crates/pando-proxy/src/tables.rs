@@ -9,17 +9,22 @@
 pub(crate) mod file;
 pub(crate) mod restore;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
-use pando_routing::{Acknowledgement, EndpointState, Table, TableVersion};
+use pando_routing::{Acknowledgement, EndpointId, EndpointState, Table, TableVersion};
 use pando_rt::tasks::Tasks;
 use tokio::sync::Mutex;
 
+use crate::balance::moment;
 use crate::error::Refusal;
-use crate::health;
+use crate::handover::Elder;
+use crate::health::{self, FirstLooks};
 use crate::https::HttpsRules;
-use crate::live::endpoint::Endpoint;
+use crate::live::Registry;
+use crate::live::endpoint::{Endpoint, Kept};
 use crate::live::idle::IdleLinks;
 use crate::plane::Plane;
 use crate::snapshot::Snapshot;
@@ -33,11 +38,55 @@ pub(crate) struct Tables {
     /// Probers belong here.
     tasks: Tasks,
     turn: Mutex<()>,
+    /// Another proxy serves in the place of this one, and has the say.
+    closed: AtomicBool,
+    /// The proxy before this one, while it ends.
+    elder: StdMutex<Option<Elder>>,
+    /// What that one knew of endpoints that no table here has named yet.
+    known: StdMutex<HashMap<EndpointId, Kept>>,
+    first_looks: FirstLooks,
 }
 
 impl Tables {
     pub(crate) fn new(plane: Arc<Plane>, state_file: Option<PathBuf>, tasks: Tasks) -> Self {
-        Self { plane, state_file, tasks, turn: Mutex::new(()) }
+        let (elder, known) = (StdMutex::default(), StdMutex::default());
+        let (turn, closed, first_looks) = (Mutex::new(()), AtomicBool::new(false), FirstLooks::default());
+        Self { plane, state_file, tasks, turn, closed, elder, known, first_looks }
+    }
+
+    /// What the proxy before this one knew of its endpoints. Those that the next table names begin with it.
+    pub(crate) fn inherit(&self, known: HashMap<EndpointId, Kept>) {
+        *lock(&self.known) = known;
+    }
+
+    /// The proxy before this one is to use each new table too, for as long as it lives.
+    pub(crate) fn pass_on_to(&self, elder: Elder) {
+        *lock(&self.elder) = Some(elder);
+    }
+
+    /// The proxy before this one, if it still lives.
+    pub(crate) fn elder(&self) -> Option<Elder> {
+        let mut elder = lock(&self.elder);
+        elder.take_if(|elder| elder.is_gone());
+        elder.clone()
+    }
+
+    /// From here on tables come from the successor alone. Answers the last one that came from elsewhere.
+    pub(crate) async fn close(&self) -> Option<Arc<Table>> {
+        let _turn = self.turn.lock().await;
+        self.closed.store(true, SeqCst);
+        self.plane.current().map(|snapshot| Arc::clone(&snapshot.table))
+    }
+
+    /// Takes a table from the successor, who has checked it.
+    pub(crate) async fn follow(&self, table: Table) {
+        let _turn = self.turn.lock().await;
+        match self.check(table).await {
+            Ok((table, certificates)) => self.swap_everywhere(table, certificates).await,
+            Err(refusal) => {
+                tracing::warn!(%refusal, "a table of the successor can't be used; the one before stays in use")
+            }
+        }
     }
 
     /// Takes a table that carries an order of versions: lower ones are refused, the same one again is fine.
@@ -46,11 +95,12 @@ impl Tables {
     /// Why it was refused; the table in use stays.
     pub(crate) async fn offer(&self, table: Table) -> Result<Acknowledgement, Refusal> {
         let turn = self.turn.lock().await;
+        self.still_open()?;
         let (table, certificates) = self.check(table).await?;
         let held = self.plane.current();
         if is_news(held.as_deref().map(|snapshot| &*snapshot.table), &table)? {
             self.persist(&table).await?;
-            self.swap(table, certificates);
+            self.swap_everywhere(table, certificates).await;
         }
         drop(turn);
         Ok(self.acknowledge().await)
@@ -62,10 +112,23 @@ impl Tables {
     /// What is wrong with it; the table in use stays.
     pub(crate) async fn install(&self, table: Table) -> Result<Acknowledgement, Refusal> {
         let turn = self.turn.lock().await;
+        self.still_open()?;
         let (table, certificates) = self.check(table).await?;
-        self.swap(table, certificates);
+        self.swap_everywhere(table, certificates).await;
         drop(turn);
         Ok(self.acknowledge().await)
+    }
+
+    fn still_open(&self) -> Result<(), Refusal> {
+        if self.closed.load(SeqCst) { Err(Refusal::HandedOver) } else { Ok(()) }
+    }
+
+    /// Here, then in the proxy before this one: when it returns, nobody begins anything against the table.
+    async fn swap_everywhere(&self, table: Arc<Table>, certificates: Arc<Certificates>) {
+        self.swap(Arc::clone(&table), certificates);
+        if let Some(elder) = self.elder() {
+            elder.follow(&table).await;
+        }
     }
 
     /// Whether it can be used. Many new certificates take their time.
@@ -111,6 +174,7 @@ impl Tables {
         let version = table.version;
         let mut registry = self.plane.registry();
         let renewal = registry.renew(&table, |endpoint| self.make(endpoint));
+        self.restore(&table, &registry);
         for (pool, endpoint) in table.endpoints() {
             if endpoint.state == EndpointState::Active
                 && let (Some(live), Some(pool)) = (registry.endpoint(endpoint.id), table.pools.get(pool))
@@ -133,7 +197,7 @@ impl Tables {
             {
                 match table.pools.get(pool).is_some_and(|pool| pool.sticky.is_some()) {
                     true => live.keep_visitors(deadline_millis, now),
-                    false => live.drain(deadline_millis),
+                    false => live.drain(deadline_millis, now),
                 }
             }
         }
@@ -141,10 +205,27 @@ impl Tables {
         registry.forget_idle();
         drop(registry);
         for endpoint in renewal.new {
-            self.tasks.spawn_until_shutdown(health::probe(endpoint));
+            self.tasks.spawn_until_shutdown(health::probe(endpoint, self.first_looks.clone()));
         }
         self.plane.sequence.bump();
         tracing::info!(%version, "a table is in use");
+    }
+
+    /// Before anybody asks the endpoints for anything.
+    fn restore(&self, table: &Table, registry: &Registry) {
+        let mut known = lock(&self.known);
+        if known.is_empty() {
+            return;
+        }
+        let now = moment::now();
+        for (pool, endpoint) in table.endpoints() {
+            if let (Some(live), Some(pool)) = (registry.endpoint(endpoint.id), registry.pool(pool))
+                && let Some(kept) = known.remove(&endpoint.id).filter(|kept| kept.address == live.address)
+            {
+                live.restore(&kept, pool, now);
+            }
+        }
+        known.clear();
     }
 
     fn make(&self, endpoint: &pando_routing::Endpoint) -> Arc<Endpoint> {
@@ -152,6 +233,11 @@ impl Tables {
         let idle = IdleLinks::new(self.plane.workers, limits.upstream_idle_connections, limits.upstream_idle);
         Arc::new(Endpoint::new(endpoint.id, endpoint.address, idle, self.plane.sequence.clone()))
     }
+}
+
+fn lock<T>(held: &StdMutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in here panics half-way.
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether `offered` replaces `held`; false: it is the same. What is near is no part of what was published, so that the same

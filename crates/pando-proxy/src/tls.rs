@@ -67,6 +67,16 @@ impl Tls {
         Ok(Self { config: Arc::new(config), certificates, tickets })
     }
 
+    /// Keys for tickets that were made here; none where the table has some.
+    pub(crate) fn own_ticket_keys(&self) -> Vec<TicketKey> {
+        self.tickets.own()
+    }
+
+    /// Goes on with the ticket keys of the proxy before this one.
+    pub(crate) fn inherit(&self, ticket_keys: &[TicketKey]) {
+        self.tickets.inherit(ticket_keys);
+    }
+
     /// From now on handshakes use these.
     pub(crate) fn renew(&self, certificates: &Arc<Certificates>, ticket_keys: &[TicketKey]) {
         self.certificates.store(Arc::clone(certificates));

@@ -4,15 +4,14 @@
 //! WebSocket is told so with a close frame, and that frame may only stand between
 //! two others.
 
+pub(crate) mod curfew;
 mod frames;
 mod pump;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use pando_rt::shutdown::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::balance::moment;
@@ -37,6 +36,8 @@ pub(crate) struct Switched {
     pub(crate) is_websocket: bool,
     /// The longest time without a byte either way.
     pub(crate) idle: Duration,
+    /// The longest time that it goes on while its endpoint drains.
+    pub(crate) drain: Duration,
 }
 
 /// An upgrade whose head is on its way to the client.
@@ -55,24 +56,24 @@ impl Tunnel {
 
     /// Passes bytes until both sides have closed, one breaks, nothing moves for too long, or the endpoint (or the proxy)
     /// has to go.
-    pub(crate) async fn run<C>(self, client: C, first: Inbox, plane: &Plane, stop: &Shutdown)
+    pub(crate) async fn run<C>(self, client: C, first: Inbox, plane: &Plane)
     where
         C: AsyncRead + AsyncWrite,
     {
         let Self { switched, mut tally } = self;
         plane.gauges.open_tunnels.fetch_add(1, Relaxed);
-        let to_client = pass(switched, client, first, stop).await;
+        let to_client = pass(switched, client, first, plane).await;
         plane.gauges.open_tunnels.fetch_sub(1, Relaxed);
         tally.sent(usize::try_from(to_client).unwrap_or(usize::MAX));
     }
 }
 
 /// Answers how many bytes went to the client.
-async fn pass<C>(switched: Switched, client: C, first: Inbox, stop: &Shutdown) -> u64
+async fn pass<C>(switched: Switched, client: C, first: Inbox, plane: &Plane) -> u64
 where
     C: AsyncRead + AsyncWrite,
 {
-    let Switched { upstream, first: upstream_first, lease, is_websocket, idle } = switched;
+    let Switched { upstream, first: upstream_first, lease, is_websocket, idle, drain } = switched;
     let moved = AtomicU64::new(ticks());
     let sent = AtomicU64::new(0);
     let goodbye = CancellationToken::new();
@@ -87,7 +88,7 @@ where
         )
     };
     let farewell = async {
-        closing_time(lease.endpoint.closing(), stop).await;
+        curfew::wait(&lease.endpoint, plane, drain).await;
         if is_websocket {
             goodbye.cancel();
             tokio::time::sleep(GOODBYE).await;
@@ -100,21 +101,6 @@ where
         () = silence(&moved, idle) => {}
     }
     sent.load(Relaxed)
-}
-
-/// Waits until the endpoint's deadline has passed, or the proxy ends.
-async fn closing_time(mut closing: watch::Receiver<Option<i64>>, stop: &Shutdown) {
-    loop {
-        let deadline = *closing.borrow_and_update();
-        let left = deadline.map(|at| at.saturating_sub(pando_rt::clock::Clock::system().now_millis()));
-        let left = left.map(|millis| Duration::from_millis(u64::try_from(millis).unwrap_or(0)));
-        tokio::select! {
-            () = stop.wait() => return,
-            // A deadline that moved, or was taken back, is looked at anew.
-            changed = closing.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => return,
-        }
-    }
 }
 
 async fn silence(moved: &AtomicU64, most: Duration) {

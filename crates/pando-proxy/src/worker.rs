@@ -41,6 +41,7 @@ pub(crate) fn index() -> usize {
 #[derive(Debug)]
 pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
+    open: Shutdown,
     over: Shutdown,
 }
 
@@ -52,11 +53,13 @@ struct Common {
     room: Arc<Semaphore>,
     guests: Option<Arc<Guests>>,
     shares: Arc<Shares>,
+    /// Begins when connections are taken.
+    open: Shutdown,
     over: Shutdown,
 }
 
 impl Workers {
-    /// Starts as many as the plane says. Their connections are tasks of `clients`; there are at most `room` of them.
+    /// Starts as many as the plane says; they take no connection until they are [opened](Self::open). Their connections are tasks of `clients`; there are at most `room` of them.
     ///
     /// # Errors
     /// A thread or an event loop can't be had.
@@ -68,16 +71,17 @@ impl Workers {
     ) -> io::Result<Self> {
         let count = plane.workers.max(1);
         let (doors, queues): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(HANDED)).unzip();
-        let over = Shutdown::new();
+        let (open, over) = (Shutdown::new(), Shutdown::new());
         let common = Common {
             plane: Arc::clone(plane),
             clients: clients.clone(),
             room: Arc::new(Semaphore::new(room)),
             guests: plane.limits.connections_per_address.map(Guests::new),
             shares: Arc::new(Shares::new(doors, is_spread(&listeners, count))),
+            open: open.clone(),
             over: over.clone(),
         };
-        let mut workers = Self { threads: Vec::with_capacity(count), over };
+        let mut workers = Self { threads: Vec::with_capacity(count), open, over };
         let mut dealt: Vec<Vec<(TcpListener, Entrance)>> = (0..count).map(|_| Vec::new()).collect();
         for (n, listener) in listeners.into_iter().enumerate() {
             dealt[n % count].push(listener);
@@ -90,6 +94,11 @@ impl Workers {
             start.await.map_err(io::Error::other)??;
         }
         Ok(workers)
+    }
+
+    /// From here on connections are taken.
+    pub(crate) fn open(&self) {
+        self.open.begin();
     }
 
     /// Ends what is still there, and the threads.

@@ -117,6 +117,24 @@ impl Default for Queue {
     }
 }
 
+/// How long what lives for long may go on while its endpoint drains: each kind that long from the beginning of the drain, none
+/// beyond the endpoint's deadline. The ends are spread over the last tenth of that time, ten seconds at most.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drain {
+    /// WebSockets, which are told by a close frame (1001, going away), and other upgraded connections. Default 5 min.
+    pub websocket_millis: u64,
+    /// Streams of events (`text/event-stream`), which end as if the endpoint had ended them, so that browsers come back by
+    /// themselves. Default 5 min.
+    pub event_stream_millis: u64,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { websocket_millis: 300_000, event_stream_millis: 300_000 }
+    }
+}
+
 /// What becomes of a request while no endpoint is in rotation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

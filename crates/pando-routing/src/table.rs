@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::certificate::Secrets;
 pub use crate::host::Host;
 use crate::https::HostOptions;
-use crate::policy::{AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, Sticky};
+use crate::policy::{AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, Sticky};
 use crate::rule::Rule;
 use crate::rule::answers::ErrorPages;
 
@@ -119,6 +119,9 @@ pub struct Pool {
     /// Where requests wait that no endpoint may have yet. Default: none do, they get 503.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<Queue>,
+    /// How long WebSockets and streams of events go on while their endpoint drains.
+    #[serde(skip_serializing_if = "is_default")]
+    pub drain: Drain,
     /// When nobody is in rotation. Default: who might serve is asked.
     #[serde(skip_serializing_if = "is_default")]
     pub when_all_down: AllDown,
@@ -142,6 +145,7 @@ impl Default for Pool {
             max_in_flight: None,
             adaptive_limit: None,
             queue: None,
+            drain: Drain::default(),
             when_all_down: AllDown::default(),
         }
     }
@@ -165,13 +169,15 @@ impl Pool {
             max_in_flight,
             adaptive_limit,
             queue,
+            drain,
             when_all_down,
         } = self;
         (algorithm, protocol, probe, timeouts, slow_start_millis)
             == (&other.algorithm, &other.protocol, &other.probe, &other.timeouts, &other.slow_start_millis)
             && (sticky, outlier, retry) == (&other.sticky, &other.outlier, &other.retry)
-            && (max_in_flight, adaptive_limit, queue, when_all_down)
-                == (&other.max_in_flight, &other.adaptive_limit, &other.queue, &other.when_all_down)
+            && (max_in_flight, adaptive_limit, queue)
+                == (&other.max_in_flight, &other.adaptive_limit, &other.queue)
+            && (drain, when_all_down) == (&other.drain, &other.when_all_down)
     }
 }
 
@@ -273,7 +279,7 @@ pub enum EndpointState {
     #[default]
     Active,
     /// Gets no new request; those in flight go on until the deadline (Unix milliseconds). Open WebSockets get a close frame
-    /// (1001) then.
+    /// (1001) by then, see [`Drain`].
     Draining { deadline_millis: i64 },
 }
 

@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod clock;
 pub mod error_chain;
+pub mod fds;
 pub mod fs;
 pub mod shutdown;
 pub mod slots;

@@ -4,7 +4,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -24,6 +24,9 @@ use crate::shim::keep_files::{KeepState, LOCK, SPEC, STATE};
 
 /// Taking over from an orphan takes some seconds, everything else milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A new one has a minute and a half to take over; see the load balancer.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(100);
 
 /// SIGKILL takes effect within this, or the process hangs in the kernel.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
@@ -129,6 +132,47 @@ impl Keeper {
             .and_then(|keeper| keeper.state.child)
             .filter(|child| child.is_running())
             .map(|child| child.pid))
+    }
+
+    /// Has the keeper start what `spec` says beside what runs, which then takes over: see [`KeepSpec::hands_over`]. Answers when that serves.
+    ///
+    /// # Errors
+    /// It did not come to serve; the old one goes on. Or `spec` is for another keeper: other addresses, another user.
+    pub async fn renew(&self, spec: &KeepSpec) -> Result<Self, KeeperError> {
+        let name = &spec.name;
+        let refused = |why: String| KeeperError::Refused { name: name.clone(), why };
+        if !spec.is_renewal_of(&self.state.spec) {
+            return Err(refused("it takes another keeper".to_owned()));
+        }
+        let (path, written) = (self.dir.join(SPEC), spec.clone());
+        let failure = format!("write `{}`", path.display());
+        blocking(move || write_json(&path, &written)).await.map_err(failed(failure))?;
+        self.state.keeper.signal(Signal::HUP).map_err(failed(format!("reach the keeper of `{name}`")))?;
+        let deadline = Instant::now() + RENEWAL_PATIENCE;
+        loop {
+            let found = Self::find(&self.dir).await?;
+            let found = found.ok_or_else(|| refused("its keeper has ended".to_owned()))?;
+            if found.state.renewals > self.state.renewals {
+                return found.state.renewal_error.clone().map_or(Ok(found), |why| Err(refused(why)));
+            }
+            if Instant::now() > deadline {
+                return Err(refused("the new one does not come to serve".to_owned()));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether the program that runs is another file than the one that `program` names by now, as after an update. `None`: it can't be
+    /// said, such as while it is started again.
+    pub async fn is_outdated(&self, program: &Path) -> Option<bool> {
+        let running = self.program_pid().await.ok()??;
+        let program = program.to_owned();
+        let look = blocking(move || {
+            let (held, wanted) =
+                (std::fs::metadata(format!("/proc/{running}/exe"))?, std::fs::metadata(program)?);
+            Ok((held.dev(), held.ino()) != (wanted.dev(), wanted.ino()))
+        });
+        look.await.ok()
     }
 
     /// Lets go of the sockets, sends the program SIGTERM, waits until both have ended; after `timeout` SIGKILL. When it

@@ -5,16 +5,13 @@
 //! the variable `PANDO_LISTEN` (how many there are): that way needs neither a pid that is only known after the start, nor
 //! descriptors at fixed numbers.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use listenfd::ListenFd;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sockopt,
-};
+use pando_rt::fds;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// Set for a kept program: how many sockets wait on its stdin.
 pub const VARIABLE: &str = "PANDO_LISTEN";
@@ -23,18 +20,42 @@ pub const VARIABLE: &str = "PANDO_LISTEN";
 /// (`net.core.somaxconn`) is the same since Linux 5.4.
 const BACKLOG: i32 = 4096;
 
-/// More sockets than a load balancer has addresses.
-const MOST: usize = 64;
+/// What this program was started with.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// In the order of whoever gave them; none: the program has to bind its own.
+    pub listeners: Vec<TcpListener>,
+    /// A keeper waits to hear that the program serves.
+    pub keeper: Option<KeeperLine>,
+}
 
-/// The listening sockets that this program was started with, in the order of whoever gave them; none: it has to bind its own.
-/// To be called once, at the start: the sockets are handed out, and a keeper's stdin is replaced by `/dev/null`.
+/// The line to this program's keeper.
+#[derive(Debug)]
+pub struct KeeperLine(OwnedFd);
+
+/// Said to the keeper.
+pub(crate) const SERVES: u8 = b'S';
+
+impl KeeperLine {
+    /// Says that connections are taken. A keeper that started this program to take another one's place lets go of that one then.
+    ///
+    /// # Errors
+    /// The keeper is gone.
+    pub fn serves(&self) -> io::Result<()> {
+        rustix::net::send(&self.0, &[SERVES], rustix::net::SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+/// The listening sockets that this program was started with. To be called once, at the start: the sockets are handed out, and a
+/// keeper's stdin is replaced by `/dev/null`.
 ///
 /// # Errors
 /// When sockets were announced and can't be had, or are no TCP listeners.
-pub fn inherited() -> io::Result<Vec<TcpListener>> {
+pub fn inherited() -> io::Result<Inherited> {
     match std::env::var(VARIABLE) {
         Ok(count) => {
-            let wanted = count.parse().ok().filter(|count| *count <= MOST);
+            let wanted = count.parse().ok().filter(|count| *count <= fds::MOST);
             let wanted = wanted
                 .ok_or_else(|| io::Error::other(format!("{VARIABLE}={count} is not a number of sockets")))?;
             from_keeper(wanted)
@@ -43,50 +64,25 @@ pub fn inherited() -> io::Result<Vec<TcpListener>> {
     }
 }
 
-fn from_keeper(wanted: usize) -> io::Result<Vec<TcpListener>> {
-    let received = receive(rustix::stdio::stdin()).map_err(|error| {
+fn from_keeper(wanted: usize) -> io::Result<Inherited> {
+    let received = fds::receive(rustix::stdio::stdin()).map_err(|error| {
         io::Error::new(error.kind(), format!("{VARIABLE} is set, but stdin gives no sockets: {error}"))
     })?;
     if received.len() != wanted {
         return Err(io::Error::other(format!("stdin gave {} sockets, not {wanted}", received.len())));
     }
+    let line = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let null = std::fs::File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
-    Ok(received.into_iter().map(TcpListener::from).collect())
+    let listeners = received.into_iter().map(TcpListener::from).collect();
+    Ok(Inherited { listeners, keeper: Some(KeeperLine(line)) })
 }
 
-fn from_systemd() -> io::Result<Vec<TcpListener>> {
+fn from_systemd() -> io::Result<Inherited> {
     let mut given = ListenFd::from_env();
     let listeners: io::Result<Vec<Option<TcpListener>>> =
         (0..given.len()).map(|place| given.take_tcp_listener(place)).collect();
-    Ok(listeners?.into_iter().flatten().collect())
-}
-
-/// Sends `sockets` over a Unix socket; they wait there until they are received.
-pub(crate) fn send(over: impl AsFd, sockets: &[impl AsFd]) -> io::Result<()> {
-    let fds: Vec<BorrowedFd<'_>> = sockets.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("more than {MOST} sockets")));
-    }
-    // At least one byte must go with them.
-    rustix::net::sendmsg(over, &[IoSlice::new(b"L")], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-fn receive(over: impl AsFd) -> io::Result<Vec<OwnedFd>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    rustix::net::recvmsg(over, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let mut received = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(fds) = message {
-            received.extend(fds);
-        }
-    }
-    Ok(received)
+    Ok(Inherited { listeners: listeners?.into_iter().flatten().collect(), keeper: None })
 }
 
 /// Binds and listens on each address. An error names the address.
@@ -142,12 +138,12 @@ mod tests {
         let sockets = bind_all(&["127.0.0.1:0".parse().unwrap(), "127.0.0.1:0".parse().unwrap()]).unwrap();
         let addresses: Vec<_> = sockets.iter().map(|socket| listening_address(socket).unwrap()).collect();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        send(&ours, &sockets).unwrap();
+        fds::send(&ours, &sockets).unwrap();
         drop((ours, sockets));
-        let received = receive(&theirs).unwrap();
+        let received = fds::receive(&theirs).unwrap();
         let arrived: Vec<_> = received.iter().map(|socket| listening_address(socket).unwrap()).collect();
         assert_eq!(arrived, addresses);
-        assert!(receive(&theirs).unwrap().is_empty());
+        assert!(fds::receive(&theirs).unwrap().is_empty());
     }
 
     #[test]

@@ -107,6 +107,6 @@ impl PoolView {
         let fixed = self.settings.max_in_flight.map_or(u64::MAX, u64::from);
         let found =
             self.settings.adaptive_limit.as_ref().map_or(u64::MAX, |limit| endpoint.limit.most(limit));
-        fixed.min(found)
+        fixed.min(found).saturating_sub(endpoint.elsewhere())
     }
 }

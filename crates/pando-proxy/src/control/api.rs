@@ -1,5 +1,6 @@
 //! What is answered to whom.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use pando_routing::Table;
 use pando_routing::certificate::explain;
 use serde::Serialize;
 
-use super::{Control, Scope};
+use super::{Control, Scope, takeover};
 use crate::error::Refusal;
 use crate::stats::{prometheus, report};
 
@@ -31,20 +32,30 @@ struct Problem {
     reasons: Vec<String>,
 }
 
-pub(super) async fn answer(request: Request<Incoming>, control: &Control, scope: Scope) -> Response<Bytes> {
+pub(super) async fn answer(
+    request: Request<Incoming>,
+    control: &Arc<Control>,
+    scope: Scope,
+) -> Response<Bytes> {
     let method = request.method().clone();
     match (request.uri().path(), scope) {
         ("/metrics", _) => {
             only(&method, &[Method::GET], || text(prometheus::CONTENT_TYPE, prometheus::page(&control.plane)))
         }
-        ("/v1/table", Scope::Everything) if method == Method::PUT => put_table(request, control).await,
-        ("/v1/table", Scope::Everything) => only(&method, &[Method::GET, Method::PUT], || get_table(control)),
-        ("/v1/stats", Scope::Everything) if method == Method::GET => stats(&request, control).await,
-        ("/v1/stats", Scope::Everything) => {
-            only(&method, &[Method::GET], || problem(StatusCode::NOT_FOUND, ""))
-        }
-        _ => problem(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        (_, Scope::Metrics) => nothing(),
+        (crate::handover::PATH, _) if method == Method::POST => takeover::begin(request, control, scope),
+        ("/v1/upgrade", _) if method == Method::POST => takeover::upgrade(control, scope).await,
+        (crate::handover::PATH | "/v1/upgrade", _) => only(&method, &[Method::POST], nothing),
+        ("/v1/table", _) if method == Method::PUT => put_table(request, control).await,
+        ("/v1/table", _) => only(&method, &[Method::GET, Method::PUT], || get_table(control)),
+        ("/v1/stats", _) if method == Method::GET => stats(&request, control).await,
+        ("/v1/stats", _) => only(&method, &[Method::GET], nothing),
+        _ => nothing(),
     }
+}
+
+fn nothing() -> Response<Bytes> {
+    problem(StatusCode::NOT_FOUND, "there is nothing at this path")
 }
 
 /// Answers the first of the methods, refuses all but the named ones.
@@ -111,6 +122,7 @@ fn refuse(refusal: &Refusal) -> Response<Bytes> {
         Refusal::Lower { .. } | Refusal::Conflict(_) | Refusal::FromFile(_) => {
             (StatusCode::CONFLICT, Vec::new())
         }
+        Refusal::HandedOver => (StatusCode::SERVICE_UNAVAILABLE, Vec::new()),
         Refusal::Unchecked { .. } => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
         Refusal::Persist { .. } => (StatusCode::INSUFFICIENT_STORAGE, Vec::new()),
     };
@@ -137,11 +149,11 @@ fn number(query: &str, name: &str) -> Result<Option<u64>, String> {
     value.map(parse).transpose()
 }
 
-fn problem(status: StatusCode, error: &str) -> Response<Bytes> {
+pub(super) fn problem(status: StatusCode, error: &str) -> Response<Bytes> {
     json(status, &Problem { error: error.to_owned(), reasons: Vec::new() })
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes> {
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Bytes> {
     match serde_json::to_vec(value) {
         Ok(bytes) => respond(status, "application/json", Bytes::from(bytes)),
         Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string().into()),

@@ -19,24 +19,47 @@ pub(crate) struct ControlSocket {
     identity: (u64, u64),
 }
 
+/// Bound beside its path, where nobody looks for it; removed when dropped.
+#[derive(Debug)]
+pub(crate) struct Unplaced {
+    path: PathBuf,
+    beside: PathBuf,
+}
+
 impl ControlSocket {
-    /// Listens at `path`, in the place of a socket that may be there. Nobody can connect before the mode is set.
+    /// Listens beside `path`, so that [`Unplaced::place`] is all that is left to do. Nobody can connect before the mode is set.
     ///
     /// # Errors
     /// The directory can't be written to, the path is too long for a socket, or something else than a socket is there.
-    pub(crate) fn bind(path: PathBuf) -> io::Result<(Self, UnixListener)> {
+    pub(crate) fn bind(path: PathBuf) -> io::Result<(Unplaced, UnixListener)> {
         refuse_other_things(&path)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
         let _ = std::fs::remove_file(&beside);
         let listener = UnixListener::bind(&beside)?;
-        let placed = place(&beside, &path);
-        if placed.is_err() {
-            let _ = std::fs::remove_file(&beside);
-        }
-        let socket = Self { path, identity: placed? };
+        let socket = Unplaced { path, beside };
+        std::fs::set_permissions(&socket.beside, Permissions::from_mode(MODE))?;
         listener.set_nonblocking(true)?;
         Ok((socket, listener))
+    }
+}
+
+impl Unplaced {
+    /// In the place of a socket that may be there, in one step.
+    ///
+    /// # Errors
+    /// The directory can't be written to.
+    pub(crate) fn place(self) -> io::Result<ControlSocket> {
+        let identity = identity(&self.beside)?;
+        std::fs::rename(&self.beside, &self.path)?;
+        Ok(ControlSocket { path: self.path.clone(), identity })
+    }
+}
+
+impl Drop for Unplaced {
+    fn drop(&mut self) {
+        // Once it is placed there is none.
+        let _ = std::fs::remove_file(&self.beside);
     }
 }
 
@@ -58,13 +81,6 @@ fn refuse_other_things(path: &Path) -> io::Result<()> {
     }
 }
 
-fn place(beside: &Path, path: &Path) -> io::Result<(u64, u64)> {
-    std::fs::set_permissions(beside, Permissions::from_mode(MODE))?;
-    let identity = identity(beside)?;
-    std::fs::rename(beside, path)?;
-    Ok(identity)
-}
-
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let there = std::fs::symlink_metadata(path)?;
     Ok((there.dev(), there.ino()))
@@ -80,9 +96,16 @@ mod tests {
     fn a_successor_takes_the_place_and_keeps_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("proxy.sock");
-        let (first, _listener) = ControlSocket::bind(path.clone()).unwrap();
+        let bind = |path: &Path| {
+            let (socket, listener) = ControlSocket::bind(path.to_owned()).unwrap();
+            (socket.place().unwrap(), listener)
+        };
+        let (first, _listener) = bind(&path);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
-        let (second, listener) = ControlSocket::bind(path.clone()).unwrap();
+        // One that gives up before it is in place changes nothing.
+        drop(ControlSocket::bind(path.clone()).unwrap());
+        UnixStream::connect(&path).unwrap();
+        let (second, listener) = bind(&path);
         drop(first);
         UnixStream::connect(&path).unwrap();
         listener.accept().unwrap();

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pando_http::{Decoder, ResponseFraming};
 
@@ -18,6 +19,8 @@ pub(crate) enum Delivered {
     Whole,
     /// The endpoint broke off, or fell silent.
     Cut,
+    /// It may go on no longer.
+    Curfew,
     /// The client has gone, or takes nothing.
     ClientGone,
 }
@@ -95,6 +98,15 @@ impl Download {
             alarm.poll(cx, deadline).map(|()| end)
         })
         .await
+    }
+
+    /// Ends the answer here, as if the endpoint had.
+    pub(crate) async fn end<F: Front>(&mut self, front: &mut F, patience: Duration) -> Delivered {
+        let ending = poll_fn(|cx| front.poll_end(cx, None));
+        match tokio::time::timeout(patience, ending).await {
+            Ok(Ok(())) => Delivered::Curfew,
+            _ => Delivered::ClientGone,
+        }
     }
 
     fn poll<F: Front>(

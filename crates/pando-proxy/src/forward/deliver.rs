@@ -1,5 +1,7 @@
 //! An endpoint's answer, from its first head to the client's last byte.
 
+use std::time::Duration;
+
 use pando_http::{Known, Method, ResponseFraming};
 use pando_routing::balance::outlier::Failure;
 use pando_routing::balance::sticky::SetCookie;
@@ -11,8 +13,9 @@ use crate::asked::{Asked, Paper};
 use crate::balance::{Answered, moment};
 use crate::exchange::{Delivered, Download, ExchangeError, go_on, head};
 use crate::front::{Answer, AnswerBody, Front, Passed};
+use crate::live::Endpoint;
 use crate::plane::Plane;
-use crate::tunnel::{Switched, Tunnel};
+use crate::tunnel::{Switched, Tunnel, curfew};
 use crate::upstream::{Heard, Link, MOST_HEAD, UpgradeAsked};
 
 /// What an answer's head says that it is.
@@ -174,6 +177,7 @@ async fn proper<F: Front>(
     answering.lease.answered(&answering.routed.pool, answered);
     // Who was never told to send its body can't be told where the next request begins.
     let close = plane.is_ending() || answering.upload.is_held();
+    let events = event_drain(asked, &answering);
     write_head(front, asked, &mut answering, id, close);
     let Answering { mut link, mut lease, mut upload, routed, .. } = answering;
     let mut download = Download::new(asked.response.framing);
@@ -186,7 +190,18 @@ async fn proper<F: Front>(
         }
         tally.count_whole(said_at);
     };
-    let delivered = download.run(front, &mut link, &mut upload, alarm, waits, said_all).await;
+    let delivered = match events {
+        None => download.run(front, &mut link, &mut upload, alarm, waits, said_all).await,
+        Some(drain) => {
+            let delivering = download.run(front, &mut link, &mut upload, alarm, waits, said_all);
+            // Boxed: only streams of events have room for it.
+            Box::pin(until_curfew(delivering, &lease.endpoint, plane, drain)).await
+        }
+    };
+    let delivered = match delivered {
+        Delivered::Curfew => download.end(front, waits.stall).await,
+        delivered => delivered,
+    };
     tally.sent(usize::try_from(download.sent()).unwrap_or(usize::MAX));
     match delivered {
         Delivered::Whole => {
@@ -201,7 +216,37 @@ async fn proper<F: Front>(
             tally.cut();
             End::Cut
         }
+        // It was passed on as it came, and ended where a stream of events may end.
+        Delivered::Curfew => {
+            lease.ended(&routed.pool, moment::now());
+            if front.goes_on() { End::Next } else { End::Close }
+        }
         Delivered::ClientGone => End::Cut,
+    }
+}
+
+/// How long the answer may go on while its endpoint drains, if it is a stream of events.
+fn event_drain(asked: &Asked, answering: &Answering) -> Option<Duration> {
+    if !matches!(asked.response.framing, ResponseFraming::Chunked | ResponseFraming::UntilClose) {
+        return None;
+    }
+    let kind = asked.response.fields.first(Known::ContentType)?;
+    let kind = kind.value.bytes(answering.link.inbox.bytes());
+    let name = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let millis = answering.routed.pool.settings.drain.event_stream_millis;
+    name.eq_ignore_ascii_case(b"text/event-stream").then(|| Duration::from_millis(millis))
+}
+
+async fn until_curfew(
+    delivering: impl Future<Output = Delivered>,
+    endpoint: &Endpoint,
+    plane: &Plane,
+    drain: Duration,
+) -> Delivered {
+    tokio::select! {
+        delivered = delivering => delivered,
+        // What was passed on by then stays passed on.
+        () = curfew::wait(endpoint, plane, drain) => Delivered::Curfew,
     }
 }
 
@@ -242,8 +287,10 @@ async fn upgraded<F: Front>(
         return End::Cut;
     }
     let Answering { link, lease, routed, .. } = answering;
-    let idle = std::time::Duration::from_millis(routed.pool.settings.timeouts.idle_millis);
-    let switched =
-        Switched { upstream: link.wire, first: link.inbox, lease, is_websocket: upgrade.is_websocket, idle };
+    let settings = &routed.pool.settings;
+    let idle = Duration::from_millis(settings.timeouts.idle_millis);
+    let drain = Duration::from_millis(settings.drain.websocket_millis);
+    let (upstream, first, is_websocket) = (link.wire, link.inbox, upgrade.is_websocket);
+    let switched = Switched { upstream, first, lease, is_websocket, idle, drain };
     End::Tunnel(Tunnel::agree(switched, tally))
 }

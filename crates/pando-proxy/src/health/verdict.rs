@@ -40,6 +40,16 @@ pub(super) enum Seen {
 }
 
 impl Verdict {
+    /// What the proxy before this one thought.
+    pub(super) fn inherited(up: bool, was_up: bool, refused: bool) -> Self {
+        let easy = match (up, was_up) {
+            (false, false) => Easy::New,
+            (false, true) if refused => Easy::Trouble,
+            _ => Easy::No,
+        };
+        Self { up, easy, passes: 0, failures: 0 }
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.up
     }

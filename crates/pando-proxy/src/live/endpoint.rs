@@ -28,6 +28,7 @@ use super::idle::IdleLinks;
 use super::lease::Lease;
 use super::limit::Limited;
 use crate::balance::moment;
+use crate::parting::Curfew;
 use crate::stats::counters::EndpointCounters;
 use crate::stats::sequence::Sequence;
 use crate::upstream::Streams;
@@ -70,8 +71,10 @@ pub(crate) struct Endpoint {
     /// When it came into rotation, in the microseconds of `moment`.
     since: AtomicU64,
     warmth: AtomicU32,
-    /// When tunnels are to be closed, in Unix milliseconds; `None` while the endpoint is active.
-    closing: watch::Sender<Option<i64>>,
+    /// Requests under way here in proxies that this one has taken over from.
+    elsewhere: AtomicU64,
+    /// Until when tunnels and streams of events may go on; `None` while the endpoint is active.
+    closing: watch::Sender<Option<Curfew>>,
     order: watch::Sender<ProbeOrder>,
     trouble: Notify,
     sequence: Sequence,
@@ -99,6 +102,7 @@ impl Endpoint {
             refusing: AtomicBool::new(false),
             since: AtomicU64::new(0),
             warmth: AtomicU32::new(warm::FULL),
+            elsewhere: AtomicU64::new(0),
             closing: watch::Sender::new(None),
             order: watch::Sender::new(ProbeOrder::Rest),
             trouble: Notify::new(),
@@ -122,6 +126,15 @@ impl Endpoint {
 
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight.load(SeqCst)
+    }
+
+    /// Requests under way here in proxies that this one has taken over from.
+    pub(crate) fn elsewhere(&self) -> u64 {
+        self.elsewhere.load(Relaxed)
+    }
+
+    pub(crate) fn set_elsewhere(&self, count: u64) {
+        self.elsewhere.store(count, Relaxed);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -234,47 +247,54 @@ impl Endpoint {
         self.give_order(ProbeOrder::Look(Arc::clone(probe)));
     }
 
-    /// Begins no request from here on; tunnels are closed at `deadline_millis`. To be called after a snapshot without the
+    /// Begins no request from here on; tunnels are closed by `deadline_millis`. To be called after a snapshot without the
     /// endpoint is in place, so that a request that is turned away finds another.
-    pub(crate) fn drain(&self, deadline_millis: i64) {
+    pub(crate) fn drain(&self, deadline_millis: i64, now_millis: i64) {
         self.draining.store(true, SeqCst);
         self.keeping.store(false, SeqCst);
         self.idle.close();
         self.streams.close();
         self.give_order(ProbeOrder::Rest);
-        self.closing.send_if_modified(|closing| closing.replace(deadline_millis) != Some(deadline_millis));
+        self.close_by(deadline_millis, now_millis);
+    }
+
+    fn close_by(&self, deadline_millis: i64, now_millis: i64) {
+        self.closing.send_if_modified(|closing| {
+            let curfew = Curfew::moved(*closing, deadline_millis, now_millis);
+            closing.replace(curfew) != Some(curfew)
+        });
     }
 
     /// As [`Endpoint::drain`], but until the deadline whoever stays here with a cookie still comes; till then it is never idle.
     pub(crate) fn keep_visitors(&self, deadline_millis: i64, now_millis: i64) {
         if self.is_draining() || deadline_millis <= now_millis {
-            return self.drain(deadline_millis);
+            return self.drain(deadline_millis, now_millis);
         }
         self.keeping.store(true, SeqCst);
-        self.closing.send_if_modified(|closing| closing.replace(deadline_millis) != Some(deadline_millis));
+        self.close_by(deadline_millis, now_millis);
     }
 
     /// Once the deadline has passed, nobody is kept any more.
     pub(crate) fn stop_keeping(&self, now_millis: i64) {
         let deadline = *self.closing.borrow();
         if self.keeping.load(SeqCst)
-            && let Some(deadline) = deadline
+            && let Some(Curfew { deadline, .. }) = deadline
             && deadline <= now_millis
         {
-            self.drain(deadline);
+            self.drain(deadline, now_millis);
             self.sequence.bump();
         }
     }
 
     /// The endpoint has left the table: as if its deadline had passed.
     pub(crate) fn retire(&self, now_millis: i64) {
-        let overdue = self.closing.borrow().map_or(now_millis, |deadline| deadline.min(now_millis));
-        self.drain(overdue);
+        let overdue = self.closing.borrow().map_or(now_millis, |curfew| curfew.deadline.min(now_millis));
+        self.drain(overdue, now_millis);
         self.give_order(ProbeOrder::End);
     }
 
-    /// When tunnels are to be closed.
-    pub(crate) fn closing(&self) -> watch::Receiver<Option<i64>> {
+    /// Until when tunnels and streams of events may go on.
+    pub(crate) fn closing(&self) -> watch::Receiver<Option<Curfew>> {
         self.closing.subscribe()
     }
 
@@ -310,6 +330,10 @@ pub(crate) enum NotBegun {
     Draining,
     Full,
 }
+
+mod kept;
+
+pub(crate) use kept::Kept;
 
 #[cfg(test)]
 mod tests;

@@ -26,11 +26,21 @@ impl Limited {
         }
     }
 
+    /// What was found out; 0: nothing yet.
+    pub(crate) fn now(&self) -> u32 {
+        self.now.load(Relaxed)
+    }
+
+    /// Goes on from what was found out elsewhere.
+    pub(crate) fn restore(&self, now: u32) {
+        self.now.store(now, Relaxed);
+    }
+
     /// An answer after `rtt` microseconds; `None`: the endpoint had too much.
     pub(crate) fn record(&self, policy: &AdaptiveLimit, rtt: Option<u64>, in_flight: u64, now: u64) {
         let Ok(mut found) = self.found.try_lock() else { return };
         if found.as_ref().is_none_or(|(held, _)| held != policy) {
-            *found = Some((policy.clone(), Limit::new(policy, moment::now())));
+            *found = Some((policy.clone(), Limit::new(&self.beginning_here(policy), moment::now())));
         }
         let Some((_, limit)) = &mut *found else { return };
         let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
@@ -41,5 +51,14 @@ impl Limited {
         if self.now.load(Relaxed) != limit.limit() {
             self.now.store(limit.limit(), Relaxed);
         }
+    }
+
+    /// The policy, beginning at what was found out before.
+    fn beginning_here(&self, policy: &AdaptiveLimit) -> AdaptiveLimit {
+        let initial = match self.now() {
+            0 => policy.initial,
+            now => now.clamp(policy.least, policy.most.max(policy.least)),
+        };
+        AdaptiveLimit { initial, ..policy.clone() }
     }
 }

@@ -107,6 +107,11 @@ impl Registry {
         self.endpoints.values().chain(&self.leaving)
     }
 
+    /// Those of the table.
+    pub(crate) fn current(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
+        self.endpoints.values()
+    }
+
     /// Forgets endpoints that have left the table and have nothing under way.
     pub(crate) fn forget_idle(&mut self) {
         self.leaving.retain(|endpoint| endpoint.in_flight() > 0);

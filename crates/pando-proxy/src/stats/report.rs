@@ -30,6 +30,7 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         |snapshot: &Arc<Snapshot>| snapshot.https.without_certificate(&snapshot.table).1;
     let hosts_without_certificate =
         snapshot.as_ref().filter(|_| plane.tls.is_some()).map(without_certificate).unwrap_or_default();
+    let in_flight = in_flight(plane);
     let mut registry = plane.registry();
     registry.forget_idle();
     ProxyStats {
@@ -38,7 +39,7 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         version: snapshot.as_ref().map(|snapshot| snapshot.table.version),
         ejected: snapshot.as_deref().map(|snapshot| ejected(plane, snapshot)).unwrap_or_default(),
         not_in_rotation: snapshot.map(|snapshot| snapshot.not_in_rotation()).unwrap_or_default(),
-        in_flight: in_flight(&registry),
+        in_flight,
         pools: registry.pools().map(|pool| (pool.counters.id.clone(), pool.counters.read())).collect(),
         unmatched: plane.unmatched.load(Relaxed),
         hosts_without_certificate,
@@ -66,9 +67,11 @@ fn ejected(plane: &Plane, snapshot: &Snapshot) -> Vec<Ejected> {
     all.collect()
 }
 
-fn in_flight(registry: &crate::live::Registry) -> BTreeMap<EndpointId, u64> {
-    let mut all = BTreeMap::new();
-    for endpoint in registry.endpoints() {
+/// Requests under way by endpoint, in this proxy and in those that it has taken over from.
+pub(crate) fn in_flight(plane: &Plane) -> BTreeMap<EndpointId, u64> {
+    // Who leaves begins nothing new, so that what it counted before is never too low.
+    let mut all = plane.elsewhere().clone();
+    for endpoint in plane.registry().endpoints() {
         // Asked first: one that keeps visitors is not idle, whatever it has under way.
         let idle = endpoint.is_idle();
         let count = endpoint.in_flight();

@@ -41,15 +41,17 @@ struct Keys {
 struct Sealer {
     name: [u8; NAME_LEN],
     key: LessSafeKey,
+    secret: TicketKey,
 }
 
 impl Sealer {
     fn of(secret: &[u8; 32]) -> Result<Self, Unspecified> {
-        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, b"pando session tickets").extract(secret);
+        let extracted = hkdf::Salt::new(hkdf::HKDF_SHA256, b"pando session tickets").extract(secret);
         let (mut name, mut key) = ([0; NAME_LEN], [0; 32]);
-        secret.expand(&[b"name"], Bytes(NAME_LEN))?.fill(&mut name)?;
-        secret.expand(&[b"key"], Bytes(key.len()))?.fill(&mut key)?;
-        Ok(Self { name, key: LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key)?) })
+        extracted.expand(&[b"name"], Bytes(NAME_LEN))?.fill(&mut name)?;
+        extracted.expand(&[b"key"], Bytes(key.len()))?.fill(&mut key)?;
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key)?);
+        Ok(Self { name, key, secret: TicketKey(*secret) })
     }
 
     fn random() -> Result<Self, Unspecified> {
@@ -109,6 +111,22 @@ impl Tickets {
                 self.0.store(Arc::new(Keys { all, own: keys.is_empty() }));
             }
             Err(_) => tracing::error!("no session ticket keys can be made; those before stay in use"),
+        }
+    }
+
+    /// Those that were made here, for a successor; the first seals.
+    pub(super) fn own(&self) -> Vec<TicketKey> {
+        let held = self.0.load();
+        if held.own { held.all.iter().map(|sealer| sealer.secret).collect() } else { Vec::new() }
+    }
+
+    /// Goes on with keys that were made by the proxy before this one.
+    pub(super) fn inherit(&self, keys: &[TicketKey]) {
+        let sealers: Result<Vec<_>, _> = keys.iter().map(|key| Sealer::of(&key.0).map(Arc::new)).collect();
+        if let Ok(all) = sealers
+            && !all.is_empty()
+        {
+            self.0.store(Arc::new(Keys { all, own: true }));
         }
     }
 
@@ -192,6 +210,18 @@ mod tests {
         assert!(opens(&tickets, &ticket));
         tickets.rotate();
         assert!(!opens(&tickets, &ticket));
+    }
+
+    #[test]
+    fn a_successor_opens_what_the_proxy_before_it_sealed_with_keys_of_its_own() {
+        let (before, after) = (with(&[]), with(&[]));
+        let ticket = before.encrypt(b"a session").unwrap();
+        before.rotate();
+        after.inherit(&before.own());
+        assert!(opens(&after, &ticket) && opens(&before, &after.encrypt(b"a session").unwrap()));
+        assert_eq!(with(&[A]).own(), []);
+        after.inherit(&[]);
+        assert!(opens(&after, &ticket));
     }
 
     #[test]

@@ -19,9 +19,14 @@ const WARN_AGAIN: Duration = Duration::from_secs(10);
 /// After an accept that failed for want of something (files, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts until the clients' shutdown begins, then lets go of the listener: its queue stays for whoever else holds it.
+/// Accepts from the opening until the clients' shutdown begins, then lets go of the listener: its queue stays for whoever else holds it.
 pub(super) async fn accept(listener: TcpListener, entrance: Entrance, common: Common) {
     let mut warned: Option<Instant> = None;
+    tokio::select! {
+        biased;
+        () = common.clients.shutdown().wait() => return,
+        () = common.open.wait() => {}
+    }
     loop {
         let accepted = tokio::select! {
             biased;
@@ -48,12 +53,17 @@ pub(super) async fn accept(listener: TcpListener, entrance: Entrance, common: Co
 
 /// Serves what others hand over.
 pub(super) async fn receive(mut queue: mpsc::Receiver<Handed>, common: Common) {
+    let mut closed = false;
     loop {
         let handed = tokio::select! {
             biased;
             handed = queue.recv() => handed,
-            // What was accepted by then is in the queue, which is asked first.
-            () = common.clients.shutdown().wait() => queue.try_recv().ok(),
+            () = common.clients.shutdown().wait(), if !closed => {
+                // What others have accepted and are about to hand over still comes.
+                queue.close();
+                closed = true;
+                continue;
+            }
         };
         let Some(handed) = handed else { return };
         match handed.arrive() {

@@ -9,6 +9,7 @@ mod control;
 mod drain;
 mod ejection;
 mod faults;
+mod handover;
 mod hostile;
 mod http2;
 mod lifecycle;

@@ -3,70 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
 use pando_routing::{Endpoint, EndpointState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
+use crate::support::websocket::{AWAY, close_code, connect, echo, say};
 use crate::support::{App, NOBODY, Origin, Proxy, TableBuilder, far, within};
-
-/// Echoes messages until the other side closes; says how it ended.
-async fn echo(ends: mpsc::Sender<Option<u16>>) -> Origin {
-    Origin::start(move |stream, _| {
-        let ends = ends.clone();
-        async move {
-            // The prober's connections are not WebSockets.
-            let Ok(mut socket) = accept_async(stream).await else { return };
-            let mut code = None;
-            while let Some(Ok(message)) = socket.next().await {
-                match message {
-                    Message::Close(frame) => code = frame.map(|frame| frame.code.into()),
-                    Message::Text(_) | Message::Binary(_) => socket.send(message).await.unwrap(),
-                    _ => {}
-                }
-            }
-            ends.send(code).await.unwrap();
-        }
-    })
-    .await
-}
-
-async fn connect(proxy: &Proxy) -> WebSocketStream<TcpStream> {
-    let stream = TcpStream::connect(proxy.address).await.unwrap();
-    let (socket, response) =
-        within("a handshake", client_async("ws://a.example/chat", stream)).await.unwrap();
-    assert_eq!(response.status(), 101);
-    assert!(response.headers().contains_key("x-request-id"));
-    socket
-}
-
-async fn say(socket: &mut WebSocketStream<TcpStream>, text: &str) {
-    socket.send(Message::text(text)).await.unwrap();
-    let answer = within("an echo", socket.next()).await.unwrap().unwrap();
-    assert_eq!(answer.to_text().unwrap(), text);
-}
-
-/// Reads, and answers what has to be answered, until the end.
-async fn close_code(socket: &mut WebSocketStream<TcpStream>) -> u16 {
-    let mut code = None;
-    while let Some(message) = within("the end of the socket", socket.next()).await {
-        if let Message::Close(frame) = message.unwrap() {
-            code = frame.map(|frame| frame.code.into());
-        }
-    }
-    code.expect("a close frame with a code")
-}
 
 fn draining(endpoint: &Endpoint, millis: i64) -> Endpoint {
     let state = EndpointState::Draining { deadline_millis: far(millis) };
     Endpoint { state, ..endpoint.clone() }
 }
-
-const AWAY: u16 = 1001;
 
 #[tokio::test]
 async fn messages_pass_both_ways_and_a_close_is_the_ends_own() {

@@ -85,6 +85,22 @@ impl PeakEwma {
         held.is_measured().then_some(held.average.into())
     }
 
+    /// What another process may go on from: the average in microseconds, and how many milliseconds ago it was last measured. `None`:
+    /// nothing measured.
+    #[must_use]
+    pub fn kept(&self, now: u64) -> Option<(f64, u32)> {
+        let held = Held::of(self.0.load(Relaxed));
+        held.is_measured().then(|| (held.average.into(), held.idle(now)))
+    }
+
+    /// Goes on from what was [kept](Self::kept) of it. Averages that no endpoint can have are left out.
+    pub fn restore(&self, average: f64, idle: u32, now: u64) {
+        if average.is_finite() && average > 0.0 {
+            let held = Held { average: narrow(average.max(LEAST)), at: millis(now).wrapping_sub(idle) };
+            self.0.store(held.word(), Relaxed);
+        }
+    }
+
     fn update(&self, next: impl Fn(Held) -> Option<Held>) {
         // An update that changes nothing is given up, so that a hot endpoint's word is mostly read.
         let _ = self.0.try_update(Relaxed, Relaxed, |word| {

@@ -54,6 +54,15 @@ struct History {
     last: Option<Ejection>,
 }
 
+/// See [`Conduct::past`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Past {
+    pub times: u32,
+    /// Microseconds of the caller's clock.
+    pub returned: u64,
+    pub streak: u32,
+}
+
 /// What the gate's word says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gate {
@@ -102,6 +111,22 @@ impl Conduct {
     pub fn counts(&self, now: u64) -> (u64, u64, u32) {
         let (good, bad) = self.window.sums(now);
         (good, bad, self.streak.load(Relaxed))
+    }
+
+    /// What is remembered of it beside an ejection that goes on: how often it was ejected, when it last came back, failures in a
+    /// row.
+    #[must_use]
+    pub fn past(&self) -> Past {
+        let history = self.history();
+        Past { times: history.times, returned: history.returned, streak: self.streak.load(Relaxed) }
+    }
+
+    /// It has behaved like that at another proxy, whose times are of the same clock. To be called before it gets requests, and before
+    /// [`Ejections::restore`].
+    pub fn restore_past(&self, past: Past) {
+        let mut history = self.history();
+        (history.times, history.returned) = (past.times, past.returned);
+        self.streak.store(past.streak, Relaxed);
     }
 
     /// The proxy's own look at it has passed. Stands in for the trial once the time is over, not before: a probe sees less than

@@ -7,6 +7,7 @@ use crate::table::{Algorithm, Pool, PoolId};
 
 const YEAR_SECONDS: u64 = 365 * 86_400;
 const QUARTER_HOUR_MILLIS: u64 = 15 * 60 * 1000;
+const DAY_MILLIS: u64 = 24 * 4 * QUARTER_HOUR_MILLIS;
 /// More than a proxy has memory for.
 const MANY: u64 = 1_000_000;
 
@@ -15,7 +16,7 @@ type Bound = (&'static str, u64, u64, u64);
 
 pub(super) fn check(id: &PoolId, pool: &Pool, errors: &mut Vec<TableError>) {
     let bounds = spreading(pool).chain(ejecting(pool)).chain(trying(pool)).chain(limiting(pool));
-    let bounds = bounds.chain(expecting(pool));
+    let bounds = bounds.chain(expecting(pool)).chain(leaving(pool));
     for (what, value, least, most) in bounds.filter(|(_, value, least, most)| value < least || value > most) {
         errors.push(TableError::Range { pool: id.to_string(), what, value, least, most });
     }
@@ -46,7 +47,7 @@ fn ejecting(pool: &Pool) -> impl Iterator<Item = Bound> {
             ("outlier.success_percent", outlier.success_percent.into(), 0, 100),
             ("outlier.min_requests", outlier.min_requests.into(), 1, MANY),
             ("outlier.eject_millis", outlier.eject_millis, 1, outlier.most_millis),
-            ("outlier.most_millis", outlier.most_millis, 1, 24 * 4 * QUARTER_HOUR_MILLIS),
+            ("outlier.most_millis", outlier.most_millis, 1, DAY_MILLIS),
             ("outlier.most_percent", outlier.most_percent.into(), 1, 100),
         ]
     })
@@ -90,6 +91,14 @@ fn limiting(pool: &Pool) -> impl Iterator<Item = Bound> {
         ]
     });
     in_flight.into_iter().chain(adaptive).chain(queue)
+}
+
+fn leaving(pool: &Pool) -> impl Iterator<Item = Bound> {
+    let kinds = [
+        ("drain.websocket_millis", pool.drain.websocket_millis, 0, DAY_MILLIS),
+        ("drain.event_stream_millis", pool.drain.event_stream_millis, 0, DAY_MILLIS),
+    ];
+    kinds.into_iter()
 }
 
 fn names(pool: &Pool) -> impl Iterator<Item = (&'static str, &str)> {

@@ -16,7 +16,8 @@ fn main() -> ExitCode {
         ["run", "--dir", dir] => shim::run_shim(Path::new(dir)),
         ["keep", "--dir", dir] => shim::run_keeper(Path::new(dir)),
         ["daemon", state_dir] => told(start_and_stay(Path::new(state_dir))),
-        ["serve"] => told(serve()),
+        ["serve"] => told(serve(None)),
+        ["succeed", file] => told(serve(Some(Path::new(file)))),
         ["listen", address, file] => told(listen_and_stay(address, Path::new(file))),
         _ => ExitCode::from(2),
     }
@@ -49,10 +50,21 @@ fn start_and_stay(state_dir: &Path) -> std::io::Result<()> {
     })
 }
 
-/// Answers every connection on the inherited sockets with this process's pid, one after the other.
-fn serve() -> std::io::Result<()> {
-    let listeners = listen::inherited()?;
+/// Answers every connection on the inherited sockets with this process's pid, one after the other. With a file, it takes the place of
+/// the process that the file names.
+fn serve(succeeds: Option<&Path>) -> std::io::Result<()> {
+    let listen::Inherited { listeners, keeper } = listen::inherited()?;
     println!("serving on {} sockets", listeners.len());
+    if let Some(keeper) = keeper {
+        keeper.serves()?;
+    }
+    if let Some(file) = succeeds {
+        let elder = std::fs::read_to_string(file).ok().and_then(|pid| pid.parse().ok());
+        std::fs::write(file, std::process::id().to_string())?;
+        if let Some(elder) = elder.and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process(elder, rustix::process::Signal::TERM)?;
+        }
+    }
     std::thread::scope(|scope| {
         for listener in listeners {
             scope.spawn(move || {

@@ -4,6 +4,9 @@
 //! accepts connections into the backlog, so that none is refused. It outlives the daemon, and takes over the sockets of a
 //! program whose earlier keeper was killed.
 
+mod running;
+mod sockets;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -11,24 +14,24 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::child::{Exit, Spawned, start_piped};
-use super::output::{Journal, Output};
+use super::child::Exit;
+use super::output::Journal;
 use super::reaper::Reaper;
 use super::run::{answer, catch_signals, now, protect_from_memory_killer, take_signal, wait_for};
-use crate::account;
 use crate::control::Answer;
 use crate::dir::{lock, read_json, write_json};
 use crate::listen;
-use crate::logs::{LogSettings, LogWriter, Stream};
-use crate::proc::{self, Process};
+use crate::logs::{LogSettings, LogWriter};
+use crate::proc::Process;
+use running::Running;
+use sockets::{Found, listens, take_over_or_bind};
 
 /// What to keep running.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +48,10 @@ pub struct KeepSpec {
     pub listen: Vec<SocketAddr>,
     /// Absolute; holds the keeper's lock and state. One keeper lives in one directory.
     pub dir: PathBuf,
+    /// A second one, started beside the first, takes its place without a gap and says when ([`crate::listen::KeeperLine`]); then the
+    /// first ends by itself. So it can be [renewed](crate::keeper::Keeper::renew).
+    #[serde(default)]
+    pub hands_over: bool,
     pub log_directory: PathBuf,
     pub log: LogSettings,
 }
@@ -58,6 +65,29 @@ pub(crate) struct KeepState {
     /// With the ports that they have got.
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) child: Option<Process>,
+    /// How often something else was to be kept, with or without success.
+    #[serde(default)]
+    pub(crate) renewals: u64,
+    /// Why the last of them came to nothing.
+    #[serde(default)]
+    pub(crate) renewal_error: Option<String>,
+}
+
+impl KeepState {
+    fn new(spec: &KeepSpec, listen: Vec<SocketAddr>) -> Self {
+        let (keeper, spec) = (Process::this(), spec.clone());
+        Self { keeper, spec, listen, child: None, renewals: 0, renewal_error: None }
+    }
+}
+
+impl KeepSpec {
+    /// Whether a keeper of `held` can go on with this.
+    #[must_use]
+    pub fn is_renewal_of(&self, held: &Self) -> bool {
+        let same = (&self.name, &self.listen, &self.dir, &self.user)
+            == (&held.name, &held.listen, &held.dir, &held.user);
+        same && self.hands_over && held.hands_over
+    }
 }
 
 pub(crate) const SPEC: &str = "keep.json";
@@ -73,8 +103,11 @@ const A_GOOD_RUN: Duration = Duration::from_secs(1);
 /// Somebody who looks whether a keeper lives holds its lock for microseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long an orphan may take to end in order before the address is needed.
-const ORPHAN_GRACE: Duration = Duration::from_secs(5);
+/// An orphan that still listens so long after its successor has said that it serves, does not hand over.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Programs whose place was taken and that have not ended. Beyond that the oldest is told to.
+const MOST_LEAVING: usize = 8;
 
 /// `pando shim keep --dir DIR`: does what DIR's `keep.json` says, see [`keep`].
 #[must_use]
@@ -111,6 +144,7 @@ fn refuse(why: &str) -> ExitCode {
 }
 
 struct Keep {
+    /// What the next start goes by.
     spec: KeepSpec,
     state: KeepState,
     /// Held to the end.
@@ -119,15 +153,19 @@ struct Keep {
     sockets: Option<Vec<OwnedFd>>,
     journal: Journal,
     terminations: UnixStream,
+    renewals: UnixStream,
     running: Option<Running>,
+    /// Takes the running one's place once it says that it serves.
+    next: Option<Running>,
+    /// Their place was taken; they end by themselves.
+    leaving: Vec<Running>,
+    /// Started by an earlier keeper; it is to hand over to the running one.
+    orphan: Option<Process>,
+    /// When it must have.
+    orphan_until: Option<Instant>,
+    /// One for each start; they tell of any child.
+    reapers: Vec<Reaper>,
     restart: Restart,
-}
-
-struct Running {
-    process: Process,
-    outputs: [Output<File>; 2],
-    reaper: Reaper,
-    since: Instant,
 }
 
 impl Keep {
@@ -139,90 +177,158 @@ impl Keep {
             .map_err(said(format!("can't lock `{}`", spec.dir.display())))?;
         let lock = lock.ok_or_else(|| format!("a keeper lives in `{}` already", spec.dir.display()))?;
         let terminations = catch_signals().map_err(said("can't catch signals".to_owned()))?;
-        let sockets = take_over_or_bind(&spec)?;
+        let renewals = catch_renewals().map_err(said("can't catch signals".to_owned()))?;
+        let Found { sockets, orphan } = take_over_or_bind(&spec)?;
         let listen = sockets.iter().filter_map(listen::listening_address).collect();
-        let state = KeepState { keeper: Process::this(), spec: spec.clone(), listen, child: None };
+        let state = KeepState::new(&spec, listen);
         let journal = Journal::new(LogWriter::in_directory(&spec.log_directory, &spec.name, spec.log));
-        let restart = Restart::default();
-        let sockets = Some(sockets);
-        let mut keep =
-            Self { spec, state, _lock: lock, sockets, journal, terminations, running: None, restart };
+        let mut keep = Self {
+            spec,
+            state,
+            _lock: lock,
+            sockets: Some(sockets),
+            journal,
+            terminations,
+            renewals,
+            running: None,
+            next: None,
+            leaving: Vec::new(),
+            orphan,
+            orphan_until: None,
+            reapers: Vec::new(),
+            restart: Restart::default(),
+        };
         let child = keep.start_program()?;
         protect_from_memory_killer();
         Ok((keep, child))
     }
 
     fn start_program(&mut self) -> Result<Process, String> {
-        let sockets = self.sockets.as_deref().unwrap_or_default();
-        let program = self.spec.program.display();
-        let spawned =
-            spawn(&self.spec, sockets).map_err(|error| format!("can't start `{program}`: {error}"))?;
-        let process = spawned.process;
-        let running = Running::new(spawned).map_err(|error| {
-            let _ = process.signal(Signal::KILL);
-            format!("can't watch over `{program}`: {error}")
-        })?;
+        let running = self.spawn()?;
+        let process = running.process;
         self.running = Some(running);
         self.journal.remark(now(), &format!("started, pid {}", process.pid));
         self.note_child(Some(process));
         Ok(process)
     }
 
+    fn spawn(&mut self) -> Result<Running, String> {
+        let running = Running::start(&self.spec, self.sockets.as_deref().unwrap_or_default())?;
+        match Reaper::start() {
+            Ok(reaper) => self.reapers.push(reaper),
+            Err(error) => {
+                running.signal(Signal::KILL);
+                return Err(format!("can't watch over `{}`: {error}", self.spec.program.display()));
+            }
+        }
+        Ok(running)
+    }
+
     /// On record for whoever looks, and for the next keeper should this one be killed.
     fn note_child(&mut self, child: Option<Process>) {
         self.state.child = child;
+        self.note();
+    }
+
+    fn note(&self) {
         // A full disk must not end what is kept.
         let _ = write_json(&self.spec.dir.join(STATE), &self.state);
     }
 
     /// Until the end was asked for and has come.
     fn stay(&mut self) {
-        while self.sockets.is_some() || self.running.is_some() {
+        while self.sockets.is_some() || self.programs().next().is_some() {
             self.wait();
             if take_signal(&mut self.terminations) {
                 self.terminate();
             }
-            self.look_after_program();
-            if self.running.is_none() && self.sockets.is_some() && self.restart.is_due(Instant::now()) {
+            if take_signal(&mut self.renewals) && self.sockets.is_some() {
+                self.renew();
+            }
+            self.look_after_programs();
+            let is_away = self.running.is_none() && self.sockets.is_some();
+            if is_away && self.restart.is_due(Instant::now()) {
                 self.start_again();
             }
         }
         let _ = fs::remove_file(self.spec.dir.join(STATE));
     }
 
+    fn programs(&self) -> impl Iterator<Item = &Running> {
+        self.running.iter().chain(&self.next).chain(&self.leaving)
+    }
+
     fn wait(&self) {
-        let mut fds: Vec<BorrowedFd<'_>> = vec![self.terminations.as_fd()];
-        if let Some(running) = &self.running {
-            fds.extend(running.outputs.iter().filter_map(Output::fd));
-            fds.push(running.reaper.as_fd());
-        }
-        let deadline = if self.running.is_none() { self.restart.at } else { None };
-        wait_for(&fds, deadline);
+        let mut fds: Vec<BorrowedFd<'_>> = vec![self.terminations.as_fd(), self.renewals.as_fd()];
+        fds.extend(self.programs().flat_map(Running::fds));
+        fds.extend(self.next.iter().map(Running::line));
+        fds.extend(self.reapers.iter().map(AsFd::as_fd));
+        fds.extend(self.running.iter().filter(|_| self.orphan.is_some()).map(Running::line));
+        let restart = if self.running.is_none() { self.restart.at } else { None };
+        wait_for(&fds, restart.into_iter().chain(self.orphan_until).min());
     }
 
-    fn look_after_program(&mut self) {
-        let Some(running) = &mut self.running else { return };
-        for output in &mut running.outputs {
-            output.pump(&mut self.journal, now());
+    fn look_after_programs(&mut self) {
+        for program in self.running.iter_mut().chain(&mut self.next).chain(&mut self.leaving) {
+            program.pump(&mut self.journal);
         }
-        let main = running.process.pid;
-        let mut ended = running.reaper.take().into_iter().flat_map(|reaped| reaped.ended);
-        if let Some((_, exit)) = ended.find(|(pid, _)| *pid == main) {
-            self.ended(&exit);
+        if self.next.as_mut().is_some_and(Running::serves) {
+            self.changeover();
+        }
+        self.look_after_orphan();
+        let mut ended = Vec::new();
+        self.reapers.retain(|reaper| {
+            let reaped = reaper.take();
+            let is_over = reaped.iter().any(|reaped| reaped.all_gone);
+            ended.extend(reaped.into_iter().flat_map(|reaped| reaped.ended));
+            !is_over
+        });
+        ended.iter().for_each(|(pid, exit)| self.ended(*pid, exit));
+    }
+
+    /// One that has handed over ends by itself. One that has not is told to.
+    fn look_after_orphan(&mut self) {
+        let Some(orphan) = self.orphan else { return };
+        if self.running.as_mut().is_some_and(Running::serves) {
+            self.orphan_until = Some(Instant::now() + ORPHAN_PATIENCE);
+        }
+        if !orphan.is_running() {
+            (self.orphan, self.orphan_until) = (None, None);
+        } else if self.orphan_until.is_some_and(|until| Instant::now() >= until) {
+            self.orphan_until = None;
+            if listens(orphan, &self.state.listen) {
+                let _ = orphan.signal(Signal::TERM);
+            }
         }
     }
 
-    fn ended(&mut self, exit: &Exit) {
-        let Some(mut running) = self.running.take() else { return };
-        // What it started would hold on to the sockets.
-        let _ = proc::signal_group(running.process.pid, Signal::KILL);
-        for output in &mut running.outputs {
-            while output.pump(&mut self.journal, now()) {}
-            output.finish(&mut self.journal, now());
+    fn ended(&mut self, pid: u32, exit: &Exit) {
+        let is_it = |running: &Running| running.process.pid == pid;
+        if let Some(running) = self.running.take_if(|running| is_it(running)) {
+            self.remark_end(&running, exit);
+            let ran = running.ran();
+            running.finish(&mut self.journal);
+            self.note_child(None);
+            self.restart.ended(Instant::now(), ran);
+            if self.next.is_some() {
+                // It has nobody to wait for any more.
+                self.changeover();
+            }
+        } else if let Some(next) = self.next.take_if(|next| is_it(next)) {
+            self.remark_end(&next, exit);
+            next.finish(&mut self.journal);
+            self.renewal_failed(format!("the new one {exit} before it served"));
+        } else if let Some(place) = self.leaving.iter().position(is_it) {
+            let left = self.leaving.remove(place);
+            self.remark_end(&left, exit);
+            left.finish(&mut self.journal);
         }
-        self.journal.remark(now(), &exit.to_string());
-        self.note_child(None);
-        self.restart.ended(Instant::now(), running.since.elapsed());
+    }
+
+    fn remark_end(&mut self, program: &Running, exit: &Exit) {
+        let several = self.programs().next().is_some();
+        let whose = if several { format!("pid {} ", program.process.pid) } else { String::new() };
+        self.journal.remark(now(), &format!("{whose}{exit}"));
     }
 
     fn start_again(&mut self) {
@@ -232,84 +338,87 @@ impl Keep {
         }
     }
 
+    /// Starts the program that is wanted now beside the one that runs.
+    fn renew(&mut self) {
+        if self.next.is_some() {
+            return;
+        }
+        let wanted = match wanted(&self.spec) {
+            Ok(wanted) => wanted,
+            Err(why) => return self.renewal_failed(why),
+        };
+        self.spec = wanted;
+        if self.running.is_none() {
+            // The next start, which is near, is the renewal.
+            return self.renewed();
+        }
+        match self.spawn() {
+            Ok(next) => {
+                let pid = next.process.pid;
+                self.journal.remark(now(), &format!("started, pid {pid}, to take over"));
+                self.next = Some(next);
+            }
+            Err(why) => self.renewal_failed(why),
+        }
+    }
+
+    /// The next one serves.
+    fn changeover(&mut self) {
+        let Some(next) = self.next.take() else { return };
+        let process = next.process;
+        self.journal.remark(now(), &format!("pid {} serves", process.pid));
+        self.leaving.extend(self.running.replace(next));
+        let surplus = self.leaving.len().saturating_sub(MOST_LEAVING);
+        self.leaving[..surplus].iter().for_each(|program| program.signal(Signal::TERM));
+        self.state.child = Some(process);
+        self.renewed();
+    }
+
+    fn renewed(&mut self) {
+        self.state.spec = self.spec.clone();
+        self.state.renewals += 1;
+        self.state.renewal_error = None;
+        self.note();
+    }
+
+    fn renewal_failed(&mut self, why: String) {
+        self.journal.remark(now(), &why);
+        self.spec = self.state.spec.clone();
+        self.state.renewals += 1;
+        self.state.renewal_error = Some(why);
+        self.note();
+    }
+
     fn terminate(&mut self) {
         self.sockets = None;
-        if let Some(running) = &self.running {
+        if self.programs().next().is_some() {
             self.journal.remark(now(), "stopping");
-            let _ = proc::signal_group(running.process.pid, Signal::TERM);
+        }
+        self.programs().for_each(|program| program.signal(Signal::TERM));
+        if let Some(orphan) = self.orphan.take() {
+            let _ = orphan.signal(Signal::TERM);
         }
     }
 }
 
-impl Running {
-    fn new(spawned: Spawned) -> io::Result<Self> {
-        let outputs =
-            [Output::new(spawned.stdout, Stream::Stdout)?, Output::new(spawned.stderr, Stream::Stderr)?];
-        Ok(Self { process: spawned.process, outputs, reaper: Reaper::start()?, since: Instant::now() })
+/// What `keep.json` asks for now, if it can be had without another keeper.
+fn wanted(held: &KeepSpec) -> Result<KeepSpec, String> {
+    let path = held.dir.join(SPEC);
+    let wanted: Option<KeepSpec> =
+        read_json(&path).map_err(|error| format!("can't read `{}`: {error}", path.display()))?;
+    let wanted = wanted.ok_or_else(|| format!("`{}` holds no spec", path.display()))?;
+    match wanted.is_renewal_of(held) {
+        true => Ok(wanted),
+        false => Err("what is wanted needs another keeper".to_owned()),
     }
 }
 
-fn spawn(spec: &KeepSpec, sockets: &[OwnedFd]) -> io::Result<Spawned> {
-    let (ours, theirs) = UnixStream::pair()?;
-    listen::send(&ours, sockets)?;
-    let mut command = Command::new(&spec.program);
-    command.args(&spec.args).env_clear().envs(&spec.env).current_dir("/");
-    command.env(listen::VARIABLE, sockets.len().to_string()).stdin(Stdio::from(OwnedFd::from(theirs)));
-    if let Some(name) = &spec.user {
-        let account =
-            account::find(name).ok_or_else(|| io::Error::other(format!("there is no user `{name}`")))?;
-        if account.uid != rustix::process::geteuid().as_raw() {
-            command.uid(account.uid).gid(account.gid);
-        }
-    }
-    start_piped(&mut command)
-}
-
-/// The sockets, from a program that lost its keeper if there is one, else new.
-fn take_over_or_bind(spec: &KeepSpec) -> Result<Vec<OwnedFd>, String> {
-    let state: Option<KeepState> = read_json(&spec.dir.join(STATE)).unwrap_or_default();
-    let orphan = state.and_then(|state| state.child).filter(|child| child.is_running());
-    let taken = orphan.and_then(|orphan| take_over(orphan, &spec.listen));
-    if let Some(orphan) = orphan {
-        let _ = orphan.signal(Signal::TERM);
-        if taken.is_none() {
-            wait_for_end(orphan);
-        }
-    }
-    match taken {
-        Some(sockets) => Ok(sockets),
-        None => listen::bind_all(&spec.listen).map_err(|error| error.to_string()),
-    }
-}
-
-/// Its listening sockets for all of `wanted`, as they are, so that no moment passes without them. `None`: it has others, or
-/// the kernel doesn't allow it.
-fn take_over(orphan: Process, wanted: &[SocketAddr]) -> Option<Vec<OwnedFd>> {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(orphan.pid).ok()?)?;
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    if !orphan.is_running() {
-        return None;
-    }
-    let numbers = fs::read_dir(format!("/proc/{}/fd", orphan.pid)).ok()?.flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let mut found: Vec<(SocketAddr, OwnedFd)> = numbers
-        .filter_map(|number| rustix::process::pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).ok())
-        .filter_map(|socket| Some((listen::listening_address(&socket)?, socket)))
-        .collect();
-    wanted
-        .iter()
-        .map(|address| Some(found.swap_remove(found.iter().position(|(at, _)| at == address)?).1))
-        .collect()
-}
-
-fn wait_for_end(orphan: Process) {
-    let until = Instant::now() + ORPHAN_GRACE;
-    while orphan.is_running() {
-        if Instant::now() > until {
-            let _ = orphan.signal(Signal::KILL);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
+/// SIGHUP asks for a renewal.
+fn catch_renewals() -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, write)?;
+    Ok(read)
 }
 
 /// When to start the program again: at once, then after pauses that grow for as long as it ends right away.

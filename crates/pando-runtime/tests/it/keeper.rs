@@ -28,6 +28,7 @@ fn spec(root: &Path) -> KeepSpec {
         user: None,
         listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
         dir: root.join("proxy"),
+        hands_over: false,
         log_directory: root.join("logs/shop"),
         log: LogSettings::default(),
     }
@@ -125,6 +126,80 @@ async fn a_killed_keeper_is_replaced_and_no_connection_was_refused() {
     assert!(refused.is_empty(), "{refused:?}");
     assert!(answered > 0);
     Keeper::find(&fixed.dir).await.unwrap().unwrap().stop(PATIENCE).await.unwrap();
+}
+
+/// A program that takes the place of the one before it.
+fn succeeding(root: &Path, file: &Path) -> KeepSpec {
+    let args = vec!["succeed".to_owned(), file.to_string_lossy().into_owned()];
+    KeepSpec { args, hands_over: true, ..spec(root) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewal_takes_over_and_one_that_fails_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("pid");
+    let first = succeeding(root.path(), &file);
+    let mut keeper = Keeper::ensure(&program(), &first).await.unwrap();
+    let address = keeper.addresses()[0];
+    assert_eq!(keeper.is_outdated(Path::new(SHIM)).await, Some(false));
+    assert_eq!(keeper.is_outdated(Path::new("/bin/sh")).await, Some(true));
+    let (answered, refused) = under_load(address, async || {
+        for round in 0..3 {
+            let old = keeper.program_pid().await.unwrap().unwrap();
+            let env = BTreeMap::from([("ROUND".to_owned(), round.to_string())]);
+            let next = KeepSpec { env, ..first.clone() };
+            keeper = keeper.renew(&next).await.unwrap();
+            assert_eq!(keeper.spec(), &next);
+            assert_ne!(keeper.program_pid().await.unwrap(), Some(old));
+            until("the old one has ended", || !is_running(old)).await;
+        }
+        let held = (keeper.spec().clone(), keeper.program_pid().await.unwrap());
+        let bad = KeepSpec { program: "/nowhere/proxy".into(), ..first.clone() };
+        let error = keeper.renew(&bad).await.unwrap_err().to_string();
+        assert!(error.contains("can't start `/nowhere/proxy`"), "{error}");
+        keeper = Keeper::find(&first.dir).await.unwrap().unwrap();
+        let ends = KeepSpec { program: "/bin/false".into(), ..first.clone() };
+        let error = keeper.renew(&ends).await.unwrap_err().to_string();
+        assert!(error.contains("ended with exit code 1 before it served"), "{error}");
+        keeper = Keeper::find(&first.dir).await.unwrap().unwrap();
+        let elsewhere = KeepSpec { listen: vec!["127.0.0.1:1".parse().unwrap()], ..first.clone() };
+        assert!(keeper.renew(&elsewhere).await.is_err());
+        assert_eq!((keeper.spec().clone(), keeper.program_pid().await.unwrap()), held);
+    })
+    .await;
+    assert!(refused.is_empty(), "{refused:?}");
+    assert!(answered > 0);
+    keeper.stop(PATIENCE).await.unwrap();
+    assert!(TcpListener::bind(address).is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orphan_hands_over_to_what_the_next_keeper_starts() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("pid");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let spec = KeepSpec { listen: vec![address], ..succeeding(root.path(), &file) };
+    let first = Keeper::ensure(&program(), &spec).await.unwrap();
+    let orphan = first.program_pid().await.unwrap().unwrap();
+    until("it serves", || std::fs::read_to_string(&file).is_ok_and(|pid| pid == orphan.to_string())).await;
+    kill(first.pid());
+    until("the keeper is gone", || !is_running(first.pid())).await;
+    let (answered, refused) = under_load(address, async || {
+        Keeper::ensure(&program(), &spec).await.unwrap();
+        until("the orphan is gone", || !is_running(orphan)).await;
+    })
+    .await;
+    assert!(refused.is_empty(), "{refused:?}");
+    assert!(answered > 0);
+    // One that does not hand over is told to end.
+    let second = Keeper::find(&spec.dir).await.unwrap().unwrap();
+    let orphan = second.program_pid().await.unwrap().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    kill(second.pid());
+    until("the keeper is gone", || !is_running(second.pid())).await;
+    let third = Keeper::ensure(&program(), &spec).await.unwrap();
+    until("the orphan is gone", || !is_running(orphan)).await;
+    third.stop(PATIENCE).await.unwrap();
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub(crate) enum LogFormat {
 /// It serves what its table says. The table is a file that is watched, or comes over the control socket.
 #[derive(Debug, Clone, Args)]
 #[command(
-    after_help = "Examples:\n  pando proxy --table table.json --listen 0.0.0.0:80 --listen-tls 0.0.0.0:443\n  pando proxy --table table.json --listen 127.0.0.1:8080 --access-log - --metrics 127.0.0.1:9100"
+    after_help = "Examples:\n  pando proxy --table table.json --listen 0.0.0.0:80 --listen-tls 0.0.0.0:443\n  pando proxy --table table.json --listen 127.0.0.1:8080 --access-log - --metrics 127.0.0.1:9100\n  pando proxy --table table.json --listen 0.0.0.0:80 --control-socket proxy.sock --upgrade\n  pando proxy --control-socket proxy.sock --reload"
 )]
 pub(crate) struct ProxyArgs {
     /// The routing table; read again whenever it changes
@@ -53,8 +53,8 @@ pub(crate) struct ProxyArgs {
     /// Where proxies are that say by the PROXY protocol who connects (repeatable): an address, or a range such as 10.0.0.0/8
     #[arg(long, value_name = "NETWORK")]
     pub(crate) proxy_protocol_from: Vec<pando_proxy::Network>,
-    /// A Unix socket that takes tables and tells what was counted
-    #[arg(long, value_name = "PATH", conflicts_with = "table")]
+    /// A Unix socket that takes tables, unless `--table` has one, tells what was counted, and lets a successor in
+    #[arg(long, value_name = "PATH")]
     pub(crate) control_socket: Option<PathBuf>,
     /// Where the last table is kept for the next start
     #[arg(long, value_name = "FILE")]
@@ -68,6 +68,15 @@ pub(crate) struct ProxyArgs {
     /// Serve Prometheus metrics here
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
+    /// Take over from the proxy at the control socket, if there is one: its sockets, its table, what it knows of its endpoints
+    #[arg(long, requires = "control_socket")]
+    pub(crate) upgrade: bool,
+    /// Have the proxy at the control socket replace itself by the program that is installed now, and wait until that serves
+    #[arg(long, requires = "control_socket", conflicts_with = "upgrade")]
+    pub(crate) reload: bool,
+    /// How long requests, streams and WebSockets may go on once another proxy has taken over [default: 300]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) drain_timeout: Option<u32>,
     /// Threads that serve; one a core if not given
     #[arg(long, value_name = "COUNT")]
     pub(crate) workers: Option<std::num::NonZeroUsize>,

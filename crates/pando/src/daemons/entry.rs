@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pando_agent::EntryKeeper;
+use pando_rt::error_chain::error_chain;
 use pando_runtime::keeper::{Keeper, directory_of};
 use pando_runtime::logs::LogSettings;
 use pando_runtime::shim::KeepSpec;
@@ -26,16 +29,18 @@ const PATIENCE: Duration = Duration::from_secs(35);
 pub(crate) struct ProxyKeeper {
     layout: Layout,
     spec: KeepSpec,
+    /// The file, by device and number, that was last tried to renew the load balancer with.
+    tried: Mutex<Option<(u64, u64)>>,
 }
 
 impl ProxyKeeper {
     pub(crate) fn new(layout: &Layout, me: &Me) -> anyhow::Result<Self> {
-        Ok(Self { layout: layout.clone(), spec: spec(layout, me)? })
+        Ok(Self { layout: layout.clone(), spec: spec(layout, me)?, tried: Mutex::default() })
     }
 
     async fn start(&self) -> anyhow::Result<()> {
         match Keeper::find(&self.spec.dir).await? {
-            Some(living) if living.spec().listen == self.spec.listen => return Ok(()),
+            Some(living) if self.spec.is_renewal_of(living.spec()) => return self.renew(&living).await,
             Some(living) => {
                 tracing::info!("the load balancer moves to {:?}", self.spec.listen);
                 living.stop(PATIENCE).await?;
@@ -47,6 +52,29 @@ impl ProxyKeeper {
             directory_of(user, &self.layout.proxy_dir(), 0o700).await?;
         }
         Keeper::ensure(&keeper_program()?, &self.spec).await?;
+        Ok(())
+    }
+
+    /// By the program that is installed now, as after an update. What does not come to serve is not tried twice: the load balancer
+    /// that runs goes on.
+    async fn renew(&self, living: &Keeper) -> anyhow::Result<()> {
+        let outdated = living.is_outdated(&self.spec.program).await.unwrap_or(false);
+        if living.spec() == &self.spec && !outdated {
+            return Ok(());
+        }
+        let file = std::fs::metadata(&self.spec.program).map(|file| (file.dev(), file.ino()));
+        let Ok(file) = file.inspect_err(|error| tracing::warn!(%error, "the load balancer is not renewed"))
+        else {
+            return Ok(());
+        };
+        let before = self.tried.lock().unwrap_or_else(PoisonError::into_inner).replace(file);
+        if before == Some(file) {
+            return Ok(());
+        }
+        tracing::info!("the load balancer is replaced by the program that is installed now");
+        if let Err(error) = living.renew(&self.spec).await {
+            tracing::error!("the load balancer that runs goes on: {}", error_chain(&error));
+        }
         Ok(())
     }
 
@@ -81,11 +109,13 @@ fn spec(layout: &Layout, me: &Me) -> anyhow::Result<KeepSpec> {
             path(layout.proxy_socket()),
             "--state-file".to_owned(),
             path(layout.proxy_table()),
+            "--upgrade".to_owned(),
         ],
         env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
         user: root.then(|| PROXY_USER.to_owned()),
         listen: me.http.clone(),
         dir: layout.keeper("proxy"),
+        hands_over: true,
         log_directory: layout.own_logs(),
         log: LogSettings::default(),
     })

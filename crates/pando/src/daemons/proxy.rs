@@ -1,38 +1,94 @@
 //! `pando proxy`: the load balancer as a process of its own.
 
-use std::net::{SocketAddr, TcpListener};
+mod doors;
+mod notify;
+
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
-use pando_proxy::{AccessLog, LogTarget, Settings};
+use pando_proxy::{AccessLog, Limits, LogTarget, Predecessor, ProxyError, Settings, Successor};
 use pando_rt::shutdown::{Shutdown, termination};
 use pando_rt::telemetry;
+use tokio::sync::mpsc;
 
 use super::args::{AccessLogFormat, LogFormat, ProxyArgs};
+use doors::Doors;
+use notify::Notify;
 
-/// Serves until SIGTERM or SIGINT, then finishes what is under way.
+/// Serves until SIGTERM or SIGINT, then finishes what is under way; or until another one has taken its place.
 pub(crate) fn proxy(args: ProxyArgs) -> anyhow::Result<ExitCode> {
     start_telemetry(args.log_format);
-    let settings = settings(args)?;
     // Clients have threads of their own; what is left is probing, statistics and the log.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let shutdown = Shutdown::new();
-        let ending = shutdown.clone();
-        let serving = pando_proxy::run(settings, shutdown);
-        tokio::pin!(serving);
-        tokio::select! {
-            // Serving goes on below, where it was; a signal that was not received yet stays pending.
-            ended = &mut serving => ended?,
-            told = termination() => {
-                told?;
-                ending.begin();
-                serving.await?;
-            }
+        match (&args.control_socket, args.reload) {
+            (Some(socket), true) => reload(socket).await,
+            _ => serve(args).await,
         }
-        Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Has the proxy at the control socket replace itself.
+async fn reload(socket: &Path) -> anyhow::Result<ExitCode> {
+    let pid = pando_proxy::upgrade(socket).await?;
+    println!("process {pid} serves now");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: ProxyArgs) -> anyhow::Result<ExitCode> {
+    let mut inherited =
+        pando_runtime::listen::inherited().context("can't take over the listening sockets")?;
+    let mut predecessor = match (&args.control_socket, args.upgrade) {
+        (Some(socket), true) => Predecessor::meet(socket).await?,
+        _ => None,
+    };
+    let notify = Notify::new(&mut inherited, predecessor.is_some());
+    let doors = Doors::find(&args, inherited.listeners, predecessor.as_mut())?;
+    let (notices, told) = mpsc::channel(4);
+    let settings = Settings {
+        predecessor,
+        notices: Some(notices),
+        // Whoever keeps this process has to start the next one too.
+        successor: if notify.is_kept() { None } else { successor()? },
+        ..settings(args, doors)
+    };
+    let shutdown = Shutdown::new();
+    let ending = shutdown.clone();
+    // The proxy has nothing more to tell once it has ended.
+    let (ended, ()) =
+        tokio::join!(until_told(pando_proxy::run(settings, shutdown), ending), notify.run(told));
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Until it ends by itself, or has ended after SIGTERM or SIGINT.
+async fn until_told(
+    serving: impl Future<Output = Result<(), ProxyError>>,
+    ending: Shutdown,
+) -> anyhow::Result<()> {
+    tokio::pin!(serving);
+    tokio::select! {
+        // Serving goes on below, where it was; a signal that was not received yet stays pending.
+        ended = &mut serving => ended?,
+        told = termination() => {
+            told?;
+            ending.begin();
+            serving.await?;
+        }
+    }
+    Ok(())
+}
+
+/// The same as this process, from the program that is installed by then.
+fn successor() -> anyhow::Result<Option<Successor>> {
+    let program = super::parts::own_program()?;
+    let mut args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if !args.iter().any(|word| word == "--upgrade") {
+        args.push("--upgrade".into());
+    }
+    Ok(Some(Successor { program, args }))
 }
 
 pub(crate) fn start_telemetry(format: LogFormat) {
@@ -43,53 +99,24 @@ pub(crate) fn start_telemetry(format: LogFormat) {
     telemetry::start(tracing::Level::INFO, format);
 }
 
-fn settings(args: ProxyArgs) -> anyhow::Result<Settings> {
-    let (listeners, tls_listeners) = listeners(&args.listen, &args.listen_tls)?;
+fn settings(args: ProxyArgs, doors: Doors) -> Settings {
     let access_log = args.access_log.as_deref().map(|target| access_log(target, args.access_log_format));
-    let metrics_listener = args.metrics.map(bind).transpose()?;
-    Ok(Settings {
-        listeners,
-        tls_listeners,
+    let handover =
+        args.drain_timeout.map_or(Limits::default().handover, |seconds| Duration::from_secs(seconds.into()));
+    Settings {
+        listeners: doors.plain,
+        tls_listeners: doors.tls,
+        metrics_listener: doors.metrics,
         proxy_protocol_from: args.proxy_protocol_from,
         https_port: args.https_port.map(std::num::NonZero::get),
         control_socket: args.control_socket,
         table_file: args.table,
         state_file: args.state_file,
         access_log,
-        metrics_listener,
         workers: args.workers.map(std::num::NonZero::get),
+        limits: Limits { handover, ..Limits::default() },
         ..Settings::default()
-    })
-}
-
-/// Those without TLS, and those with.
-fn listeners(
-    plain: &[SocketAddr],
-    tls: &[SocketAddr],
-) -> anyhow::Result<(Vec<TcpListener>, Vec<TcpListener>)> {
-    let mut given = pando_runtime::listen::inherited().context("can't take over the listening sockets")?;
-    let tls =
-        tls.iter().map(|address| take_or_bind(&mut given, *address)).collect::<anyhow::Result<Vec<_>>>()?;
-    for address in plain {
-        given.push(bind(*address)?);
     }
-    if given.is_empty() && tls.is_empty() {
-        anyhow::bail!("nothing to listen on: give `--listen ADDRESS:PORT`");
-    }
-    Ok((given, tls))
-}
-
-/// The socket for that port among those that were `given`, or a new one.
-fn take_or_bind(given: &mut Vec<TcpListener>, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port()).ok();
-    match given.iter().position(|listener| port(listener) == Some(address.port())) {
-        Some(place) => Ok(given.swap_remove(place)),
-        None => bind(address),
-    }
-}
-
-fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("can't listen on {address}"))
 }
 
 fn access_log(target: &Path, format: AccessLogFormat) -> AccessLog {

@@ -50,6 +50,8 @@ pub(crate) async fn keep(layout: &Layout, env: BTreeMap<String, String>) -> anyh
         user: None,
         listen: Vec::new(),
         dir: layout.keeper("daemon"),
+        // The state has one daemon at a time; replicas and the load balancer go on without.
+        hands_over: false,
         log_directory: layout.own_logs(),
         log: LogSettings::default(),
     };

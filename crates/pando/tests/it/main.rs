@@ -8,4 +8,5 @@ mod bed;
 mod cli;
 mod cluster;
 mod e2e;
+mod handover;
 mod pty;

@@ -110,7 +110,7 @@ fn one_that_is_taken_out_is_not_picked_and_nobody_is_said_to_be_nobody() {
             assert_ne!(chosen.lease.endpoint.id, pool.active[0].id, "{algorithm:?}");
         }
         pool.active[1].set_up(false);
-        pool.active[2].drain(0);
+        pool.active[2].drain(0, 0);
         assert!(matches!(pick(&pool, &asking, &Tried::default(), moment::now()), Picked::Nobody));
         // Of these only the one that listens and did serve is worth a hope.
         let Picked::Chosen(chosen) = pick_open(&pool, &asking, &Tried::default()) else {

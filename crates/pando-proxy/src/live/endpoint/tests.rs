@@ -26,7 +26,7 @@ fn rotation_needs_a_pass_and_no_drain() {
     assert!(!endpoint.in_rotation());
     endpoint.set_up(true);
     assert!(endpoint.in_rotation());
-    endpoint.drain(1);
+    endpoint.drain(1, 0);
     assert!(!endpoint.in_rotation());
     endpoint.activate(&probe());
     assert!(endpoint.in_rotation());
@@ -39,7 +39,7 @@ fn a_drained_endpoint_begins_nothing_and_tells_when_it_is_idle() {
     let endpoint = endpoint();
     let lease = begin(&endpoint).unwrap();
     assert_eq!(endpoint.in_flight(), 1);
-    endpoint.drain(5);
+    endpoint.drain(5, 0);
     assert!(begin(&endpoint).is_err());
     assert_eq!(endpoint.in_flight(), 1);
     let before = endpoint.sequence.now();
@@ -51,13 +51,13 @@ fn a_drained_endpoint_begins_nothing_and_tells_when_it_is_idle() {
 #[test]
 fn retiring_closes_tunnels_now_and_never_later_than_promised() {
     let endpoint = endpoint();
-    endpoint.drain(500);
+    endpoint.drain(500, 0);
     endpoint.retire(1_000);
-    assert_eq!(*endpoint.closing().borrow(), Some(500));
+    assert_eq!(endpoint.closing().borrow().map(|curfew| curfew.deadline), Some(500));
     endpoint.activate(&probe());
     assert_eq!(*endpoint.closing().borrow(), None);
     endpoint.retire(2_000);
-    assert_eq!(*endpoint.closing().borrow(), Some(2_000));
+    assert_eq!(endpoint.closing().borrow().map(|curfew| curfew.deadline), Some(2_000));
     assert_eq!(*endpoint.orders().borrow(), ProbeOrder::End);
 }
 
@@ -86,7 +86,7 @@ fn nothing_begins_after_idle_was_seen_however_tight_the_race() {
         while served.load(SeqCst) < 20 {
             std::hint::spin_loop();
         }
-        endpoint.drain(0);
+        endpoint.drain(0, 0);
         while endpoint.in_flight() > 0 {
             std::hint::spin_loop();
         }
@@ -119,7 +119,7 @@ fn one_that_keeps_visitors_takes_them_alone_and_is_not_idle_until_its_deadline()
     assert_eq!(begin(&endpoint).err(), Some(NotBegun::Draining));
     let kept = || endpoint.begin(Begun { at: 0, most: u64::MAX, line: None, kept: true });
     let lease = kept().unwrap();
-    assert_eq!(*endpoint.closing().borrow(), Some(1_000));
+    assert_eq!(endpoint.closing().borrow().map(|curfew| curfew.deadline), Some(1_000));
     endpoint.stop_keeping(999);
     assert!(kept().is_ok());
     let before = endpoint.sequence().now();
@@ -147,6 +147,6 @@ fn who_might_serve_was_up_and_listens() {
     assert!(!endpoint.is_hopeful(), "refuses connections");
     endpoint.set_refusing(false);
     assert!(endpoint.is_hopeful());
-    endpoint.drain(0);
+    endpoint.drain(0, 0);
     assert!(!endpoint.is_hopeful());
 }

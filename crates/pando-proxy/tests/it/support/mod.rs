@@ -6,11 +6,13 @@ pub(crate) mod http2;
 mod origin;
 mod table;
 mod tls;
+pub(crate) mod websocket;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pando_proxy::{Listeners, ProxyError, Settings};
+use pando_proxy::{Door, Listeners, Notice, Predecessor, ProxyError, Settings};
 use pando_rt::shutdown::Shutdown;
 use tokio::task::JoinHandle;
 
@@ -26,7 +28,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
-    pub(crate) directory: tempfile::TempDir,
+    pub(crate) directory: Arc<tempfile::TempDir>,
     pub(crate) shutdown: Shutdown,
     running: JoinHandle<Result<(), ProxyError>>,
 }
@@ -43,9 +45,10 @@ impl Proxy {
     }
 
     pub(crate) async fn start_in(
-        directory: tempfile::TempDir,
+        directory: impl Into<Arc<tempfile::TempDir>>,
         adjust: impl FnOnce(&mut Settings, &std::path::Path),
     ) -> Self {
+        let directory = directory.into();
         let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let socket = directory.path().join("control.sock");
@@ -59,6 +62,38 @@ impl Proxy {
         proxy
     }
 
+    /// Another proxy takes this one's place; it comes back when that one serves.
+    pub(crate) async fn succeed(&self, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let socket = self.directory.path().join("control.sock");
+        let mut predecessor = Predecessor::meet(&socket).await.unwrap().expect("the one before is there");
+        let listeners = predecessor.take(Door::Plain, Some(self.address));
+        assert_eq!(listeners.len(), 1);
+        let tls_listeners = predecessor.take(Door::Tls, None);
+        let (notices, mut told) = tokio::sync::mpsc::channel(2);
+        let mut settings = Settings {
+            listeners,
+            tls_listeners,
+            control_socket: Some(socket),
+            predecessor: Some(predecessor),
+            notices: Some(notices),
+            ..Settings::default()
+        };
+        adjust(&mut settings);
+        let shutdown = Shutdown::new();
+        let running = tokio::spawn(pando_proxy::run(settings, shutdown.clone()));
+        assert_eq!(within("the successor serves", told.recv()).await, Some(Notice::Serving));
+        Self { address: self.address, directory: Arc::clone(&self.directory), shutdown, running }
+    }
+
+    /// Waits until the proxy has ended by itself.
+    pub(crate) async fn ended(self) {
+        within("the proxy ends by itself", self.running).await.unwrap().unwrap();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.running.is_finished()
+    }
+
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address).await
     }
@@ -69,7 +104,7 @@ impl Proxy {
     }
 
     /// Ends the proxy; its directory lives on.
-    pub(crate) async fn stop(self) -> tempfile::TempDir {
+    pub(crate) async fn stop(self) -> Arc<tempfile::TempDir> {
         self.shutdown.begin();
         within("the proxy ends", self.running).await.unwrap().unwrap();
         self.directory

@@ -50,7 +50,7 @@ impl TlsProxy {
     }
 
     pub(crate) async fn start_in(
-        directory: tempfile::TempDir,
+        directory: impl Into<std::sync::Arc<tempfile::TempDir>>,
         adjust: impl FnOnce(&mut Settings, &std::path::Path),
     ) -> Self {
         let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
