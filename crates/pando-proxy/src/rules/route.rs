@@ -61,8 +61,7 @@ pub(crate) fn default_pages(table: &Table) -> Option<Arc<ErrorPages>> {
 impl Route {
     /// `None`: the rule leads to a pool, and that is all.
     pub(crate) fn of(rule: &Rule, parts: &Parts<'_>) -> Option<Arc<Self>> {
-        let stand_in = parts.pages.as_ref().is_some_and(|pages| pages.replica_errors);
-        if rule.filters.is_none() && matches!(rule.to, Destination::Pool(_)) && !stand_in {
+        if !does_more(rule, parts) {
             return None;
         }
         let to = match &rule.to {
@@ -119,6 +118,12 @@ fn users(
     Some((Arc::new(set.cloned().unwrap_or_default()), known.unwrap_or_else(|| Arc::new(Passwords::new()))))
 }
 
+/// Than leading to a pool.
+fn does_more(rule: &Rule, parts: &Parts<'_>) -> bool {
+    let stands_in = parts.pages.as_ref().is_some_and(|pages| pages.replica_errors);
+    rule.filters.is_some() || !matches!(rule.to, Destination::Pool(_)) || stands_in
+}
+
 /// A limit that is the same as before goes on counting where it was.
 fn limits(filters: &Filters, before: Option<&Route>) -> Box<[Arc<SharedLimit>]> {
     let known = |limit: &&_| before.and_then(|route| route.limits.iter().find(|known| &known.rule == *limit));
@@ -129,4 +134,29 @@ fn limits(filters: &Filters, before: Option<&Route>) -> Box<[Arc<SharedLimit>]> 
 fn pages(filters: &Filters, parts: &Parts<'_>) -> Option<Arc<ErrorPages>> {
     let named = filters.error_pages.as_ref().and_then(|name| parts.table.error_pages.get(name));
     named.map(|pages| Arc::new(pages.clone())).or_else(|| parts.pages.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_compiled(rule: &str, table: &str) -> bool {
+        let table: Table = serde_json::from_str(table).unwrap();
+        let parts = Parts { table: &table, pages: default_pages(&table), pool: &|_| None, before: &|_| None };
+        does_more(&serde_json::from_str(rule).unwrap(), &parts)
+    }
+
+    #[test]
+    fn what_only_leads_to_a_pool_costs_what_it_did() {
+        let table = r#"{"version": {"epoch": 1, "revision": 1}}"#;
+        for plain in [
+            r#"{"host": "*", "pool": "p"}"#,
+            r#"{"name": "n", "host": "*", "path": {"exact": "/"}, "when": {"tls": true}, "pool": "p", "filters": {}}"#,
+        ] {
+            assert!(!is_compiled(plain, table), "{plain}");
+        }
+        assert!(is_compiled(r#"{"host": "*", "pool": "p", "filters": {"deny": ["::/0"]}}"#, table));
+        let hides = r#"{"version": {"epoch": 1, "revision": 1}, "error_pages": {"default": {"replica_errors": true}}}"#;
+        assert!(is_compiled(r#"{"host": "*", "pool": "p"}"#, hides));
+    }
 }
