@@ -52,7 +52,9 @@ fn request(bytes: &[u8]) {
     }
     passed.extend_from_slice(read.origin.bytes(bytes));
     passed.extend_from_slice(b" HTTP/1.1\r\n");
-    if !read.fields.has(pando_http::Known::Host) || read.fields.first(pando_http::Known::Host).is_some_and(|f| f.value.is_empty()) {
+    if !read.fields.has(pando_http::Known::Host)
+        || read.fields.first(pando_http::Known::Host).is_some_and(|f| f.value.is_empty())
+    {
         let host = match read.host.bytes(bytes) {
             b"" => b"fallback",
             host => host,
@@ -94,7 +96,8 @@ fn response(bytes: &[u8], clean: bool, method: Method) {
 /// The fields that are passed on, by name and value, without those that framing is told anew with.
 fn kept<'a>(fields: &Fields, bytes: &'a [u8]) -> Vec<(&'a [u8], &'a [u8])> {
     let stays = |field: &&Field| {
-        !field.dropped && !matches!(field.known, pando_http::Known::TransferEncoding | pando_http::Known::Host)
+        !field.dropped
+            && !matches!(field.known, pando_http::Known::TransferEncoding | pando_http::Known::Host)
     };
     fields.iter().filter(stays).map(|field| (field.name.bytes(bytes), field.value.bytes(bytes))).collect()
 }

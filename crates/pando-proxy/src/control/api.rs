@@ -10,7 +10,6 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use pando_routing::Table;
-use pando_routing::certificate::explain;
 use serde::Serialize;
 
 use super::{Control, Scope, takeover};
@@ -108,9 +107,12 @@ async fn read_table(request: Request<Incoming>) -> Result<Table, Response<Bytes>
         }
         problem(StatusCode::BAD_REQUEST, &format!("the table did not arrive whole: {error}"))
     })?;
-    serde_json::from_slice(&bytes.to_bytes()).map_err(|error| {
-        let reasons = vec![explain(&error)];
-        json(StatusCode::BAD_REQUEST, &Problem { error: "the table cannot be read".to_owned(), reasons })
+    let bytes = bytes.to_bytes();
+    // Thousands of endpoints take longer than probes and polls should wait.
+    let read = tokio::task::spawn_blocking(move || Table::read(&bytes)).await;
+    read.unwrap_or_else(|error| Err(error.to_string())).map_err(|why| {
+        let error = "the table cannot be read".to_owned();
+        json(StatusCode::BAD_REQUEST, &Problem { error, reasons: vec![why] })
     })
 }
 

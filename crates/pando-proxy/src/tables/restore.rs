@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pando_routing::Table;
-use pando_routing::certificate::explain;
 use pando_rt::fs::{read_if_there, write_atomically};
 
 /// Only the proxy and those who administer it need to read which addresses serve.
@@ -43,7 +42,7 @@ pub(crate) fn read(path: &Path) -> Option<Table> {
 }
 
 fn parse(bytes: &[u8]) -> Result<Table, String> {
-    let table: Table = serde_json::from_slice(bytes).map_err(|error| explain(&error))?;
+    let table = Table::read(bytes)?;
     table
         .validate()
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
