@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pando_routing::balance::hash::{Places, SecretKey};
 use pando_routing::balance::sticky::Tokens;
 use pando_routing::balance::tier::Tiers;
-use pando_routing::rule::answers::ErrorPages;
 use pando_routing::{
     Algorithm, Asks, Destination, EndpointId, EndpointState, Match, Matcher, Pool, PoolId, Rule, Sticky,
     Table,
@@ -19,7 +18,8 @@ use pando_routing::{
 
 use crate::https::HttpsRules;
 use crate::live::{Endpoint, PoolLive, Registry};
-use crate::rules::{Route, route};
+use crate::rules::Route;
+use crate::rules::route::{self, Shared};
 
 /// A table, ready to be asked.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(crate) struct Snapshot {
     pools: HashMap<PoolId, Arc<PoolView>>,
     /// Of each rule.
     targets: Vec<Option<Lead>>,
-    /// Pages for errors where no rule names others.
-    pub(crate) pages: Option<Arc<ErrorPages>>,
+    /// What its rules share.
+    pub(crate) shared: Shared,
     /// What cookies and places are keyed by.
     pub(crate) key: SecretKey,
 }
@@ -152,8 +152,8 @@ fn name_of(endpoint: &pando_routing::Endpoint) -> Cow<'_, str> {
     }
 }
 
-fn target(rule: &Rule, parts: &route::Parts<'_>) -> Option<Lead> {
-    match (Route::of(rule, parts), &rule.to) {
+fn target(rule: &Rule, parts: &route::Parts<'_>, labels: &mut HashMap<String, u32>) -> Option<Lead> {
+    match (Route::of(rule, parts, labels), &rule.to) {
         (Some(route), _) => Some(Lead::Ruled(route)),
         (None, Destination::Pool(pool)) => (parts.pool)(pool).map(Lead::Plain),
         (None, _) => None,
@@ -196,16 +196,16 @@ impl Snapshot {
             Some((id.clone(), Arc::new(PoolView::new(&table, pool, key, registry, live))))
         };
         let pools: HashMap<_, _> = table.pools.iter().filter_map(view).collect();
-        let pages = route::default_pages(&table);
+        let shared = Shared::of(&table, before.map(|before| &before.shared));
         let known = before.map(Self::routes_by_label).unwrap_or_default();
         let parts = route::Parts {
-            table: &table,
-            pages: pages.clone(),
+            shared: &shared,
             pool: &|id| pools.get(id).cloned(),
             before: &|label| known.get(label).map(|route| Arc::clone(route)),
         };
-        let targets = table.rules.iter().map(|rule| target(rule, &parts)).collect();
-        Self { https, matcher, targets, pages, key, pools, table }
+        let mut labels = HashMap::new();
+        let targets = table.rules.iter().map(|rule| target(rule, &parts, &mut labels)).collect();
+        Self { https, matcher, targets, shared, key, pools, table }
     }
 
     /// Routes that share a label share what they keep.
