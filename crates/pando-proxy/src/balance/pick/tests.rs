@@ -43,7 +43,7 @@ fn view(algorithm: Algorithm, sticky: Option<Sticky>) -> Arc<PoolView> {
         endpoint.set_up(true);
     });
     let https = crate::https::HttpsRules::of(&table, Arc::default(), None);
-    let snapshot = Snapshot::new(Arc::new(table), https, KEY, &registry);
+    let snapshot = Snapshot::new(Arc::new(table), https, KEY, &registry, None);
     Arc::clone(snapshot.pools().next().unwrap())
 }
 
