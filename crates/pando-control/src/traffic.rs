@@ -5,19 +5,23 @@
 //! before a restart.
 
 mod meter;
+pub mod news;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pando_api::v1::balancers::RequestCounts;
-use pando_api::v1::traffic::{ProxyTraffic, Traffic};
+use pando_api::v1::traffic::{EndpointSeen, EndpointTraffic, EndpointView, ProxyTraffic, Traffic};
 use pando_model::id::ServerId;
 use pando_model::name::{AppName, ServerName};
 use pando_model::time::Timestamp;
-use pando_routing::{PoolStats, ProxyStats};
+use pando_routing::{
+    Ejected, Endpoint, EndpointId, EndpointState, EndpointStats, PoolStats, ProxyStats, Table,
+};
 use uuid::Uuid;
 
 use meter::Meter;
+use news::News;
 
 /// Runs that are remembered of each server's load balancer.
 const BOOTS: usize = 8;
@@ -39,15 +43,79 @@ struct Run {
     heard_at: Timestamp,
     pools: BTreeMap<String, PoolStats>,
     unmatched: u64,
+    endpoints: BTreeMap<EndpointId, EndpointStats>,
+    in_flight: BTreeMap<EndpointId, u64>,
+    not_in_rotation: BTreeSet<EndpointId>,
+    ejected: Vec<Ejected>,
+}
+
+impl Run {
+    fn of(stats: &ProxyStats, now: Timestamp) -> Self {
+        Self {
+            boot: stats.boot,
+            sequence: stats.sequence,
+            heard_at: now,
+            pools: stats.pools.iter().map(|(id, stats)| (id.0.clone(), stats.clone())).collect(),
+            unmatched: stats.unmatched,
+            endpoints: stats.endpoints.clone(),
+            in_flight: stats.in_flight.clone(),
+            not_in_rotation: stats.not_in_rotation.clone(),
+            ejected: stats.ejected.clone(),
+        }
+    }
+
+    fn sees(&self, server: &ServerName, id: EndpointId) -> Option<EndpointSeen> {
+        let in_flight = self.in_flight.get(&id).copied().unwrap_or(0);
+        let stats = self.endpoints.get(&id).copied();
+        // One that drains is in no count, and matters while something is under way.
+        (stats.is_some() || in_flight > 0).then(|| EndpointSeen {
+            server: server.clone(),
+            boot: self.boot,
+            heard_at: self.heard_at,
+            in_rotation: stats.is_some() && !self.not_in_rotation.contains(&id),
+            ejected: self.ejected.iter().find(|ejected| ejected.endpoint == id).cloned(),
+            in_flight,
+            stats: stats.unwrap_or_default(),
+        })
+    }
 }
 
 impl TrafficMemory {
-    /// Takes what a server's load balancer said; a late message changes nothing.
-    pub fn record(&self, server: ServerId, stats: &ProxyStats, now: Timestamp) {
-        let pools = stats.pools.iter().map(|(id, stats)| (id.0.clone(), stats.clone())).collect();
-        let unmatched = stats.unmatched;
-        let run = Run { boot: stats.boot, sequence: stats.sequence, heard_at: now, pools, unmatched };
-        self.lock().entry(server).or_default().record(run, now);
+    /// Takes what a server's load balancer said, and tells what has happened since its last word; a late message changes nothing.
+    pub fn record(&self, server: ServerId, stats: &ProxyStats, now: Timestamp) -> Vec<News> {
+        self.lock().entry(server).or_default().record(Run::of(stats, now), now)
+    }
+
+    /// The endpoints of `table` as each load balancer sees them; those of one app, or all.
+    pub(crate) fn endpoints(
+        &self,
+        table: &Table,
+        app: Option<&AppName>,
+        name: impl Fn(ServerId) -> Option<ServerName>,
+        now: Timestamp,
+    ) -> EndpointTraffic {
+        let prefix = app.map(|app| format!("{app}/"));
+        let wanted = |pool: &str| prefix.as_deref().is_none_or(|prefix| pool.starts_with(prefix));
+        let known = self.lock();
+        // The newest run of each alone: an older one is over, or has handed over what it had.
+        let newest = known.iter().filter_map(|(server, known)| {
+            Some((name(*server)?, known.runs.iter().max_by_key(|run| run.heard_at)?))
+        });
+        let newest: Vec<_> = newest.collect();
+        let seen = |endpoint: &Endpoint| {
+            newest.iter().filter_map(|(server, run)| run.sees(server, endpoint.id)).collect()
+        };
+        let views =
+            table.endpoints().filter(|(pool, _)| wanted(&pool.0)).map(|(pool, endpoint)| EndpointView {
+                pool: pool.0.clone(),
+                name: endpoint.name.clone(),
+                address: endpoint.address,
+                draining: endpoint.state != EndpointState::Active,
+                seen: seen(endpoint),
+            });
+        let mut endpoints: Vec<_> = views.collect();
+        endpoints.sort_by(|a, b| (&a.pool, &a.name).cmp(&(&b.pool, &b.name)));
+        EndpointTraffic { now, endpoints }
     }
 
     /// What arrived at a server lately. Nothing was heard of it: zeros.
@@ -96,12 +164,13 @@ impl TrafficMemory {
 }
 
 impl Known {
-    fn record(&mut self, run: Run, now: Timestamp) {
+    fn record(&mut self, run: Run, now: Timestamp) -> Vec<News> {
         let place = self.runs.iter().position(|known| known.boot == run.boot);
         let before = place.map(|place| &self.runs[place]);
         if before.is_some_and(|before| is_older(&run, before)) {
-            return;
+            return Vec::new();
         }
+        let news = news::news(before.or(self.runs.last()), &run);
         let (arrived, unmatched) = (arrived(&run, before), unmatched(&run, before));
         match &mut self.meter {
             Some(meter) => meter.add(arrived, unmatched, now),
@@ -115,6 +184,7 @@ impl Known {
                 self.runs.push(run);
             }
         }
+        news
     }
 }
 
@@ -154,6 +224,7 @@ mod tests {
             pools: ["hits/web", "hits-two/web"].map(|id| (PoolId(id.to_owned()), pool.clone())).into(),
             unmatched: 0,
             hosts_without_certificate: Vec::new(),
+            endpoints: Default::default(),
             ejected: Vec::new(),
         }
     }

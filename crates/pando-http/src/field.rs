@@ -102,9 +102,14 @@ impl Known {
             return Self::Other;
         };
         let (start, end) = (usize::from(*start), usize::from(*end));
+        let first = first_word(name);
+        // Most names are other ones, and few are told apart by more than how they begin.
+        let Some(at) = WORDS[start..end].iter().position(|known| known[0] == first) else {
+            return Self::Other;
+        };
         let words = words(name);
-        let found = WORDS[start..end].iter().position(|known| *known == words);
-        found.map_or(Self::Other, |at| NAMES[start + at].1)
+        let found = WORDS[start + at..end].iter().position(|known| *known == words);
+        found.map_or(Self::Other, |more| NAMES[start + at + more].1)
     }
 
     /// One of 64 places.
@@ -151,6 +156,19 @@ const fn words(name: &[u8]) -> [u64; 3] {
     }
 }
 
+/// The first of [`words`].
+const fn first_word(name: &[u8]) -> u64 {
+    if let Some(first) = name.first_chunk::<8>() {
+        lower(u64::from_le_bytes(*first))
+    } else if let Some(first) = name.first_chunk::<4>() {
+        lower(u32::from_le_bytes(*first) as u64)
+    } else if let Some(first) = name.first_chunk::<2>() {
+        lower(u16::from_le_bytes(*first) as u64)
+    } else {
+        0
+    }
+}
+
 /// Each byte of A to Z in lower case, all eight at once.
 const fn lower(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -185,7 +203,7 @@ impl Known {
 }
 
 /// The fields of one head, in its order. Meant to be kept and filled again.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fields {
     pub(crate) all: Vec<Field>,
     /// A bit for each [`Known`] that is among them, dropped or not: most of what is asked for is not there.

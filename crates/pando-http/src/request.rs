@@ -149,8 +149,10 @@ fn refusal(error: httparse::Error, head: &[u8]) -> Refusal {
 
 fn names_a_version(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
+    let mut words = line.split(|byte| *byte == b' ').skip(2);
+    let (word, more) = (words.next().unwrap_or_default(), words.next());
+    more.is_none()
+        && matches!(word, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 #[cfg(test)]

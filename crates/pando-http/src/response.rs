@@ -13,7 +13,7 @@ use crate::span::Span;
 use crate::{Limits, MOST_FIELDS};
 
 /// What a proxy needs to know of a response. Meant to be kept and read into again.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct ResponseHead {
     pub version: Version,
     /// 100 to 999.

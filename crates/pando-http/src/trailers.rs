@@ -9,7 +9,7 @@ use crate::scan::{HeadScan, Scanned};
 const MOST_BYTES: usize = 16 << 10;
 
 /// Trailers, as they come in and when they are whole.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Trailers {
     bytes: Vec<u8>,
     scan: HeadScan,

@@ -12,6 +12,7 @@ use pando_routing::{
 
 use crate::action::{Action, Plan};
 use crate::app::AppPlan;
+use crate::hosts;
 use crate::input::Liveness;
 use crate::members::Member;
 use crate::view::View;
@@ -21,16 +22,22 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
     let before = desired.table.as_ref();
     let pools = pools(apps);
     let rules = rules(view, apps, &pools);
+    let hosts = hosts::hosts(apps.iter().filter_map(AppPlan::routing_spec));
     let same = before.is_some_and(|before| {
-        before.version.epoch == desired.epoch && before.rules == rules && are_pools(view, &pools, before)
+        before.version.epoch == desired.epoch
+            && before.rules == rules
+            && before.hosts == hosts
+            && are_pools(view, &pools, before)
     });
+    // Which certificates a table goes out with is not in it, but is a change of it all the same.
+    let same = same && desired.secrets == desired.table_secrets;
     if same {
         return;
     }
     let revision = before.map_or(0, |before| before.version.revision) + 1;
     let version = TableVersion { epoch: desired.epoch, revision };
     let pools = pools.into_iter().map(|(id, wanted)| (id, wanted.pool(view))).collect();
-    plan.actions.push(Action::Publish(Table { schema: 1, version, rules, pools, ..Table::default() }));
+    plan.actions.push(Action::Publish(Table { schema: 1, version, rules, pools, hosts, ..Table::default() }));
 }
 
 /// A pool to be: what it is made from.

@@ -66,7 +66,7 @@ pub(crate) struct Answer<'a> {
     /// What an endpoint sent, and where.
     pub(crate) passed: Option<Passed<'a>>,
     /// Fields of our own.
-    pub(crate) own: &'a [(&'static str, &'a [u8])],
+    pub(crate) own: &'a [(&'a str, &'a [u8])],
     pub(crate) body: AnswerBody,
     /// The proxy would rather not serve another request over this connection.
     pub(crate) close: bool,

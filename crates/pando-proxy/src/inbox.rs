@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncRead;
+use tokio::net::TcpStream;
 
 /// What one read takes at first: most requests and answers, whole.
 const SIZE: usize = 16 << 10;
@@ -95,6 +96,20 @@ impl Inbox {
             Poll::Ready(_) => {}
         }
         read
+    }
+
+    /// As [`Inbox::poll_fill`], from a socket: asks first whether there is anything, which costs less than room for what doesn't
+    /// come.
+    pub(crate) fn poll_fill_tcp(
+        &mut self,
+        cx: &mut Context<'_>,
+        tcp: &mut TcpStream,
+    ) -> Poll<io::Result<usize>> {
+        if tcp.poll_read_ready(cx).is_pending() {
+            self.release_if_empty();
+            return Poll::Pending;
+        }
+        self.poll_fill(cx, tcp)
     }
 
     /// Gives the memory back if there is nothing in it.

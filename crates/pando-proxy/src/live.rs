@@ -14,5 +14,6 @@ pub(crate) mod registry;
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use lease::Lease;
+pub(crate) use line::Line;
 pub(crate) use pool::PoolLive;
 pub(crate) use registry::Registry;

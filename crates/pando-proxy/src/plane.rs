@@ -10,6 +10,7 @@ use pando_routing::balance::hash::SecretKey;
 use pando_routing::{EndpointId, Network};
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
+use pando_rt::tasks::Tasks;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -46,6 +47,8 @@ pub(crate) struct Plane {
     pub(crate) https_port: Option<u16>,
     /// Who says on whose behalf it connects.
     pub(crate) proxies: Vec<Network>,
+    /// What goes on beside requests.
+    pub(crate) copies: Tasks,
     /// Begins when the proxy ends, told to or succeeded.
     stop: Shutdown,
     /// Begins when it was told to.
@@ -98,6 +101,7 @@ impl Plane {
             tls: None,
             https_port: None,
             proxies: Vec::new(),
+            copies: Tasks::new(end),
             stop: end.child(),
             end: end.clone(),
             parting: watch::Sender::new(None),
@@ -113,6 +117,11 @@ impl Plane {
     /// The same, behind these.
     pub(crate) fn with_proxies(self, proxies: Vec<Network>) -> Self {
         Self { proxies, ..self }
+    }
+
+    /// The same, with a parent for what goes on beside requests.
+    pub(crate) fn with_copies(self, copies: Tasks) -> Self {
+        Self { copies, ..self }
     }
 
     /// Whether a connection from there begins with a PROXY header.

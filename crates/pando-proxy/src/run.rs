@@ -236,7 +236,8 @@ fn make_plane(
         tls.inherit(&inherited.ticket_keys);
     }
     let plane = plane.with_tls(tls, settings.https_port.or_else(own_port));
-    Ok(Arc::new(plane.with_proxies(settings.proxy_protocol_from.clone())))
+    let plane = plane.with_proxies(settings.proxy_protocol_from.clone());
+    Ok(Arc::new(plane.with_copies(background.clone())))
 }
 
 /// From the file, if there is one; else what the proxy before this one uses, or used when it ran last.

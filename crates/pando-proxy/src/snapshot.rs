@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pando_routing::balance::hash::{Places, SecretKey};
 use pando_routing::balance::sticky::Tokens;
 use pando_routing::balance::tier::Tiers;
+use pando_routing::rule::answers::ErrorPages;
 use pando_routing::{
     Algorithm, Asks, Destination, EndpointId, EndpointState, Match, Matcher, Pool, PoolId, Rule, Sticky,
     Table,
@@ -18,6 +19,7 @@ use pando_routing::{
 
 use crate::https::HttpsRules;
 use crate::live::{Endpoint, PoolLive, Registry};
+use crate::rules::{Route, route};
 
 /// A table, ready to be asked.
 #[derive(Debug)]
@@ -27,7 +29,19 @@ pub(crate) struct Snapshot {
     matcher: Matcher,
     pools: HashMap<PoolId, Arc<PoolView>>,
     /// Of each rule.
-    targets: Vec<Option<Arc<PoolView>>>,
+    targets: Vec<Option<Lead>>,
+    /// Pages for errors where no rule names others.
+    pub(crate) pages: Option<Arc<ErrorPages>>,
+    /// What cookies and places are keyed by.
+    pub(crate) key: SecretKey,
+}
+
+/// Where a rule leads.
+#[derive(Debug)]
+pub(crate) enum Lead {
+    /// There, and that is all.
+    Plain(Arc<PoolView>),
+    Ruled(Arc<Route>),
 }
 
 /// One pool of one table.
@@ -138,6 +152,14 @@ fn name_of(endpoint: &pando_routing::Endpoint) -> Cow<'_, str> {
     }
 }
 
+fn target(rule: &Rule, parts: &route::Parts<'_>) -> Option<Lead> {
+    match (Route::of(rule, parts), &rule.to) {
+        (Some(route), _) => Some(Lead::Ruled(route)),
+        (None, Destination::Pool(pool)) => (parts.pool)(pool).map(Lead::Plain),
+        (None, _) => None,
+    }
+}
+
 fn settings_of(pool: &Pool) -> Pool {
     Pool {
         endpoints: Vec::new(),
@@ -160,6 +182,7 @@ fn settings_of(pool: &Pool) -> Pool {
 impl Snapshot {
     /// `registry` must have been renewed with `table`; `key` is used where the table has none. What is as it was `before` is taken from
     /// there: of thousands of pools a table changes few.
+    /// What rules keep is taken from there too.
     pub(crate) fn new(
         table: Arc<Table>,
         https: HttpsRules,
@@ -177,12 +200,16 @@ impl Snapshot {
             Some((id.clone(), Arc::new(PoolView::new(&table, pool, key, registry, live))))
         };
         let pools: HashMap<_, _> = table.pools.iter().filter_map(view).collect();
-        let target = |rule: &Rule| match &rule.to {
-            Destination::Pool(pool) => pools.get(pool).cloned(),
-            _ => None,
+        let pages = route::default_pages(&table);
+        let known = before.map(Self::routes_by_label).unwrap_or_default();
+        let parts = route::Parts {
+            table: &table,
+            pages: pages.clone(),
+            pool: &|id| pools.get(id).cloned(),
+            before: &|label| known.get(label).map(|route| Arc::clone(route)),
         };
-        let targets = table.rules.iter().map(target).collect();
-        Self { table, https, matcher, pools, targets }
+        let targets = table.rules.iter().map(|rule| target(rule, &parts)).collect();
+        Self { https, matcher, targets, pages, key, pools, table }
     }
 
     /// The pool as it is here, if the next table's is the same with the same live state.
@@ -204,8 +231,25 @@ impl Snapshot {
         (same && view.key == key && lives).then(|| Arc::clone(view))
     }
 
-    /// The rule and the pool for a request.
-    pub(crate) fn find(&self, host: &[u8], path: &[u8], asks: &impl Asks) -> Option<(Match, &Arc<PoolView>)> {
+    /// Routes that share a label share what they keep.
+    fn routes_by_label(&self) -> HashMap<&str, &Arc<Route>> {
+        self.routes().map(|route| (&*route.live.label, route)).collect()
+    }
+
+    /// Rules that do more than lead to a pool.
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.targets.iter().flatten().filter_map(|target| match target {
+            Lead::Ruled(route) => Some(route),
+            Lead::Plain(_) => None,
+        })
+    }
+
+    pub(crate) fn pool(&self, id: &PoolId) -> Option<&Arc<PoolView>> {
+        self.pools.get(id)
+    }
+
+    /// The rule for a request.
+    pub(crate) fn find(&self, host: &[u8], path: &[u8], asks: &impl Asks) -> Option<(Match, &Lead)> {
         let found = self.matcher.find(host, path, asks)?;
         Some((found, self.targets.get(found.rule)?.as_ref()?))
     }

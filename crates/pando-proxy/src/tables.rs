@@ -191,8 +191,7 @@ impl Tables {
         }
         let https = HttpsRules::of(&table, certificates, self.plane.https_port);
         let before = self.plane.current();
-        let before = before.as_deref();
-        let snapshot = Snapshot::new(Arc::clone(&table), https, self.plane.key, &registry, before);
+        let snapshot = Snapshot::new(Arc::clone(&table), https, self.plane.key, &registry, before.as_deref());
         self.plane.snapshot.store(Some(Arc::new(snapshot)));
         let now = self.plane.clock.now_millis();
         for (pool, endpoint) in table.endpoints() {

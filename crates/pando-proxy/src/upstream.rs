@@ -4,6 +4,6 @@ mod head;
 mod link;
 mod stream;
 
-pub(crate) use head::{UpgradeAsked, drop_claims, hide_cookie, write_head};
+pub(crate) use head::{UpgradeAsked, drop_claims, hide_cookie, write_changed_head, write_head};
 pub(crate) use link::{Heard, Link, LinkError, MOST_HEAD};
 pub(crate) use stream::{Stream, Streams};

@@ -10,6 +10,7 @@ use rustix::net::{RecvFlags, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::inbox::Inbox;
 use crate::tls::Secured;
 use crate::upstream::Stream;
 
@@ -45,6 +46,16 @@ impl Wire {
         // A kernel that can't is no reason not to serve.
         let _ = keep_alive(&tcp);
         Self::accepted(tcp)
+    }
+
+    /// See [`Inbox::poll_fill`].
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, inbox: &mut Inbox) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(tcp) => inbox.poll_fill_tcp(cx, tcp),
+            // They may hold something that has been read already.
+            Self::Tls(secured) => inbox.poll_fill(cx, secured.as_mut()),
+            Self::Stream(stream) => inbox.poll_fill(cx, stream.as_mut()),
+        }
     }
 
     /// `None`: others use it as well.

@@ -25,7 +25,7 @@ pub use names::NameMap;
 pub use network::{Network, NetworkSet};
 pub use policy::{AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
 pub use rule::{Asks, Destination, Filters, PathMatch, Rule};
-pub use stats::{Acknowledgement, Ejected, Latency, PoolStats, ProxyStats};
+pub use stats::{Acknowledgement, Ejected, EndpointStats, Latency, PoolStats, ProxyStats};
 pub use table::{
     Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Protocol, Table,
     TableVersion, Timeouts,

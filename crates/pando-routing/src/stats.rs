@@ -43,6 +43,20 @@ pub struct ProxyStats {
     /// Endpoints that get no requests since those that they got failed, though their probe may pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ejected: Vec<Ejected>,
+    /// Of the table's active endpoints.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub endpoints: BTreeMap<EndpointId, EndpointStats>,
+}
+
+/// Totals of one endpoint since the proxy started or the endpoint came into its table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EndpointStats {
+    /// Its answers that were passed on in whole, by first digit of the status: 1xx to 5xx.
+    pub by_class: [u64; 5],
+    /// Requests that it did not answer, or not in whole, by no fault of the client.
+    pub failed: u64,
+    /// From a request to the head of its answer, in microseconds: the average that peak-EWMA balances by. `None`: not measured.
+    pub rtt_micros: Option<u64>,
 }
 
 /// Why an endpoint is ejected, and for how long.

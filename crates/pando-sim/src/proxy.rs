@@ -346,6 +346,7 @@ impl Proxy {
             pools: BTreeMap::new(),
             unmatched: 0,
             hosts_without_certificate: Vec::new(),
+            endpoints: Default::default(),
             ejected: Vec::new(),
         }
     }

@@ -42,6 +42,7 @@ fn fresh() -> ProxyStats {
         pools: BTreeMap::new(),
         unmatched: 0,
         hosts_without_certificate: Vec::new(),
+        endpoints: Default::default(),
         ejected: Vec::new(),
     }
 }

@@ -1,11 +1,12 @@
 //! What the load balancers counted.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use pando_model::id::ServerId;
 use pando_model::name::{AppName, ServerName};
 use pando_model::time::Timestamp;
-use pando_routing::PoolStats;
+use pando_routing::{Ejected, EndpointStats, PoolStats};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -36,6 +37,47 @@ pub struct ProxyTraffic {
     /// By pool, such as `hits/web`.
     #[schema(value_type = BTreeMap<String, Object>)]
     pub pools: BTreeMap<String, PoolStats>,
+}
+
+/// `GET /v1/traffic/endpoints?…`: every endpoint of the published table, as each load balancer sees it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EndpointTraffic {
+    pub now: Timestamp,
+    /// By pool, then by name.
+    pub endpoints: Vec<EndpointView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EndpointView {
+    /// Such as `hits/web`.
+    pub pool: String,
+    /// The replica's, such as `web-2`.
+    pub name: String,
+    #[schema(value_type = String)]
+    pub address: SocketAddr,
+    /// It gets no new requests.
+    pub draining: bool,
+    /// By server.
+    pub seen: Vec<EndpointSeen>,
+}
+
+/// What one load balancer says of an endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct EndpointSeen {
+    pub server: ServerName,
+    /// The run of the load balancer that counted.
+    #[schema(value_type = String)]
+    pub boot: Uuid,
+    pub heard_at: Timestamp,
+    /// Its probe passes there.
+    pub in_rotation: bool,
+    /// Why it gets no requests there though its probe may pass.
+    #[schema(value_type = Option<Object>)]
+    pub ejected: Option<Ejected>,
+    /// Requests and open WebSockets.
+    pub in_flight: u64,
+    #[serde(flatten)]
+    pub stats: EndpointStats,
 }
 
 impl Traffic {

@@ -99,9 +99,15 @@ fn each_fault_is_named() {
         ("health check", |spec| web(spec).health.unhealthy = 0),
         ("no process", |spec| route(spec, "/api", "api")),
         ("does not begin", |spec| route(spec, "api", "web")),
-        ("not a host", |spec| spec.domains.push(DomainSpec { domain: "a b".into(), aliases: vec![] })),
         ("not a host", |spec| {
-            spec.domains.push(DomainSpec { domain: "a".into(), aliases: vec!["/".into()] })
+            spec.domains.push(DomainSpec { domain: "a b".into(), aliases: vec![], https: Default::default() })
+        }),
+        ("not a host", |spec| {
+            spec.domains.push(DomainSpec {
+                domain: "a".into(),
+                aliases: vec!["/".into()],
+                https: Default::default(),
+            })
         }),
         ("at most 100%", |spec| {
             let max_surge = Amount::Percent(101);

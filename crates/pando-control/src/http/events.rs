@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State as Held;
 use pando_api::v1::events::{EventPage, EventQuery};
-use pando_api::v1::traffic::{Traffic, TrafficQuery};
+use pando_api::v1::traffic::{EndpointTraffic, Traffic, TrafficQuery};
 use pando_model::server::Server;
 
 use super::extract::Asked;
@@ -13,6 +13,7 @@ use super::poll;
 use super::reply::Answer;
 use crate::events::{self, Wanted};
 use crate::shared::Shared;
+use crate::state::State;
 use crate::store::value::decode;
 use crate::store::{Key, Range, StoreError, keys};
 
@@ -40,6 +41,18 @@ pub(crate) async fn list(
             return Ok(Json(page));
         }
     }
+}
+
+/// Every endpoint of the published table, as each load balancer sees it: in rotation or not, ejected and why, under way, totals.
+#[utoipa::path(get, operation_id = "endpoint_traffic", path = "/v1/traffic/endpoints", tag = "cluster", params(TrafficQuery), responses((status = 200, body = EndpointTraffic)))]
+pub(crate) async fn endpoints(
+    Held(shared): Held<Arc<Shared>>,
+    Asked(query): Asked<TrafficQuery>,
+) -> Answer<EndpointTraffic> {
+    let state = State::load(&*shared.store).await?;
+    let Some(table) = &state.world.table else { return Ok(Json(EndpointTraffic::default())) };
+    let name = |id| state.world.servers.get(&id).map(|server| server.name.clone());
+    Ok(Json(shared.traffic.endpoints(table, query.app.as_ref(), name, shared.now())))
 }
 
 /// Totals of every load balancer, for taking differences.

@@ -9,7 +9,8 @@ use http::Method;
 
 use super::gate::{Access, Gate, Pace, pass};
 use super::{
-    agents, apps, artifacts, balancers, deployments, events, exec, firewall, join, logs, meta, servers,
+    agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, join, logs, meta,
+    servers,
 };
 use super::{settings, tokens, wishes};
 use crate::shared::Shared;
@@ -34,6 +35,8 @@ struct Route {
 const NONE: usize = 0;
 /// Requests of people.
 const SMALL: usize = 64 * 1024;
+/// A chain of certificates with its key, at their largest.
+const PEM: usize = 128 * 1024;
 /// A deployment with its settings; below what a value in the store may have.
 const SPEC: usize = 768 * 1024;
 /// A report of a server with a thousand instances and their last lines.
@@ -81,6 +84,7 @@ fn table() -> Vec<Route> {
         quick(Method::POST, "/v1/apps/{app}/exec", Access::ChangeApp, post(exec::open)),
         poll("/v1/events", Access::ReadOf, get(events::list)),
         quick(fetch.clone(), "/v1/traffic", Access::ReadOf, get(events::traffic)),
+        quick(fetch.clone(), "/v1/traffic/endpoints", Access::ReadOf, get(events::endpoints)),
         quick(fetch.clone(), "/v1/servers", Access::Read, get(servers::list)),
         quick(fetch.clone(), "/v1/servers/{server}", Access::Read, get(servers::show)),
         quick(Method::DELETE, "/v1/servers/{server}", Access::Admin, delete(servers::remove)),
@@ -93,6 +97,9 @@ fn table() -> Vec<Route> {
         quick(fetch.clone(), "/v1/balancers", Access::Read, get(balancers::list)),
         quick(Method::POST, "/v1/balancers/lockdown", Access::Admin, post(balancers::lockdown)).body(SMALL),
         quick(Method::POST, "/v1/balancers/unlock", Access::Admin, post(balancers::unlock)),
+        quick(fetch.clone(), "/v1/certificates", Access::Read, get(certificates::list)),
+        quick(Method::POST, "/v1/certificates", Access::Admin, post(certificates::import)).body(PEM),
+        quick(Method::DELETE, "/v1/certificates/{certificate}", Access::Admin, delete(certificates::remove)),
         quick(fetch.clone(), "/v1/firewall", Access::Read, get(firewall::show)),
         quick(head, "/v1/artifacts/{digest}", Access::Send, on(MethodFilter::HEAD, artifacts::probe)),
         quick(Method::PUT, "/v1/artifacts/{digest}", Access::Send, put(artifacts::receive))

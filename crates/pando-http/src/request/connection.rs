@@ -33,6 +33,8 @@ impl Wishes {
         }
         for token in fields.all(Known::Connection).flat_map(|field| tokens(field.value.bytes(head))) {
             match token {
+                b"keep-alive" => wishes.keep_alive = true,
+                b"close" => wishes.close = true,
                 close if close.eq_ignore_ascii_case(b"close") => wishes.close = true,
                 keep if keep.eq_ignore_ascii_case(b"keep-alive") => wishes.keep_alive = true,
                 upgrade if upgrade.eq_ignore_ascii_case(b"upgrade") => wishes.upgrade = true,

@@ -42,6 +42,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) took: Duration,
     pub(crate) pool: Option<&'a str>,
     pub(crate) endpoint: Option<SocketAddr>,
+    /// The label of the rule, where it did something.
+    pub(crate) route: Option<&'a str>,
     pub(crate) retries: u32,
     pub(crate) outcome: Outcome,
 }
@@ -131,6 +133,10 @@ fn end_json(ended: &Ended<'_>, out: &mut Vec<u8>) {
     }
     if let Some(endpoint) = ended.endpoint {
         let _ = write!(out, ",\"endpoint\":\"{endpoint}\"");
+    }
+    if let Some(route) = ended.route {
+        out.extend_from_slice(b",\"route\":");
+        json_text(route.as_bytes(), out);
     }
     let outcome = match ended.outcome {
         Outcome::Whole => "whole",
@@ -241,6 +247,7 @@ mod tests {
             took,
             pool: Some("p"),
             endpoint: None,
+            route: Some("shop"),
             retries: 0,
             outcome: Outcome::Whole,
         };
@@ -265,6 +272,7 @@ mod tests {
         assert_eq!(value["request_id"], "id-1");
         assert_eq!(value["user_agent"], "evil\"\\ \u{fffd} agent");
         assert_eq!((&value["pool"], &value["outcome"]), (&"p".into(), &"whole".into()));
+        assert_eq!(value["route"], "shop");
         assert_eq!(out.matches('\n').count(), 1);
     }
 }

@@ -41,7 +41,8 @@ fn parse(bytes: &[u8]) -> Option<SecretKey> {
     SecretKey::try_from(text.trim().to_owned()).ok()
 }
 
-fn make() -> SecretKey {
+/// Another one each time.
+pub(crate) fn make() -> SecretKey {
     let mut bytes = [0; 16];
     if let Err(error) = getrandom::fill(&mut bytes) {
         // The standard library's own keys are drawn from the same source, or a lesser one.

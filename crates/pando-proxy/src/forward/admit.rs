@@ -10,7 +10,7 @@ use pando_routing::AllDown;
 use super::attempt::Failure;
 use super::page::Page;
 use super::past::Past;
-use super::{Routed, route};
+use super::{Routed, renew};
 use crate::asked::Asked;
 use crate::balance::{Asking, Chosen, Picked, Tried, moment, pick, pick_open};
 use crate::client::Client;
@@ -96,9 +96,9 @@ fn begin(
         }
         match pick(&routed.pool, &asking, tried, now) {
             Picked::Chosen(chosen) => return Ok(chosen),
-            Picked::Stale => *routed = route(plane, asked, client).map_err(Turned::Away)?,
+            Picked::Stale => *routed = renew(plane, asked, client, routed).map_err(Turned::Away)?,
             turned @ (Picked::Full | Picked::Nobody) => {
-                let newest = route(plane, asked, client).map_err(Turned::Away)?;
+                let newest = renew(plane, asked, client, routed).map_err(Turned::Away)?;
                 if Arc::ptr_eq(&newest.pool, &routed.pool) {
                     let full = matches!(turned, Picked::Full);
                     return Err(if full { Turned::Full } else { Turned::Nobody });

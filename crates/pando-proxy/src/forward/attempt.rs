@@ -26,7 +26,7 @@ use crate::front::Front;
 use crate::live::{Endpoint, Lease};
 use crate::plane::Plane;
 use crate::snapshot::PoolView;
-use crate::upstream::{Heard, Link, Stream, hide_cookie, write_head};
+use crate::upstream::{Heard, Link, Stream, hide_cookie, write_changed_head, write_head};
 use crate::wire::Wire;
 
 /// A request that cannot be sent twice takes an idle connection only if it was used so recently that no server's idle
@@ -63,7 +63,9 @@ pub(super) async fn run<F: Front>(
     }
     loop {
         tally.for_pool(&routed.pool.live);
-        let now = if past.tried.is_empty() { tally.began() } else { moment::now() };
+        // A rule may have taken its time.
+        let at_once = past.tried.is_empty() && routed.change.is_none();
+        let now = if at_once { tally.began() } else { moment::now() };
         let applicant = Applicant { asked, client, plane, may_repeat, now };
         let admitted = admit(front, applicant, &mut routed, &past).await;
         tally.for_pool(&routed.pool.live);
@@ -72,7 +74,13 @@ pub(super) async fn run<F: Front>(
         if !past.tried.is_empty() {
             tally.retried();
         }
-        write_head(asked, routed.strip, lease.endpoint.address, client, id);
+        match &routed.change {
+            None => write_head(asked, routed.strip, lease.endpoint.address, client, id),
+            Some(change) => {
+                let change = (routed.strip, &**change);
+                write_changed_head(asked, change, lease.endpoint.address, client, id);
+            }
+        }
         match ask(front, asked, &mut lease, &routed.pool, may_repeat, plane, tally).await {
             Ok(Began { link, upload, heard, kind }) => {
                 let (hsts, secure) = (hsts(asked, client, plane), client.secure);

@@ -24,7 +24,7 @@ pub(crate) enum Id {
 impl Id {
     /// The client's, if there is exactly one and it is visible ASCII of at most 128 characters; else a new UUIDv7 of
     /// that time.
-    pub(super) fn of(head: &RequestHead, bytes: &[u8], at_millis: i64) -> Self {
+    pub(crate) fn of(head: &RequestHead, bytes: &[u8], at_millis: i64) -> Self {
         let given = head.fields.only(Known::XRequestId).map(|field| field.value);
         given.filter(|given| is_sane(given.bytes(bytes))).map_or_else(|| make(at_millis), Self::Given)
     }

@@ -1,7 +1,11 @@
 //! The answers that the proxy gives itself: small, plain, with the request's id.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use pando_http::{Known, Method, RequestHead, write};
+
+use pando_routing::rule::answers::ErrorPages;
 
 use crate::asked::Asked;
 use crate::front::{Answer, AnswerBody, Front};
@@ -29,13 +33,25 @@ pub(crate) enum Page {
     /// The connection broke, or what came wasn't HTTP.
     Broken,
     Silent,
+    /// A rule turns the client's address away.
+    Denied,
+    /// No password, or a wrong one.
+    Unauthorised,
+    /// More requests than a rule allows.
+    TooMany,
+    Maintenance,
+    /// It was held for too long, or too many are.
+    Paused,
+    /// Who was to say whether it may pass said nothing.
+    NoAuthority,
 }
 
 /// How the client would like to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wants {
+pub(crate) struct Wants {
     format: Format,
     is_head: bool,
+    is_grpc: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +74,10 @@ impl Page {
             Self::NoTable | Self::NobodyReady | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
             Self::Silent => StatusCode::GATEWAY_TIMEOUT,
+            Self::Denied => StatusCode::FORBIDDEN,
+            Self::Unauthorised => StatusCode::UNAUTHORIZED,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::Maintenance | Self::Paused | Self::NoAuthority => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -76,6 +96,14 @@ impl Page {
             Self::Unreachable => "The instance that was to answer could not be reached.",
             Self::Broken => "The instance that was to answer broke off.",
             Self::Silent => "The instance did not answer in time.",
+            Self::Denied => "This is not open to your address.",
+            Self::Unauthorised => "A name and a password are needed here.",
+            Self::TooMany => "Too many requests. Please wait a moment.",
+            Self::Maintenance => "This is being worked on. Please try again later.",
+            Self::Paused => "This is being worked on. Please try again in a moment.",
+            Self::NoAuthority => {
+                "Whether you may see this could not be found out. Please try again in a moment."
+            }
         }
     }
 
@@ -90,19 +118,19 @@ impl Page {
         front: &mut F,
         kind: &str,
         length: usize,
-        others: &[(&'static str, Option<&[u8]>)],
+        others: &[(&str, Option<&[u8]>)],
         close: bool,
     ) {
         let mut digits = Vec::with_capacity(8);
         write::number(&mut digits, length as u64);
         let status = self.status();
-        let mut own: Vec<(&'static str, &[u8])> = vec![
+        let mut own: Vec<(&str, &[u8])> = vec![
             ("content-type", kind.as_bytes()),
             ("content-length", &digits),
             ("cache-control", b"no-store"),
         ];
         own.extend(others.iter().filter_map(|(name, value)| Some((*name, (*value)?))));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE && !own.iter().any(|(name, _)| *name == "retry-after") {
             own.push(("retry-after", b"1"));
         }
         let status = status.as_u16();
@@ -110,26 +138,87 @@ impl Page {
         front.head(&Answer { status, reason, passed: None, own: &own, body: AnswerBody::Sized, close });
     }
 
-    pub(super) fn render(self, wants: Wants, id: &str) -> (&'static str, String) {
-        let status = self.status();
-        let reason = status.canonical_reason().unwrap_or_default();
-        let (code, sentence) = (status.as_u16(), self.sentence());
-        match wants.format {
-            Format::Html => ("text/html; charset=utf-8", html(code, reason, sentence, id)),
-            Format::Json => {
-                let body = serde_json::json!({"status": code, "error": sentence, "request_id": id});
-                ("application/json", format!("{body}\n"))
-            }
-            Format::Text => {
-                ("text/plain; charset=utf-8", format!("{code} {reason}\n{sentence}\nRequest {id}\n"))
-            }
-        }
+    /// `message` in place of its own sentence; `pages` in place of its own looks.
+    pub(super) fn render(
+        self,
+        wants: Wants,
+        id: &str,
+        message: Option<&str>,
+        pages: Option<&ErrorPages>,
+    ) -> (&'static str, String) {
+        render(self.status(), message.unwrap_or_else(|| self.sentence()), wants, id, pages)
     }
+}
+
+/// A page in place of what a replica says of its own failure.
+pub(crate) fn stand_in(
+    status: u16,
+    wants: Wants,
+    id: &[u8],
+    pages: Option<&ErrorPages>,
+) -> (&'static str, String) {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let id = std::str::from_utf8(id).unwrap_or_default();
+    render(status, "Something went wrong on our side. Please try again later.", wants, id, pages)
+}
+
+fn render(
+    status: StatusCode,
+    sentence: &str,
+    wants: Wants,
+    id: &str,
+    pages: Option<&ErrorPages>,
+) -> (&'static str, String) {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let code = status.as_u16();
+    let page = pages.and_then(|pages| pages.find(code));
+    let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
+    let custom = page.and_then(|page| match wants.format {
+        Format::Html => text(&page.html),
+        Format::Json => text(&page.json),
+        Format::Text => text(&page.text),
+    });
+    let fill = |text: String, escape: fn(&str) -> String| {
+        let values =
+            [("{status}", code.to_string()), ("{reason}", escape(reason)), ("{message}", escape(sentence))];
+        let filled = values.iter().fold(text, |text, (name, value)| text.replace(name, value));
+        // The last: it may be the client's own.
+        filled.replace("{request_id}", &escape(id))
+    };
+    match (wants.format, custom) {
+        (Format::Html, Some(text)) => (HTML, fill(text, escape_html)),
+        (Format::Html, None) => (HTML, html(code, reason, sentence, id)),
+        (Format::Json, Some(text)) => (JSON, fill(text, escape_json)),
+        (Format::Json, None) => {
+            let body = serde_json::json!({"status": code, "error": sentence, "request_id": id});
+            (JSON, format!("{body}\n"))
+        }
+        (Format::Text, Some(text)) => (TEXT, fill(text, str::to_owned)),
+        (Format::Text, None) => (TEXT, format!("{code} {reason}\n{sentence}\nRequest {id}\n")),
+    }
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+/// What stands between the quotes of a JSON string.
+fn escape_json(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
 fn html(code: u16, reason: &str, sentence: &str, id: &str) -> String {
     // The id may be the client's own.
-    let id = id.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let (id, sentence) = (escape_html(id), escape_html(sentence));
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{code} {reason}</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><style>body{{font:16px/1.5 system-ui,sans-serif;\
@@ -139,9 +228,17 @@ fn html(code: u16, reason: &str, sentence: &str, id: &str) -> String {
 }
 
 impl Wants {
-    pub(super) fn of(asked: &Asked) -> Self {
-        let format = format_of(&asked.head, asked.bytes.bytes());
-        Self { format, is_head: asked.head.method == Method::Head }
+    pub(crate) fn of(asked: &Asked) -> Self {
+        let bytes = asked.bytes.bytes();
+        let kind =
+            asked.head.fields.first(Known::ContentType).map_or(&[][..], |field| field.value.bytes(bytes));
+        let is_grpc = kind.starts_with(b"application/grpc");
+        Self { format: format_of(&asked.head, bytes), is_head: asked.head.method == Method::Head, is_grpc }
+    }
+
+    /// Who reads trailers has no use for pages.
+    pub(crate) fn is_grpc(self) -> bool {
+        self.is_grpc
     }
 
     pub(super) fn is_head(self) -> bool {
@@ -192,16 +289,38 @@ mod tests {
         }
     }
 
+    fn wants(format: Format) -> Wants {
+        Wants { format, is_head: false, is_grpc: false }
+    }
+
+    #[test]
+    fn pages_of_the_table_are_filled_and_nothing_in_them_is_broken_out_of() {
+        let pages: ErrorPages = serde_json::from_str(
+            r#"{"pages": {"5xx": {"html": "<a title='{message}'>{request_id} {status} {x} {reason}</a>",
+                "json": "{\"why\": \"{message}\", \"id\": \"{request_id}\"}"}}}"#,
+        )
+        .unwrap();
+        let render =
+            |format| Page::Silent.render(wants(format), "'\"<{status}", Some("a\"b'<"), Some(&pages)).1;
+        assert_eq!(
+            render(Format::Html),
+            "<a title='a&quot;b&#39;&lt;'>&#39;&quot;&lt;{status} 504 {x} Gateway Timeout</a>"
+        );
+        let json: serde_json::Value = serde_json::from_str(&render(Format::Json)).unwrap();
+        assert_eq!(json, serde_json::json!({"why": "a\"b'<", "id": "'\"<{status}"}));
+        assert!(render(Format::Text).contains("504 Gateway Timeout"), "what is missing is the proxy's own");
+    }
+
     #[test]
     fn a_client_cannot_write_markup_into_a_page() {
-        let (_, page) = Page::Silent.render(Wants { format: Format::Html, is_head: false }, "<script>&");
+        let (_, page) = Page::Silent.render(wants(Format::Html), "<script>&", None, None);
         assert!(page.contains("&lt;script&gt;&amp;") && !page.contains("<script>"), "{page}");
     }
 
     #[test]
     fn every_format_names_status_and_request() {
         for format in [Format::Html, Format::Json, Format::Text] {
-            let (_, page) = Page::NobodyReady.render(Wants { format, is_head: false }, "id-7");
+            let (_, page) = Page::NobodyReady.render(wants(format), "id-7", None, None);
             assert!(page.contains("503") && page.contains("id-7"), "{page}");
         }
     }

@@ -15,6 +15,7 @@ use crate::balance::moment;
 use crate::client::Client;
 use crate::live::{Endpoint, PoolLive};
 use crate::plane::Plane;
+use crate::rules::RouteLive;
 
 /// The account of one request.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct Tally {
     took: Option<u64>,
     pool: Option<Arc<PoolLive>>,
     endpoint: Option<Arc<Endpoint>>,
+    /// The rule, where it does more than lead to a pool.
+    route: Option<Arc<RouteLive>>,
     status: u16,
     /// The answer is the proxy's own.
     is_own: bool,
@@ -39,12 +42,22 @@ impl Tally {
     pub(super) fn begin(plane: &Arc<Plane>, asked: &Asked, client: &Client, id: &Id, started: u64) -> Self {
         let begun = |log| Begun::new(log, asked, client, id, moment::unix_millis(started, &plane.clock));
         let line = plane.log.as_ref().map(begun);
+        Self::with(plane, line, started)
+    }
+
+    /// Of a request of the proxy's own: figures, but no line in the log.
+    pub(crate) fn quiet(plane: &Arc<Plane>) -> Self {
+        Self::with(plane, None, moment::now())
+    }
+
+    fn with(plane: &Arc<Plane>, line: Option<Begun>, started: u64) -> Self {
         Self {
             plane: Arc::clone(plane),
             started,
             took: None,
             pool: None,
             endpoint: None,
+            route: None,
             status: 0,
             is_own: false,
             bytes: 0,
@@ -71,6 +84,10 @@ impl Tally {
         }
     }
 
+    pub(crate) fn for_route(&mut self, route: &Arc<RouteLive>) {
+        self.route = Some(Arc::clone(route));
+    }
+
     pub(super) fn retried(&mut self) {
         if let Some(pool) = &self.pool {
             pool.counters.retried();
@@ -81,6 +98,12 @@ impl Tally {
     /// The head of the answer is known.
     pub(super) fn answered(&mut self, status: u16) {
         self.status = status;
+    }
+
+    /// A rule answers.
+    pub(super) fn replied(&mut self, status: u16) {
+        self.answered(status);
+        self.is_own = true;
     }
 
     /// The proxy answers itself.
@@ -95,7 +118,8 @@ impl Tally {
             (Page::Busy, Some(pool)) => pool.counters.busy(),
             _ => {}
         }
-        if matches!(self.status, 502..=504) {
+        let is_wish = matches!(page, Page::Maintenance | Page::Paused);
+        if matches!(self.status, 502..=504) && !is_wish {
             self.note_failure();
         }
     }
@@ -129,6 +153,9 @@ impl Tally {
         if let (Some(endpoint), false) = (&self.endpoint, self.is_own) {
             endpoint.counters.whole(self.status);
         }
+        if let Some(route) = &self.route {
+            route.answered(self.status);
+        }
         self.counted = Some(Outcome::Whole);
     }
 
@@ -155,6 +182,7 @@ impl Drop for Tally {
             took: Duration::from_micros(took),
             pool: self.pool.as_ref().map(|pool| pool.counters.id.0.as_str()),
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.address),
+            route: self.route.as_ref().map(|route| &*route.label),
             retries: self.retries,
             outcome,
         };

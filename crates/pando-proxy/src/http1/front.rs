@@ -78,7 +78,7 @@ impl Http1 {
     }
 
     pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.inbox.poll_fill(cx, &mut self.wire)
+        self.wire.poll_fill(cx, &mut self.inbox)
     }
 
     /// The bare connection, and what the client has sent already.

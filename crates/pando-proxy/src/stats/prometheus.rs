@@ -9,6 +9,7 @@ use pando_routing::{Latency, PoolId};
 
 use crate::live::{Endpoint, PoolLive};
 use crate::plane::{Gauges, Plane};
+use crate::rules::{Reason, RouteLive};
 use crate::snapshot::Snapshot;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -30,6 +31,7 @@ pub(crate) fn page(plane: &Plane) -> String {
     }
     if let Some(snapshot) = snapshot {
         endpoints(plane, &snapshot, &mut page);
+        snapshot.routes().for_each(|route| of_route(&route.live, &mut page));
     }
     page.render()
 }
@@ -113,6 +115,31 @@ fn of_pool(pool: &PoolLive, page: &mut Page) {
     page.counter("pando_proxy_retries_total", "Tries beyond the first.", &label, stats.retries);
     page.counter("pando_proxy_cancelled_total", "Requests that the client gave up.", &label, stats.cancelled);
     page.histogram(&label, &stats.latency, pool.counters.latency_micros());
+}
+
+/// Rules that do more than lead to a pool.
+fn of_route(route: &RouteLive, page: &mut Page) {
+    let label = format!("route=\"{}\"", escaped(&route.label));
+    for (class, count) in (1..).zip(route.by_class()) {
+        let labels = format!("{label},class=\"{class}xx\"");
+        page.counter(
+            "pando_proxy_route_requests_total",
+            "Requests of a rule answered in whole.",
+            &labels,
+            count,
+        );
+    }
+    for reason in Reason::ALL {
+        let labels = format!("{label},by=\"{}\"", reason.name());
+        let help = "Requests that a rule answered instead of letting them pass.";
+        page.counter("pando_proxy_route_kept_total", help, &labels, route.count(reason));
+    }
+    let (copied, not) = route.copies();
+    page.counter("pando_proxy_route_mirrored_total", "Requests that were copied.", &label, copied);
+    let help = "Requests that were too large to copy, or too many.";
+    page.counter("pando_proxy_route_unmirrored_total", help, &label, not);
+    let help = "Requests that a pause holds.";
+    page.gauge("pando_proxy_route_held", help, &label, route.held.waiting() as u64);
 }
 
 fn endpoints(plane: &Plane, snapshot: &Snapshot, page: &mut Page) {

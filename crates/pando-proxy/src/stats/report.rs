@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pando_routing::{Ejected, EndpointId, ProxyStats};
+use pando_routing::{Ejected, EndpointId, EndpointStats, ProxyStats};
 
 use crate::balance::moment;
+use crate::live::Endpoint;
 use crate::plane::Plane;
 use crate::snapshot::Snapshot;
 
@@ -30,7 +31,7 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         |snapshot: &Arc<Snapshot>| snapshot.https.without_certificate(&snapshot.table).1;
     let hosts_without_certificate =
         snapshot.as_ref().filter(|_| plane.tls.is_some()).map(without_certificate).unwrap_or_default();
-    let in_flight = in_flight(plane);
+    let (in_flight, current) = (in_flight(plane), snapshot.clone());
     let mut registry = plane.registry();
     registry.forget_idle();
     ProxyStats {
@@ -43,7 +44,20 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         pools: registry.pools().map(|pool| (pool.counters.id.clone(), pool.counters.read())).collect(),
         unmatched: plane.unmatched.load(Relaxed),
         hosts_without_certificate,
+        endpoints: current.as_deref().map(endpoints).unwrap_or_default(),
     }
+}
+
+fn endpoints(snapshot: &Snapshot) -> BTreeMap<EndpointId, EndpointStats> {
+    // An average is below an hour of microseconds, and has no part below one.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+    let whole = |micros: f64| micros.max(0.0) as u64;
+    let one = |endpoint: &Arc<Endpoint>| {
+        let by_class = endpoint.counters.by_class();
+        let (failed, rtt_micros) = (endpoint.counters.failures(), endpoint.ewma.measured().map(whole));
+        (endpoint.id, EndpointStats { by_class, failed, rtt_micros })
+    };
+    snapshot.active().map(one).collect()
 }
 
 fn ejected(plane: &Plane, snapshot: &Snapshot) -> Vec<Ejected> {

@@ -25,7 +25,7 @@ impl Ahead {
 impl AsyncRead for Ahead {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { tcp, inbox } = self.get_mut();
-        if inbox.is_empty() && ready!(inbox.poll_fill(cx, tcp))? == 0 {
+        if inbox.is_empty() && ready!(inbox.poll_fill_tcp(cx, tcp))? == 0 {
             inbox.release_if_empty();
             return Poll::Ready(Ok(()));
         }

@@ -12,6 +12,7 @@ use pando_routing::balance::sticky::cookie;
 use crate::asked::{Cookies, Paper};
 use crate::client::Client;
 use crate::forward::{ID_HEADER, Id};
+use crate::rules::Change;
 
 /// What a client wants its connection to become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,6 +111,52 @@ pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, 
     }
     forwarded(out, host, client);
     write::field(out, ID_HEADER.as_bytes(), id.text(bytes));
+    connection(out, paper.head.upgrade.map(|upgrade| upgrade.bytes(bytes)), head.takes_trailers);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// As [`write_head`], but as a rule would have it.
+pub(crate) fn write_changed_head(
+    paper: &mut Paper,
+    (strip, change): (usize, &Change),
+    fallback: SocketAddr,
+    client: &Client,
+    id: &Id,
+) {
+    let (head, bytes) = (&paper.head, paper.bytes.bytes());
+    let out = &mut paper.upstream;
+    out.clear();
+    out.extend_from_slice(head.method_text.bytes(bytes));
+    out.push(b' ');
+    match &change.target {
+        Some(target) => out.extend_from_slice(target),
+        None => write_target(out, head, bytes, &paper.normal_path, strip),
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let asked = head.host.bytes(bytes);
+    let named = head.fields.first(Known::Host).is_some_and(|field| !field.dropped && !field.value.is_empty());
+    match &change.host {
+        Some(host) => write::field(out, b"host", host),
+        None if named => {}
+        None if asked.is_empty() => write::field(out, b"host", fallback.to_string().as_bytes()),
+        None => write::field(out, b"host", asked),
+    }
+    write::fields(out, bytes, &head.fields, true);
+    other_cookies(out, &paper.cookies, bytes);
+    if head.framing == Framing::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    out.extend_from_slice(&change.lines);
+    let scheme: &[u8] = if client.secure { b"https" } else { b"http" };
+    let own = [
+        ("x-forwarded-for", client.ip.bytes()),
+        ("x-forwarded-proto", scheme),
+        ("x-forwarded-host", asked),
+        (ID_HEADER, id.text(bytes)),
+    ];
+    for (name, value) in own.into_iter().filter(|(name, value)| !value.is_empty() && !change.takes(name)) {
+        write::field(out, name.as_bytes(), value);
+    }
     connection(out, paper.head.upgrade.map(|upgrade| upgrade.bytes(bytes)), head.takes_trailers);
     out.extend_from_slice(b"\r\n");
 }

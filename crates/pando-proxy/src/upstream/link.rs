@@ -122,7 +122,7 @@ impl Link {
 
     /// Reads more; 0: the endpoint has closed.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let read = self.inbox.poll_fill(cx, &mut self.wire);
+        let read = self.wire.poll_fill(cx, &mut self.inbox);
         self.heard_any |= matches!(read, Poll::Ready(Ok(1..)));
         read
     }

@@ -54,7 +54,7 @@ pub(crate) fn mix(bits: u64) -> u64 {
 
 /// Where `bits`, read as a fraction of 2⁶⁴, falls in `bound`.
 #[must_use]
-pub(crate) fn share_of(bits: u64, bound: u64) -> u64 {
+pub fn share_of(bits: u64, bound: u64) -> u64 {
     let product = u128::from(bits) * u128::from(bound);
     u64::try_from(product >> 64).unwrap_or(u64::MAX)
 }

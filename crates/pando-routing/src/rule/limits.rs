@@ -108,7 +108,7 @@ pub struct Mirror {
     /// Requests with a larger body are not copied. Default 64 KiB; at most 1 MiB.
     #[serde(default = "mirror_bytes")]
     pub max_body_bytes: u64,
-    /// Copies under way at most, by each worker; more are not made. Default 64.
+    /// Copies under way at most; more are not made. Default 64.
     #[serde(default = "mirror_in_flight")]
     pub max_in_flight: u32,
 }

@@ -1,6 +1,7 @@
 //! The words of `pando lb`.
 
 use clap::{Args, Subcommand};
+use pando_model::name::AppName;
 
 use super::Span;
 
@@ -12,6 +13,7 @@ From one web server to a load balancer, without an interruption: `pando server a
 
 Examples:
   pando lb status
+  pando lb top
   pando lb cutover
   pando lb lockdown")]
 pub(crate) struct LbArgs {
@@ -29,11 +31,34 @@ Examples:
   pando lb status
   pando lb status --json | jq '.domains[] | select(.points_at != \"balancers\")'")]
     Status,
+    Top(TopArgs),
     Cutover(CutoverArgs),
     Lockdown(LockdownArgs),
     /// Open direct access to web servers again
     #[command(after_help = "Examples:\n  pando lb unlock")]
     Unlock,
+}
+
+/// Watch what each replica gets: requests, failures, time to answer, and why one gets none
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Requests and failures are those of the time between two looks, added up over load balancers. `ejected` is a replica whose \
+answers failed, and the reason stands beside it; `pando events` tells of earlier ones.
+
+Examples:
+  pando lb top
+  pando lb top --app hits --every 5s
+  pando lb top --once                 one table, for scripts and notes")]
+pub(crate) struct TopArgs {
+    /// Only replicas of this app
+    #[arg(long, value_name = "APP")]
+    pub(crate) app: Option<AppName>,
+    /// Between two looks
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub(crate) every: Span,
+    /// Look twice, print one table, end
+    #[arg(long)]
+    pub(crate) once: bool,
 }
 
 /// Move every domain to the load balancers: which records to set, and whether it is done

@@ -3,6 +3,7 @@
 mod cutover;
 mod dns;
 mod show;
+mod top;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use crate::words::listed;
 pub(crate) async fn run(args: &LbArgs, context: &Context) -> anyhow::Result<ExitCode> {
     match &args.command {
         LbCommand::Status => show::status(context).await?,
+        LbCommand::Top(args) => top::run(args, context).await?,
         LbCommand::Cutover(args) => return cutover::run(args, context).await,
         LbCommand::Lockdown(args) => {
             let list = context.client()?.lockdown(&LockdownRequest { force: args.force }).await?;

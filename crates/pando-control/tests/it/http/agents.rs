@@ -111,6 +111,7 @@ async fn reports_reach_the_loop_and_counters_the_memory() {
         pools: [(PoolId("hits/web".to_owned()), stats)].into(),
         unmatched: 0,
         hosts_without_certificate: Vec::new(),
+        endpoints: Default::default(),
         ejected: Vec::new(),
     };
     agent

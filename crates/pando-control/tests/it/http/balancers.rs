@@ -53,6 +53,7 @@ fn counted(cluster: &Cluster, server: ServerId, requests: u64, unmatched: u64, s
         boot: id(6),
         sequence: requests + unmatched,
         hosts_without_certificate: Vec::new(),
+        endpoints: Default::default(),
         version: None,
         not_in_rotation: Default::default(),
         in_flight: Default::default(),

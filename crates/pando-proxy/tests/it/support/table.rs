@@ -63,6 +63,24 @@ impl TableBuilder {
         self
     }
 
+    /// A rule in JSON.
+    pub(crate) fn json_rule(mut self, rule: &str) -> Self {
+        self.0.rules.push(serde_json::from_str(rule).unwrap());
+        self
+    }
+
+    /// Sets of error pages in JSON.
+    pub(crate) fn error_pages(mut self, pages: &str) -> Self {
+        self.0.error_pages = serde_json::from_str(pages).unwrap();
+        self
+    }
+
+    /// Users with their hashed passwords in JSON.
+    pub(crate) fn users(mut self, users: &str) -> Self {
+        self.0.secret.users = serde_json::from_str(users).unwrap();
+        self
+    }
+
     /// Uses a certificate for `hosts`.
     pub(crate) fn certificate(mut self, issued: &Issued, hosts: &[&str]) -> Self {
         self.0.secret.certificates.push(Certificate {

@@ -1,0 +1,162 @@
+//! A rule, compiled: what is found out once a table, so that requests don't have to.
+
+use std::sync::Arc;
+
+use pando_routing::rule::access::Maintenance;
+use pando_routing::rule::answers::ErrorPages;
+use pando_routing::rule::{PathMatch, Redirect, Respond, Rewrite};
+use pando_routing::{Destination, Filters, NetworkSet, PoolId, Rule, Table};
+
+use super::limit::SharedLimit;
+use super::live::RouteLive;
+use super::password::{Passwords, Users};
+use super::side::SplitView;
+use crate::snapshot::PoolView;
+
+/// The set of error pages for whoever names none.
+const DEFAULT_PAGES: &str = "default";
+
+/// A rule that does more than lead to a pool.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) live: Arc<RouteLive>,
+    pub(super) path: PathMatch,
+    pub(super) to: To,
+    pub(super) filters: Box<Filters>,
+    /// Empty: everybody may.
+    pub(super) allow: NetworkSet,
+    pub(super) deny: NetworkSet,
+    pub(super) exempt: NetworkSet,
+    pub(super) limits: Box<[Arc<SharedLimit>]>,
+    pub(super) pages: Option<Arc<ErrorPages>>,
+    pub(super) users: Option<(Arc<Users>, Arc<Passwords>)>,
+    /// Who says whether a request may pass.
+    pub(super) authority: Option<Arc<PoolView>>,
+    pub(super) mirror: Option<Arc<PoolView>>,
+}
+
+/// Where it leads.
+#[derive(Debug)]
+pub(super) enum To {
+    Pool(Arc<PoolView>),
+    Split(SplitView),
+    Redirect(Redirect),
+    Respond(Respond),
+}
+
+/// What routes are made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) pages: Option<Arc<ErrorPages>>,
+    pub(crate) pool: &'a dyn Fn(&PoolId) -> Option<Arc<PoolView>>,
+    /// The route of that label in the table before.
+    pub(crate) before: &'a dyn Fn(&str) -> Option<Arc<Route>>,
+}
+
+/// The table's error pages for all.
+pub(crate) fn default_pages(table: &Table) -> Option<Arc<ErrorPages>> {
+    table.error_pages.get(DEFAULT_PAGES).map(|pages| Arc::new(pages.clone()))
+}
+
+impl Route {
+    /// `None`: the rule leads to a pool, and that is all.
+    pub(crate) fn of(rule: &Rule, parts: &Parts<'_>) -> Option<Arc<Self>> {
+        if !does_more(rule, parts) {
+            return None;
+        }
+        let to = match &rule.to {
+            Destination::Pool(pool) => To::Pool((parts.pool)(pool)?),
+            Destination::Split(split) => To::Split(SplitView::new(split, parts)?),
+            Destination::Redirect(redirect) => To::Redirect(redirect.clone()),
+            Destination::Respond(respond) => To::Respond(respond.clone()),
+        };
+        let label = rule.label();
+        let before = (parts.before)(&label);
+        let filters = rule.filters.clone().unwrap_or_default();
+        let exempt = filters.maintenance.iter().flat_map(|Maintenance { allow, .. }| allow).collect();
+        Some(Arc::new(Self {
+            live: before
+                .as_ref()
+                .map_or_else(|| Arc::new(RouteLive::new(label.into())), |route| Arc::clone(&route.live)),
+            path: rule.path.clone(),
+            to,
+            allow: filters.allow.iter().collect(),
+            deny: filters.deny.iter().collect(),
+            exempt,
+            limits: limits(&filters, before.as_deref()),
+            pages: pages(&filters, parts),
+            users: users(&filters, parts, before.as_deref()),
+            authority: filters.forward_auth.as_ref().and_then(|auth| (parts.pool)(&auth.pool)),
+            mirror: filters.mirror.as_ref().and_then(|mirror| (parts.pool)(&mirror.pool)),
+            filters,
+        }))
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.filters.pause.is_some()
+    }
+
+    /// Bytes of the path that a rewrite replaces, and what stands there instead.
+    pub(super) fn prefix(&self, rewrite: &Rewrite) -> Option<(usize, Box<[u8]>)> {
+        match (rewrite, &self.path) {
+            (Rewrite::Prefix(new), PathMatch::Prefix(old)) => {
+                Some((old.trim_end_matches('/').len(), new.trim_end_matches('/').as_bytes().into()))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn users(
+    filters: &Filters,
+    parts: &Parts<'_>,
+    before: Option<&Route>,
+) -> Option<(Arc<Users>, Arc<Passwords>)> {
+    let set = parts.table.secret.users.get(&filters.basic_auth.as_ref()?.users);
+    let known = before.and_then(|route| route.users.as_ref()).map(|(_, passwords)| Arc::clone(passwords));
+    // A set that isn't there has no users: nobody comes in.
+    Some((Arc::new(set.cloned().unwrap_or_default()), known.unwrap_or_else(|| Arc::new(Passwords::new()))))
+}
+
+/// Than leading to a pool.
+fn does_more(rule: &Rule, parts: &Parts<'_>) -> bool {
+    let stands_in = parts.pages.as_ref().is_some_and(|pages| pages.replica_errors);
+    rule.filters.is_some() || !matches!(rule.to, Destination::Pool(_)) || stands_in
+}
+
+/// A limit that is the same as before goes on counting where it was.
+fn limits(filters: &Filters, before: Option<&Route>) -> Box<[Arc<SharedLimit>]> {
+    let known = |limit: &&_| before.and_then(|route| route.limits.iter().find(|known| &known.rule == *limit));
+    let shared = |limit| known(&limit).map_or_else(|| Arc::new(SharedLimit::new(limit)), Arc::clone);
+    filters.rate_limits.iter().map(shared).collect()
+}
+
+fn pages(filters: &Filters, parts: &Parts<'_>) -> Option<Arc<ErrorPages>> {
+    let named = filters.error_pages.as_ref().and_then(|name| parts.table.error_pages.get(name));
+    named.map(|pages| Arc::new(pages.clone())).or_else(|| parts.pages.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_compiled(rule: &str, table: &str) -> bool {
+        let table: Table = serde_json::from_str(table).unwrap();
+        let parts = Parts { table: &table, pages: default_pages(&table), pool: &|_| None, before: &|_| None };
+        does_more(&serde_json::from_str(rule).unwrap(), &parts)
+    }
+
+    #[test]
+    fn what_only_leads_to_a_pool_costs_what_it_did() {
+        let table = r#"{"version": {"epoch": 1, "revision": 1}}"#;
+        for plain in [
+            r#"{"host": "*", "pool": "p"}"#,
+            r#"{"name": "n", "host": "*", "path": {"exact": "/"}, "when": {"tls": true}, "pool": "p", "filters": {}}"#,
+        ] {
+            assert!(!is_compiled(plain, table), "{plain}");
+        }
+        assert!(is_compiled(r#"{"host": "*", "pool": "p", "filters": {"deny": ["::/0"]}}"#, table));
+        let hides = r#"{"version": {"epoch": 1, "revision": 1}, "error_pages": {"default": {"replica_errors": true}}}"#;
+        assert!(is_compiled(r#"{"host": "*", "pool": "p"}"#, hides));
+    }
+}
