@@ -180,8 +180,9 @@ fn settings_of(pool: &Pool) -> Pool {
 }
 
 impl Snapshot {
-    /// `registry` must have been renewed with `table`; `key` is used where the table has none.
-    /// What rules keep is taken from `before`.
+    /// `registry` must have been renewed with `table`; `key` is used where the table has none. What is as it was `before` is taken from
+    /// there: of thousands of pools a table changes few.
+    /// What rules keep is taken from there too.
     pub(crate) fn new(
         table: Arc<Table>,
         https: HttpsRules,
@@ -192,6 +193,9 @@ impl Snapshot {
         let matcher = Matcher::new(&table);
         let key = table.secret.balancing_key.unwrap_or(key);
         let view = |(id, pool): (&PoolId, &Pool)| {
+            if let Some(kept) = before.and_then(|before| before.kept(&table, id, pool, key, registry)) {
+                return Some((id.clone(), kept));
+            }
             let live = Arc::clone(registry.pool(id)?);
             Some((id.clone(), Arc::new(PoolView::new(&table, pool, key, registry, live))))
         };
@@ -206,6 +210,25 @@ impl Snapshot {
         let mut labels = HashMap::new();
         let targets = table.rules.iter().map(|rule| target(rule, &parts, &mut labels)).collect();
         Self { https, matcher, targets, shared, key, pools, table }
+    }
+
+    /// The pool as it is here, if the next table's is the same with the same live state.
+    fn kept(
+        &self,
+        table: &Table,
+        id: &PoolId,
+        pool: &Pool,
+        key: SecretKey,
+        registry: &Registry,
+    ) -> Option<Arc<PoolView>> {
+        let view = self.pools.get(id)?;
+        let same = self.table.pools.get(id) == Some(pool) && self.table.locality == table.locality;
+        let is_live =
+            |held: &Arc<Endpoint>| registry.endpoint(held.id).is_some_and(|live| Arc::ptr_eq(live, held));
+        let leaving = view.sticky.iter().flat_map(|sticky| sticky.leaving.iter());
+        let lives = registry.pool(id).is_some_and(|live| Arc::ptr_eq(live, &view.live))
+            && view.active.iter().chain(leaving).all(is_live);
+        (same && view.key == key && lives).then(|| Arc::clone(view))
     }
 
     /// Routes that share a label share what they keep.
