@@ -7,6 +7,7 @@ pub mod agents;
 pub mod apps;
 pub mod artifacts;
 pub mod balancers;
+pub mod certificates;
 pub mod cluster;
 pub mod deployments;
 pub mod events;

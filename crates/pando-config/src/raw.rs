@@ -13,7 +13,7 @@ mod process;
 mod root;
 pub(crate) mod route;
 
-pub(crate) use app::{Image, PullPolicy, Settings, Strategy};
+pub(crate) use app::{Domain, Hsts, Image, PullPolicy, Settings, Strategy};
 pub(crate) use env::{EnvEntry, EnvList, From, SecretName as Secret};
 pub(crate) use operations::{Service, Url};
 pub(crate) use process::{Health, HealthType, Process, Resources};

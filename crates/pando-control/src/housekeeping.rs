@@ -1,5 +1,5 @@
-//! What nobody waits for: packed releases that no kept release needs, and tokens that expired long ago, are removed. And the
-//! control plane's own certificate is renewed in time.
+//! What nobody waits for: packed releases that no kept release needs, and tokens that expired long ago, are removed. And what
+//! must not grow old is made anew in time: the control plane's own certificate, the load balancers' keys.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use pando_rt::error_chain::error_chain;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::artifacts::Artifacts;
+use crate::certificates::{expiry, keys};
 use crate::shared::Shared;
 use crate::state::State;
 use crate::store::{Store, StoreError};
@@ -28,9 +29,22 @@ pub async fn run(shared: Arc<Shared>) {
                 sweep(&shared).await;
                 purge(&shared).await;
                 shared.trust.renew();
+                certificates(&shared).await;
             }
             () = shared.shutdown.wait() => return,
         }
+    }
+}
+
+/// The load balancers' keys are turned in time, and whose certificate is about to expire is told.
+async fn certificates(shared: &Shared) {
+    match keys::keep_fresh(&*shared.store, shared.trust.vault(), shared.now()).await {
+        Ok(true) => tracing::info!("the load balancers' keys for session tickets were turned"),
+        Ok(false) => {}
+        Err(error) => tracing::error!("the load balancers' keys can't be turned: {}", error_chain(&error)),
+    }
+    if let Err(error) = expiry::tell(shared).await {
+        tracing::warn!("certificates are not looked at: {}", error_chain(&error));
     }
 }
 

@@ -8,6 +8,7 @@ mod agents;
 mod apps;
 mod artifacts;
 mod balancers;
+mod certificates;
 mod connection;
 mod deployments;
 mod events;

@@ -6,6 +6,7 @@
 
 pub mod admission;
 pub mod artifacts;
+pub mod certificates;
 pub mod deploy;
 pub mod events;
 pub mod housekeeping;

@@ -80,25 +80,28 @@ impl Settings {
 /// Where people's requests arrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryPoint {
-    /// `http` or `https`.
-    pub scheme: String,
     /// A host for apps that have no domain.
     pub host: String,
     pub port: u16,
+    /// Where TLS is spoken; `None`: nowhere.
+    pub https_port: Option<u16>,
 }
 
 impl EntryPoint {
     /// Of an app without a domain.
     #[must_use]
     pub fn url(&self) -> String {
-        self.url_of(&self.host)
+        self.url_of(&self.host, false)
     }
 
+    /// Of a host, which has a certificate or not.
     #[must_use]
-    pub fn url_of(&self, host: &str) -> String {
-        match (self.scheme.as_str(), self.port) {
-            ("http", 80) | ("https", 443) => format!("{}://{host}", self.scheme),
-            (scheme, port) => format!("{scheme}://{host}:{port}"),
+    pub fn url_of(&self, host: &str, certified: bool) -> String {
+        match self.https_port.filter(|_| certified) {
+            Some(443) => format!("https://{host}"),
+            Some(port) => format!("https://{host}:{port}"),
+            None if self.port == 80 => format!("http://{host}"),
+            None => format!("http://{host}:{}", self.port),
         }
     }
 }
@@ -157,6 +160,8 @@ pub struct Shared {
     pub(crate) handouts: Arc<Slots<Digest>>,
     /// Held while a server joins. There is one control plane at a time, so this is enough.
     pub(crate) joins: Mutex<()>,
+    /// Held while certificates change hands: of two that come at once, each must see what the other took.
+    pub(crate) certificates: Mutex<()>,
 }
 
 /// What [`Shared`] is made of.
@@ -197,6 +202,7 @@ impl Shared {
             uploads: Semaphore::new(UPLOADS),
             handouts: Slots::new(HANDOUTS, HANDOUT_STALE),
             joins: Mutex::new(()),
+            certificates: Mutex::new(()),
         };
         (Arc::new(shared), incoming)
     }

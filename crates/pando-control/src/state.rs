@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pando_model::assignment::Sharing;
-use pando_model::desired::{AppDesired, Assigned, Deployment, Settings, Wish};
+use pando_model::desired::{AppDesired, Assigned, Deployment, SecretMark, Settings, Wish};
 use pando_model::id::ServerId;
 use pando_model::name::AppName;
 use pando_model::release::Release;
@@ -12,14 +12,20 @@ use pando_plan::World;
 use pando_routing::Table;
 use serde::{Deserialize, Serialize};
 
+use crate::certificates::keys::StoredKeys;
+use crate::certificates::{self, Certificates};
 use crate::store::value::decode;
 use crate::store::{Entry, Key, Range, Revision, Store, StoreError, keys};
 
 /// The value of `/v1/tables/current`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PublishedTable {
+    /// Without its secret part.
     pub table: Table,
     pub published_at: Timestamp,
+    /// Which secrets it went out with.
+    #[serde(default)]
+    pub secrets: SecretMark,
 }
 
 /// What the store held at one revision.
@@ -31,6 +37,10 @@ pub struct State {
     pub ended: BTreeMap<AppName, Vec<Deployment>>,
     /// Each app's newest release number.
     pub counters: BTreeMap<AppName, u64>,
+    /// Certificates for visitors, their secrets sealed.
+    pub certificates: Certificates,
+    /// The keys that load balancers share, sealed.
+    pub table_keys: Option<StoredKeys>,
     /// When each key that was read was made and last put.
     revisions: BTreeMap<String, (Revision, Revision)>,
 }
@@ -70,8 +80,9 @@ impl State {
         mut ranges: Vec<Range>,
         beside: Option<Range>,
     ) -> Result<(Self, Vec<Entry>), StoreError> {
-        ranges.push(Range::prefix(keys::SERVERS));
-        ranges.extend([Key::Epoch, Key::Table, Key::cluster_settings()].iter().map(Range::key));
+        ranges.extend([keys::SERVERS, keys::CERTIFICATES].map(Range::prefix));
+        let single = [Key::Epoch, Key::Table, Key::cluster_settings(), Key::table_keys()];
+        ranges.extend(single.iter().map(Range::key));
         let own = ranges.len();
         ranges.extend(beside);
         let mut reading = store.read(ranges).await?;
@@ -81,6 +92,7 @@ impl State {
         for entry in reading.ranges.iter().flatten() {
             state.take(entry, &mut sharing)?;
         }
+        state.world.secrets = certificates::mark(&state.certificates, state.table_keys.as_ref());
         for app in state.world.apps.values_mut() {
             // Keys of deployments sort by the time of their making; numbers of releases don't, but their map does.
             app.deployments.make_contiguous().sort_by_key(|deployment| deployment.id);
@@ -101,7 +113,7 @@ impl State {
             Key::Setting(_) => world.settings = decode::<Settings>(entry)?,
             Key::Table => {
                 let published: PublishedTable = decode(entry)?;
-                world.published_at = published.published_at;
+                (world.published_at, world.table_secrets) = (published.published_at, published.secrets);
                 world.table = Some(published.table);
             }
             Key::ServerSpec(id) => drop(world.servers.insert(id, decode(entry)?)),
@@ -115,6 +127,8 @@ impl State {
                 drop(world.app(app).releases.insert(number, decode::<Release>(entry)?));
             }
             Key::AppCounter(app) => drop(self.counters.insert(app, decode(entry)?)),
+            Key::Certificate(name) => drop(self.certificates.insert(name, decode(entry)?)),
+            Key::Secret(_) => self.table_keys = Some(decode(entry)?),
             Key::AppDeployment(app, _) => self.take_deployment(app, decode(entry)?),
             _ => {}
         }

@@ -1,5 +1,6 @@
 //! What `pando status` shows: a pure view of what is wanted, what is seen and what is waited for.
 
+mod certificates;
 mod entry;
 mod servers;
 
@@ -143,7 +144,7 @@ impl<'a> View<'a> {
         let (Some(release), Some(entry)) = (shown_release(app), self.entry) else { return Vec::new() };
         let domains = domains(&release.spec);
         if !domains.is_empty() {
-            return domains.iter().map(|domain| entry.url_of(domain)).collect();
+            return domains.iter().map(|domain| entry.url_of(domain, self.is_certified(domain))).collect();
         }
         let answers = self.state.world.settings.open_host && !release.spec.routed().is_empty();
         if answers { vec![entry.url()] } else { Vec::new() }
@@ -226,7 +227,7 @@ impl<'a> View<'a> {
             let name = self.state.server_name(*id);
             seen.report.warnings.iter().map(move |warning| format!("{name}: {warning}"))
         });
-        silent.chain(told).collect()
+        silent.chain(told).chain(self.https_warnings()).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The cluster's authority as the control plane holds it: in the store, made once; and its own identity, made from that at each start.
+//! The cluster's authority as the control plane holds it: in the store, sealed, made once; and its own identity, made from that at each start.
 //!
 //! Whose certificate still counts is decided at the gate, which looks each caller
 //! up among the servers.
@@ -12,9 +12,10 @@ use pando_model::time::Timestamp;
 use pando_rt::clock::Clock;
 use pando_rt::error_chain::error_chain;
 use pando_trust::tls::{self, Callers};
-use pando_trust::{Anchor, Authority, Fingerprint, Kind, LiveIdentity, Signed, Subject, TrustError};
+use pando_trust::{Anchor, Authority, Fingerprint, Kind, LiveIdentity, Sealed, Signed, Subject, TrustError};
+use pando_trust::{Vault, VaultError};
 use rustls::ServerConfig;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::store::value::decode;
 use crate::store::{Expect, Key, Outcome, Store, StoreError, Txn};
@@ -23,6 +24,7 @@ use crate::store::{Expect, Key, Outcome, Store, StoreError, Txn};
 #[derive(Debug)]
 pub struct Trust {
     authority: Authority,
+    vault: Vault,
     identity: Arc<LiveIdentity>,
     clock: Clock,
 }
@@ -33,20 +35,33 @@ pub enum TrustOpenError {
     #[error("can't read or keep the cluster's certificate authority")]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Vault(#[from] VaultError),
+    #[error(transparent)]
     Trust(#[from] TrustError),
 }
 
 impl Trust {
-    /// The authority that the store holds; the first time, one is made for the cluster of this name. The control plane gets a
-    /// fresh identity from it.
+    /// The authority that the store holds, sealed by the vault; the first time, one is made for the cluster of this name. The
+    /// control plane gets a fresh identity from it.
     ///
     /// # Errors
-    /// When the store fails, what it holds is damaged, or the clock is centuries off.
-    pub async fn open(store: &dyn Store, cluster: &str, clock: &Clock) -> Result<Self, TrustOpenError> {
+    /// When the store fails, what it holds is damaged or sealed with another key, or the clock is centuries off.
+    pub async fn open(
+        store: &dyn Store,
+        vault: Vault,
+        cluster: &str,
+        clock: &Clock,
+    ) -> Result<Self, TrustOpenError> {
         let now = Timestamp::from_millis(clock.now_millis());
-        let authority = authority(store, cluster, now).await?;
+        let authority = authority(store, &vault, cluster, now).await?;
         let identity = LiveIdentity::new(authority.control_identity(now)?);
-        Ok(Self { authority, identity, clock: clock.clone() })
+        Ok(Self { authority, vault, identity, clock: clock.clone() })
+    }
+
+    /// What seals the store's secrets.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.vault
     }
 
     /// What members are told of the authority.
@@ -119,17 +134,35 @@ impl Trust {
     }
 }
 
-async fn authority(store: &dyn Store, cluster: &str, now: Timestamp) -> Result<Authority, TrustOpenError> {
+/// As the store may have it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    Sealed(Sealed),
+    /// As versions before the vault wrote it. It is sealed at once.
+    Plain(Box<Authority>),
+}
+
+async fn authority(
+    store: &dyn Store,
+    vault: &Vault,
+    cluster: &str,
+    now: Timestamp,
+) -> Result<Authority, TrustOpenError> {
     let key = Key::cluster_secret();
+    let place = key.to_string();
     loop {
-        if let Some(entry) = store.get(&key).await? {
-            return Ok(decode(&entry)?);
-        }
-        let made = Authority::make(cluster, now)?;
-        let txn = Txn::new().guard(&key, Expect::Absent).put(&key, &made)?;
+        let (authority, expect) = match store.get(&key).await? {
+            None => (Authority::make(cluster, now)?, Expect::Absent),
+            Some(entry) => match decode::<Kept>(&entry)? {
+                Kept::Sealed(sealed) => return Ok(vault.open_sealed(&place, &sealed)?),
+                Kept::Plain(authority) => (*authority, Expect::Modified(entry.modified)),
+            },
+        };
+        let txn = Txn::new().guard(&key, expect).put(&key, &vault.seal(&place, &authority)?)?;
         if matches!(store.txn(txn).await?, Outcome::Committed(_)) {
-            tracing::info!("the cluster's certificate authority was made: {}", made.fingerprint());
-            return Ok(made);
+            tracing::info!("the cluster's certificate authority was sealed: {}", authority.fingerprint());
+            return Ok(authority);
         }
     }
 }
@@ -142,8 +175,10 @@ mod tests {
     #[tokio::test]
     async fn the_authority_is_made_once() {
         let (store, clock) = (memory::open().unwrap(), Clock::manual(1_790_000_000_000));
-        let first = Trust::open(&store, "main", &clock).await.unwrap();
-        let second = Trust::open(&store, "other", &clock).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let vault = || Vault::open(&directory.path().join("key")).unwrap();
+        let first = Trust::open(&store, vault(), "main", &clock).await.unwrap();
+        let second = Trust::open(&store, vault(), "other", &clock).await.unwrap();
         assert_eq!(first.anchor(), second.anchor());
         let signed = first.sign(Kind::Table, 7).unwrap();
         assert_eq!(second.sign(Kind::Table, 7).unwrap(), signed);
@@ -154,14 +189,34 @@ mod tests {
         let (store, clock) = (memory::open().unwrap(), Clock::manual(1_790_000_000_000));
         let key = Key::cluster_secret();
         store.txn(Txn::new().put(&key, &"nonsense").unwrap()).await.unwrap();
-        let error = Trust::open(&store, "main", &clock).await.unwrap_err();
+        let vault = Vault::ephemeral().unwrap();
+        let error = Trust::open(&store, vault, "main", &clock).await.unwrap_err();
         assert!(error_chain(&error).contains("/v1/secrets/cluster"), "{}", error_chain(&error));
+    }
+
+    #[tokio::test]
+    async fn the_authority_is_sealed_also_where_it_was_not() {
+        let (store, clock) = (memory::open().unwrap(), Clock::manual(1_790_000_000_000));
+        let key = Key::cluster_secret();
+        let old = Authority::make("main", Timestamp::from_millis(clock.now_millis())).unwrap();
+        store.txn(Txn::new().put(&key, &old).unwrap()).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let vault = || Vault::open(&directory.path().join("key")).unwrap();
+        for _ in 0..2 {
+            let trust = Trust::open(&store, vault(), "main", &clock).await.unwrap();
+            assert_eq!(trust.anchor(), old.anchor());
+            let entry = store.get(&key).await.unwrap().unwrap();
+            assert!(!String::from_utf8_lossy(&entry.value).contains("PRIVATE"));
+        }
+        let error = Trust::open(&store, Vault::ephemeral().unwrap(), "main", &clock).await.unwrap_err();
+        assert!(error.to_string().contains("another key"), "{error}");
     }
 
     #[tokio::test]
     async fn the_own_certificate_is_renewed_at_half_life() {
         let (store, clock) = (memory::open().unwrap(), Clock::manual(1_790_000_000_000));
-        let trust = Trust::open(&store, "main", &clock).await.unwrap();
+        let vault = Vault::ephemeral().unwrap();
+        let trust = Trust::open(&store, vault, "main", &clock).await.unwrap();
         let first = trust.identity().current().not_after();
         clock.advance(3 * 86_400_000);
         trust.renew();

@@ -218,6 +218,43 @@ pub struct DomainSpec {
     pub domain: String,
     #[serde(default)]
     pub aliases: Vec<String>,
+    #[serde(default, skip_serializing_if = "HttpsSpec::is_default")]
+    pub https: HttpsSpec,
+}
+
+/// How a domain is served once it has a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpsSpec {
+    /// Requests without TLS are sent to the same place with it. Default true.
+    pub redirect: bool,
+    /// What browsers are told to remember. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<HstsSpec>,
+}
+
+impl HttpsSpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for HttpsSpec {
+    fn default() -> Self {
+        Self { redirect: true, hsts: None }
+    }
+}
+
+/// For how long browsers use TLS and nothing else for a domain (`Strict-Transport-Security`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HstsSpec {
+    pub max_age: Millis,
+    #[serde(default)]
+    pub include_subdomains: bool,
+    /// It may be built into browsers; for that it holds for a year and the subdomains.
+    #[serde(default)]
+    pub preload: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

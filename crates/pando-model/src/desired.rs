@@ -28,10 +28,29 @@ pub struct Desired<Table> {
     /// When it was.
     #[serde(default)]
     pub published_at: Timestamp,
+    /// Which secrets it went out with.
+    #[serde(default)]
+    pub table_secrets: SecretMark,
+    /// Which secrets there are for tables now.
+    #[serde(default)]
+    pub secrets: SecretMark,
     /// The assignments as last published.
     pub assignments: BTreeMap<ServerId, Assignment>,
     pub ports: BTreeMap<PortKey, PortLease>,
 }
+
+impl<Table> Desired<Table> {
+    /// Takes a table as published, with the secrets that there are.
+    pub fn take_table(&mut self, table: Table, at: Timestamp) {
+        (self.table, self.published_at) = (Some(table), at);
+        self.table_secrets = self.secrets.clone();
+    }
+}
+
+/// Tells one set of a table's secrets (certificates, keys) from another, and nothing of what they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretMark(pub String);
 
 /// The cluster's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

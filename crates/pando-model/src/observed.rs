@@ -175,6 +175,9 @@ pub struct ProxyStatus {
     /// Why it can't be kept running as it should, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Hosts of the table that it answers over TLS with a certificate that nobody vouches for; the first hundred.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without_certificate: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -103,7 +103,11 @@ fn app(name: &AppName) -> AppSpec {
     let mut app = AppSpec {
         name: name.clone(),
         strategy: Strategy::default(),
-        domains: vec![DomainSpec { domain: format!("{name}.example.com"), aliases: Vec::new() }],
+        domains: vec![DomainSpec {
+            domain: format!("{name}.example.com"),
+            aliases: Vec::new(),
+            https: Default::default(),
+        }],
         env: env.collect(),
         ..spec::app(WEB, WORKERS)
     };
@@ -204,9 +208,7 @@ fn carry_out(world: &mut World, plan: Plan, now: Timestamp) {
                 }
             }
             Action::RecordPort { key, lease } => drop(world.ports.insert(key, lease.unwrap())),
-            Action::Publish(table) => {
-                (world.table, world.published_at) = (Some(table), now);
-            }
+            Action::Publish(table) => world.take_table(table, now),
             Action::Assign(assignment) => drop(world.assignments.insert(assignment.server, assignment)),
             Action::ForgetRelease { .. } | Action::ForgetServer(_) => {}
         }

@@ -17,6 +17,7 @@ mod context;
 mod deployment;
 mod environment;
 pub mod firewall;
+mod hosts;
 mod ids;
 pub mod input;
 mod lifecycle;

@@ -83,7 +83,15 @@ fn is_status_same(before: &InstanceStatus, after: &InstanceStatus) -> bool {
 
 fn is_proxy_same(world: &World, before: Option<&ProxyStatus>, after: Option<&ProxyStatus>) -> bool {
     let (Some(before), Some(after)) = (before, after) else { return before.is_none() && after.is_none() };
-    let ProxyStatus { alive, acknowledged, refused, not_in_rotation, in_flight, error } = after;
+    let ProxyStatus {
+        alive,
+        acknowledged,
+        refused,
+        not_in_rotation,
+        in_flight,
+        error,
+        without_certificate: _,
+    } = after;
     (alive, acknowledged, refused) == (&before.alive, &before.acknowledged, &before.refused)
         && (not_in_rotation, error) == (&before.not_in_rotation, &before.error)
         && !differing(&before.in_flight, in_flight).any(|id| is_in(world, id, drains))

@@ -112,10 +112,7 @@ fn carry_out(world: &mut World, action: Action, now: Timestamp) {
         Action::ForgetRelease { app, release } => {
             drop(world.apps.entry(app).or_default().releases.remove(&release));
         }
-        Action::Publish(table) => {
-            world.table = Some(table);
-            world.published_at = now;
-        }
+        Action::Publish(table) => world.take_table(table, now),
         Action::Assign(assignment) => drop(world.assignments.insert(assignment.server, assignment)),
         Action::ForgetServer(server) => forget(world, server),
     }

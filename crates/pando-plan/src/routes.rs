@@ -11,6 +11,7 @@ use pando_routing::{Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Sec
 
 use crate::action::{Action, Plan};
 use crate::app::AppPlan;
+use crate::hosts;
 use crate::input::Liveness;
 use crate::members::Member;
 use crate::view::View;
@@ -20,13 +21,17 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
     let before = desired.table.as_ref();
     let pools = pools(apps);
     let Traffic { rules, error_pages, users } = traffic(view, apps, &pools);
+    let hosts = hosts::hosts(apps.iter().filter_map(AppPlan::routing_spec));
     let same = before.is_some_and(|before| {
         before.version.epoch == desired.epoch
             && before.rules == rules
+            && before.hosts == hosts
             && before.error_pages == error_pages
             && before.secret.users == users
             && are_pools(view, &pools, before)
     });
+    // Which certificates a table goes out with is not in it, but is a change of it all the same.
+    let same = same && desired.secrets == desired.table_secrets;
     if same {
         return;
     }
@@ -39,6 +44,7 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
         version,
         rules,
         pools,
+        hosts,
         error_pages,
         secret,
         ..Table::default()

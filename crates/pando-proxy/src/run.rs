@@ -282,6 +282,9 @@ async fn sweep(plane: Arc<Plane>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         let endpoints: Vec<_> = plane.registry().endpoints().cloned().collect();
-        endpoints.iter().for_each(|endpoint| endpoint.idle.sweep());
+        for endpoint in endpoints {
+            endpoint.idle.sweep();
+            endpoint.streams.sweep(plane.limits.upstream_idle);
+        }
     }
 }

@@ -177,7 +177,8 @@ impl Certificate {
         faults.extend(self.key().err());
         let Some(facts) = facts else { return Err(faults) };
         for host in &self.hosts {
-            if !facts.names.iter().any(|name| is_for(name, host)) {
+            let covers = |name: &String| name.parse::<Host>().is_ok_and(|name| name.covers(host));
+            if !facts.names.iter().any(covers) {
                 let (host, names) = (host.to_string(), in_words(&facts.names));
                 faults.push(CertificateFault::OtherName { host, names });
             }
@@ -231,13 +232,17 @@ fn facts_of(certificate: &X509Certificate<'_>) -> CertificateFacts {
     }
 }
 
-/// Whether a certificate's name covers a host; a `*` covers one label.
-fn is_for(name: &str, host: &Host) -> bool {
-    match (name.strip_prefix("*."), host) {
-        (Some(parent), Host::Wildcard(wanted)) => parent == wanted,
-        (Some(parent), Host::Exact(host)) => host.split_once('.').is_some_and(|(_, rest)| rest == parent),
-        (None, Host::Exact(host)) => name == host,
-        (None, Host::Wildcard(_)) | (_, Host::Any) => false,
+impl Host {
+    /// Whether a certificate for this host is good for the other too: a `*` of a certificate covers one label.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Wildcard(parent), Self::Exact(host)) => {
+                host.split_once('.').is_some_and(|(_, rest)| rest == parent)
+            }
+            (Self::Any, _) | (_, Self::Any) => false,
+            (own, other) => own == other,
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod matcher;
 mod names;
 mod network;
 pub mod policy;
+mod read;
 pub mod rule;
 pub mod stats;
 pub mod table;
@@ -22,7 +23,7 @@ pub use https::{HostOptions, Hsts, Https};
 pub use matcher::{Match, Matcher};
 pub use names::NameMap;
 pub use network::{Network, NetworkSet};
-pub use policy::{AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
+pub use policy::{AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
 pub use rule::{Asks, Destination, Filters, PathMatch, Rule};
 pub use stats::{Acknowledgement, Ejected, EndpointStats, Latency, PoolStats, ProxyStats};
 pub use table::{

@@ -33,13 +33,21 @@ impl Kind {
     }
 }
 
-/// A JSON text and its signature. Nothing is known of it until [`SignedBytes::verify`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// A JSON text and its signature. Nothing is known of it until [`SignedBytes::verify`]. What it says is not shown when it is
+/// printed: a table has secrets in it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedBytes {
     /// Exactly as it was signed.
     pub payload: String,
     /// Ed25519, in hexadecimal digits.
     pub signature: String,
+}
+
+impl fmt::Debug for SignedBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.payload.len();
+        f.debug_struct("SignedBytes").field("bytes", &bytes).field("signature", &self.signature).finish()
+    }
 }
 
 impl SignedBytes {
@@ -60,7 +68,16 @@ impl SignedBytes {
     /// When the text is no such value.
     pub fn read_unverified<T: DeserializeOwned>(&self) -> Result<T, TrustError> {
         serde_json::from_str(&self.payload)
-            .map_err(|error| TrustError::Unreadable { what: "what was signed", why: error.to_string() })
+            .map_err(|error| TrustError::Unreadable { what: "what was signed", why: unquoted(&error) })
+    }
+}
+
+/// Why a text is not understood, without what it says: `serde_json` quotes what it met, which may be a key.
+fn unquoted(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match (text.find('"'), text.rfind('"')) {
+        (Some(start), Some(end)) if end > start => format!("{}(a text){}", &text[..start], &text[end + 1..]),
+        _ => text,
     }
 }
 

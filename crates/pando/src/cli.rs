@@ -4,6 +4,7 @@
 //! What a command does is in `commands`, a file each.
 
 mod apps;
+mod cert;
 mod cluster;
 mod deploy;
 mod dev;
@@ -22,6 +23,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use apps::{ExecArgs, RunArgs, ScaleArgs, StartArgs, StopArgs, TokenArgs};
 pub(crate) use apps::{TokenCommand, TokenCreateArgs, TokenScope};
+pub(crate) use cert::{CertArgs, CertCommand, CertImportArgs, CertRmArgs};
 pub(crate) use cluster::{ClusterAddArgs, ClusterArgs, ClusterCommand, ClusterInitArgs, ClusterTokenArgs};
 pub(crate) use deploy::{DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 pub(crate) use dev::DevArgs;
@@ -135,6 +137,7 @@ pub(crate) enum Command {
     Cluster(ClusterArgs),
     Server(ServerArgs),
     Lb(LbArgs),
+    Cert(CertArgs),
     Firewall(FirewallArgs),
     Token(TokenArgs),
     Daemon(DaemonArgs),

@@ -1,5 +1,6 @@
 //! What each command does, a file each; and which one was asked for.
 
+mod cert;
 mod check;
 mod cluster;
 mod deploy;
@@ -74,6 +75,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Token(args) => token::run(&args, context).await,
         Command::Cluster(args) => cluster::run(&args, context).await,
         Command::Lb(args) => lb::run(&args, context).await,
+        Command::Cert(args) => cert::run(&args, context).await,
         Command::Firewall(args) => firewall::run(&args, context).await,
         Command::Server(args) => server::run(&args, context).await,
         Command::Version => version::run(context).await,

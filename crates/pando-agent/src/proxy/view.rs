@@ -117,6 +117,7 @@ impl View {
         self.status.alive = true;
         self.status.acknowledged = stats.version.map(of);
         self.status.not_in_rotation = stats.not_in_rotation.iter().copied().map(instance).collect();
+        self.status.without_certificate.clone_from(&stats.hosts_without_certificate);
         self.status.in_flight = stats.in_flight.iter().map(|(id, count)| (instance(*id), *count)).collect();
     }
 
@@ -195,7 +196,14 @@ mod tests {
         assert_eq!(view.status.acknowledged, Some(Version::new(1, 1)), "the counts are older than the table");
         let (out, busy) = (EndpointId(Uuid::from_u128(5)), EndpointId(Uuid::from_u128(6)));
         let (not_in_rotation, in_flight) = (BTreeSet::from([out]), BTreeMap::from([(busy, 1)]));
-        view.polled(&ProxyStats { not_in_rotation, in_flight, ..stats(1, 2, Some(2)) });
+        let hosts_without_certificate = vec!["a.example".to_owned()];
+        view.polled(&ProxyStats {
+            not_in_rotation,
+            in_flight,
+            hosts_without_certificate,
+            ..stats(1, 2, Some(2))
+        });
+        assert_eq!(view.status.without_certificate, ["a.example"]);
         assert_eq!(view.status.acknowledged, Some(Version::new(1, 2)));
         assert!(view.status.not_in_rotation.contains(&instance(out)));
         assert!(view.status.in_flight.contains_key(&instance(busy)));

@@ -2,10 +2,14 @@
 
 use http::Method;
 use pando_model::name::ServerName;
+use pando_routing::Host;
 
 use super::transport::{Call, query};
 use super::{Client, ClientError};
 use crate::v1::balancers::{BalancerList, LockdownRequest};
+use crate::v1::certificates::{
+    CertificateImport, CertificateImported, CertificateList, CertificateRemoveQuery,
+};
 use crate::v1::cluster::{ClusterSettings, SettingsChange, SettingsChanged};
 use crate::v1::firewall::FirewallView;
 use crate::v1::servers::{
@@ -90,6 +94,27 @@ impl Client {
     /// Opens direct access again.
     pub async fn unlock(&self) -> Result<BalancerList, ClientError> {
         self.transport.send(Call::new(Method::POST, "/v1/balancers/unlock")).await?.json().await
+    }
+
+    pub async fn certificates(&self) -> Result<CertificateList, ClientError> {
+        self.get("/v1/certificates".to_owned()).await
+    }
+
+    /// Brings a certificate with its key.
+    pub async fn import_certificate(
+        &self,
+        import: &CertificateImport,
+    ) -> Result<CertificateImported, ClientError> {
+        self.post("/v1/certificates".to_owned(), import).await
+    }
+
+    pub async fn remove_certificate(
+        &self,
+        name: &Host,
+        wanted: &CertificateRemoveQuery,
+    ) -> Result<(), ClientError> {
+        let path = format!("/v1/certificates/{name}{}", query(wanted)?);
+        self.transport.send(Call::new(Method::DELETE, &path)).await.map(drop)
     }
 
     pub async fn firewall(&self) -> Result<FirewallView, ClientError> {

@@ -18,6 +18,9 @@ pub struct BalancerList {
     pub entry_points: Vec<EntryPointStatus>,
     /// What visitors ask for, by domain.
     pub domains: Vec<DomainOwner>,
+    /// What should be seen to before visitors notice, a line each: domains without a certificate, certificates that expire.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// How a server takes requests from outside.

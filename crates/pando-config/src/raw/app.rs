@@ -10,8 +10,8 @@ use super::process::{Health, Process, Resources};
 use super::route::Route;
 use crate::decode::{At, Field, List, Named, OrRecord, Shorthand, choice, record};
 use crate::value::{
-    Amount, Command, Count, Duration, EnvName, EnvText, Host, ImageReference, Label, Port, ServerAddress,
-    Tag, Text, UrlPath, Volume,
+    Amount, Command, Count, Duration, EnvName, EnvText, Flag, Host, ImageReference, Label, Port,
+    ServerAddress, Tag, Text, UrlPath, Volume,
 };
 
 choice! {
@@ -200,8 +200,32 @@ record! {
     Domain = "a domain" {
         /// The name that visitors type, perhaps `*.example.com`.
         domain: Host [required];
-        /// Other names for it.
+        /// Other names for it; their visitors are sent to it.
         aliases: List<Host>;
+        /// How it is served once it has a certificate (`pando cert`).
+        https: Https;
+    }
+}
+
+record! {
+    /// How a domain is served once it has a certificate.
+    Https = "HTTPS settings" {
+        /// Whether visitors who come without TLS are sent to HTTPS.
+        redirect: Flag [default "true"];
+        /// For how long browsers use nothing but HTTPS for it. It can't be taken back sooner.
+        hsts: Hsts;
+    }
+}
+
+record! {
+    /// What browsers are told to remember (HTTP Strict Transport Security).
+    Hsts = "a setting of HSTS" {
+        /// For how long. Begin with minutes, and raise it once all is well.
+        max_age: Duration<0, 63_072_000_000> [required];
+        /// Whether it holds for all subdomains, too.
+        include_subdomains: Flag [default "false"];
+        /// Whether it may be built into browsers; for that it holds for a year and all subdomains.
+        preload: Flag [default "false"];
     }
 }
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use pando_config::{Loaded, MemoryFiles, load};
-use pando_model::app::{Amount, HealthKind, PullPolicy, ReplicaCount, RunSource, Strategy};
+use pando_model::app::{
+    Amount, HealthKind, HstsSpec, HttpsSpec, PullPolicy, ReplicaCount, RunSource, Strategy,
+};
 use pando_model::{EnvValue, Millis, ProcessName, ServiceName};
 use pando_routing::Algorithm;
 
@@ -99,6 +101,10 @@ fn every_key_is_known() {
     assert_eq!(spec.env["SECRET_KEY"], EnvValue::Secret("secret_key".into()));
     assert_eq!(spec.routes[0].path.to_string(), "/api");
     insta::assert_snapshot!("what-this-version-does-not-do", production.unsupported.render(false));
+    let https = &loaded.targets[1].spec.domains[0].https;
+    let year = Millis::from_secs(365 * 24 * 3600);
+    let hsts = HstsSpec { max_age: year, include_subdomains: true, preload: true };
+    assert_eq!(*https, HttpsSpec { redirect: false, hsts: Some(hsts) });
     let staging: Vec<String> =
         loaded.targets[1].unsupported.iter().map(|problem| problem.message.clone()).collect();
     assert!(staging.iter().any(|message| message.contains("blue_green")), "{staging:?}");

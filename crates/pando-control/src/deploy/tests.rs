@@ -109,9 +109,15 @@ fn each_fault_is_named() {
             pool.pool.max_in_flight = Some(0);
             spec.pools.insert(ProcessName::web(), pool);
         }),
-        ("not a host", |spec| spec.domains.push(DomainSpec { domain: "a b".into(), aliases: vec![] })),
         ("not a host", |spec| {
-            spec.domains.push(DomainSpec { domain: "a".into(), aliases: vec!["/".into()] })
+            spec.domains.push(DomainSpec { domain: "a b".into(), aliases: vec![], https: Default::default() })
+        }),
+        ("not a host", |spec| {
+            spec.domains.push(DomainSpec {
+                domain: "a".into(),
+                aliases: vec!["/".into()],
+                https: Default::default(),
+            })
         }),
         ("at most 100%", |spec| {
             let max_surge = Amount::Percent(101);

@@ -4,7 +4,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    agents, apps, artifacts, balancers, deployments, events, exec, firewall, join, logs, meta, servers,
+    agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, join, logs, meta,
+    servers,
 };
 use super::{interludes, settings, tokens, wishes};
 
@@ -26,6 +27,7 @@ use super::{interludes, settings, tokens, wishes};
         servers::list, servers::show, servers::roles, servers::labels, servers::drain, servers::undrain, servers::remove,
         settings::show, settings::change,
         balancers::list, balancers::lockdown, balancers::unlock,
+        certificates::list, certificates::import, certificates::remove,
         firewall::show,
         artifacts::probe, artifacts::receive, artifacts::fetch,
         tokens::list, tokens::create, tokens::remove,

@@ -9,7 +9,8 @@ use http::Method;
 
 use super::gate::{Access, Gate, Pace, pass};
 use super::{
-    agents, apps, artifacts, balancers, deployments, events, exec, firewall, join, logs, meta, servers,
+    agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, join, logs, meta,
+    servers,
 };
 use super::{interludes, settings, tokens, wishes};
 use crate::shared::Shared;
@@ -36,6 +37,8 @@ const NONE: usize = 0;
 const SMALL: usize = 64 * 1024;
 /// A page of 64 KiB as JSON, in which a character may take six bytes.
 const PAGE: usize = 512 * 1024;
+/// A chain of certificates with its key, at their largest.
+const PEM: usize = 128 * 1024;
 /// A deployment with its settings; below what a value in the store may have.
 const SPEC: usize = 768 * 1024;
 /// A report of a server with a thousand instances and their last lines.
@@ -103,6 +106,9 @@ fn table() -> Vec<Route> {
         quick(fetch.clone(), "/v1/balancers", Access::Read, get(balancers::list)),
         quick(Method::POST, "/v1/balancers/lockdown", Access::Admin, post(balancers::lockdown)).body(SMALL),
         quick(Method::POST, "/v1/balancers/unlock", Access::Admin, post(balancers::unlock)),
+        quick(fetch.clone(), "/v1/certificates", Access::Read, get(certificates::list)),
+        quick(Method::POST, "/v1/certificates", Access::Admin, post(certificates::import)).body(PEM),
+        quick(Method::DELETE, "/v1/certificates/{certificate}", Access::Admin, delete(certificates::remove)),
         quick(fetch.clone(), "/v1/firewall", Access::Read, get(firewall::show)),
         quick(head, "/v1/artifacts/{digest}", Access::Send, on(MethodFilter::HEAD, artifacts::probe)),
         quick(Method::PUT, "/v1/artifacts/{digest}", Access::Send, put(artifacts::receive))

@@ -45,7 +45,10 @@ fn add(txn: Txn, loaded: &State, action: &Action, now: Timestamp) -> Result<Txn,
         Action::RecordAssigned { assigned, .. } => txn.put(key, assigned),
         Action::RecordDeployment(deployment) => txn.put(key, deployment),
         Action::RecordPort { lease: Some(lease), .. } => txn.put(key, lease),
-        Action::Publish(table) => txn.put(key, &PublishedTable { table: table.clone(), published_at: now }),
+        Action::Publish(table) => {
+            let secrets = loaded.world.secrets.clone();
+            txn.put(key, &PublishedTable { table: table.public(), published_at: now, secrets })
+        }
         Action::Assign(assignment) => txn.put(key, assignment),
         Action::RecordPort { lease: None, .. } | Action::ForgetRelease { .. } | Action::ForgetServer(_) => {
             Ok(txn.delete(key))
@@ -128,10 +131,7 @@ fn apply_one(loaded: &mut State, action: &Action, now: Timestamp) {
         Action::ForgetRelease { app, release } => {
             world.apps.entry(app.clone()).or_default().releases.remove(release);
         }
-        Action::Publish(table) => {
-            world.table = Some(table.clone());
-            world.published_at = now;
-        }
+        Action::Publish(table) => world.take_table(table.clone(), now),
         Action::Assign(assignment) => {
             world.assignments.insert(assignment.server, assignment.clone());
         }

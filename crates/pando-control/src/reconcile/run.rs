@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pando_model::desired::SecretMark;
 use pando_model::id::Entropy;
+use pando_plan::World;
+use pando_routing::{Secrets, Table};
 use pando_rt::shutdown::Shutdown;
 use pando_trust::{Kind, Signed};
 use serde::Serialize;
@@ -12,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::state::{Effect, Event, State, step};
+use crate::certificates;
 use crate::events;
 use crate::shared::{Incoming, Published, Shared};
 use crate::state::State as Loaded;
@@ -27,13 +31,15 @@ pub struct Reconciler {
     reports: mpsc::Receiver<Incoming>,
     /// Each step's seed follows from the one before.
     seed: u64,
+    /// What tables go out with, and the mark of that.
+    opened: Option<(SecretMark, Secrets)>,
 }
 
 impl Reconciler {
     /// `reports` is what [`Shared::new`] gave.
     #[must_use]
     pub fn new(shared: Arc<Shared>, reports: mpsc::Receiver<Incoming>, seed: u64) -> Self {
-        Self { shared, reports, seed }
+        Self { shared, reports, seed, opened: None }
     }
 
     /// Runs until the shutdown begins. What is under way then is finished by the next start.
@@ -88,7 +94,7 @@ impl Reconciler {
                 Err(error) => failed("write", &error),
             }),
             Effect::Publish => {
-                publish(&self.shared, state);
+                self.publish(state);
                 None
             }
             Effect::Show => {
@@ -111,6 +117,32 @@ impl Reconciler {
         }
     }
 
+    /// Tells the agents what was committed; what did not change keeps its `Arc`, so that nobody wakes for nothing.
+    fn publish(&mut self, state: &State) {
+        let Some(loaded) = &state.loaded else { return };
+        let world = &loaded.world;
+        self.open_secrets(loaded);
+        let (shared, opened) = (&self.shared, &self.opened);
+        // A table never goes out with other secrets than it was recorded with: of one version there is one table.
+        let goes_with = |(mark, _): &&(SecretMark, Secrets)| *mark == world.table_secrets;
+        let secrets = opened.as_ref().filter(goes_with).map(|(_, secrets)| secrets);
+        shared.published.send_if_modified(|held| publish(held, shared, world, secrets));
+    }
+
+    /// Once for each set of secrets.
+    fn open_secrets(&mut self, loaded: &Loaded) {
+        let mark = &loaded.world.secrets;
+        if self.opened.as_ref().is_some_and(|(opened, _)| opened == mark) {
+            return;
+        }
+        let vault = self.shared.trust.vault();
+        let (secrets, faults) = certificates::open(&loaded.certificates, loaded.table_keys.as_ref(), vault);
+        for fault in faults {
+            tracing::error!("load balancers have to do without: {fault}");
+        }
+        self.opened = Some((mark.clone(), secrets));
+    }
+
     async fn trim(&self) {
         if let Err(error) = events::trim(self.shared.store.as_ref()).await {
             tracing::warn!("can't cut the event log: {}", pando_rt::error_chain::error_chain(&error));
@@ -123,29 +155,30 @@ impl Reconciler {
     }
 }
 
-/// Tells the agents what was committed; what did not change keeps its `Arc`, so that nobody wakes for nothing.
-fn publish(shared: &Shared, state: &State) {
-    let Some(loaded) = &state.loaded else { return };
-    let world = &loaded.world;
-    shared.published.send_if_modified(|held| {
-        let same_table = held.table.as_ref().map(|held| &held.value) == world.table.as_ref();
-        let table = match &world.table {
-            Some(table) if !same_table => signed(shared, Kind::Table, table),
-            _ => held.table.clone().filter(|_| same_table),
-        };
-        let mut assignments = BTreeMap::new();
-        let mut changed = !same_table || held.assignments.len() != world.assignments.len();
-        for (server, assignment) in &world.assignments {
-            let kept = held.assignments.get(server).filter(|kept| kept.value == *assignment);
-            changed |= kept.is_none();
-            let published = kept.cloned().or_else(|| signed(shared, Kind::Assignment, assignment));
-            assignments.extend(published.map(|published| (*server, published)));
+fn publish(held: &mut Arc<Published>, shared: &Shared, world: &World, secrets: Option<&Secrets>) -> bool {
+    let same_table =
+        held.table.as_ref().map(|held| held.value.version) == world.table.as_ref().map(|t| t.version);
+    let table = match (&world.table, secrets) {
+        (Some(table), Some(secrets)) if !same_table => {
+            signed(shared, Kind::Table, &with_secrets(table, secrets))
         }
-        if changed {
-            *held = Arc::new(Published { assignments, table });
-        }
-        changed
-    });
+        // The one that goes with these secrets is about to be made.
+        _ => held.table.clone(),
+    };
+    let mut assignments = BTreeMap::new();
+    let mut changed = table.as_ref().map(|table| table.value.version)
+        != held.table.as_ref().map(|t| t.value.version)
+        || held.assignments.len() != world.assignments.len();
+    for (server, assignment) in &world.assignments {
+        let kept = held.assignments.get(server).filter(|kept| kept.value == *assignment);
+        changed |= kept.is_none();
+        let published = kept.cloned().or_else(|| signed(shared, Kind::Assignment, assignment));
+        assignments.extend(published.map(|published| (*server, published)));
+    }
+    if changed {
+        *held = Arc::new(Published { assignments, table });
+    }
+    changed
 }
 
 /// Agents take nothing unsigned: what can't be signed is not published, and the next change tries again.
@@ -167,4 +200,10 @@ fn knows(state: &State, revision: u64) -> bool {
 fn failed(what: &str, error: &StoreError) -> Event {
     tracing::error!("can't {what} the store: {}", pando_rt::error_chain::error_chain(error));
     Event::StoreFailed
+}
+
+/// As proxies get it. Users come with the specifications that name them, all else from the store's sealed part.
+fn with_secrets(table: &Table, secrets: &Secrets) -> Table {
+    let secret = Secrets { users: table.secret.users.clone(), ..secrets.clone() };
+    Table { secret, ..table.clone() }
 }

@@ -24,6 +24,7 @@ impl View<'_> {
             lockdown: self.state.world.settings.lockdown,
             entry_points: entry_points.collect(),
             domains: self.domain_owners(),
+            warnings: self.https_warnings(),
         }
     }
 
@@ -55,7 +56,7 @@ impl View<'_> {
         active.map(|(_, endpoint)| InstanceId::from_uuid(endpoint.id.0)).collect()
     }
 
-    fn domain_owners(&self) -> Vec<DomainOwner> {
+    pub(super) fn domain_owners(&self) -> Vec<DomainOwner> {
         let apps = self.state.world.apps.iter();
         let all = apps.flat_map(|(name, app)| {
             let of_app = shown_release(app).map(|release| domains(&release.spec)).unwrap_or_default();

@@ -17,6 +17,8 @@ use pando_plan::input::heard;
 use uuid::Uuid;
 
 use super::*;
+use crate::certificates::StoredCertificate;
+use crate::certificates::testing::stored;
 
 const NOW: i64 = 1_000_000;
 
@@ -128,7 +130,7 @@ fn world() -> World {
     };
     state.world.apps.insert(hits(), app);
     state.world.settings.open_host = true;
-    let entry = EntryPoint { scheme: "http".into(), host: "localhost".into(), port: 8080 };
+    let entry = EntryPoint { host: "localhost".into(), port: 8080, https_port: Some(8443) };
     let mut world =
         World { state, observed: Observed::default(), report: Report::default(), entry, now: at(NOW) };
     world.see(|_| {});
@@ -338,7 +340,11 @@ fn an_app_answers_at_its_domains_alone_once_it_has_some() {
     world.entry.port = 80;
     assert_eq!(world.status().urls, ["http://localhost"]);
     let release = world.app().releases.get_mut(&ReleaseNumber(3)).unwrap();
-    release.spec.domains = vec![DomainSpec { domain: "a.example".into(), aliases: vec!["b.example".into()] }];
+    release.spec.domains = vec![DomainSpec {
+        domain: "a.example".into(),
+        aliases: vec!["b.example".into()],
+        https: Default::default(),
+    }];
     let status = world.status();
     assert_eq!(status.domains, ["a.example", "b.example"]);
     assert_eq!(status.urls, ["http://a.example", "http://b.example"]);
@@ -346,6 +352,53 @@ fn an_app_answers_at_its_domains_alone_once_it_has_some() {
     release.spec.domains.clear();
     world.state.world.settings.open_host = false;
     assert!(world.status().urls.is_empty());
+}
+
+#[test]
+fn what_lacks_a_certificate_or_will_soon_is_told() {
+    let mut world = world();
+    let day = Millis::from_secs(24 * 3600);
+    let until = |not_after| StoredCertificate { not_after, ..stored(&["a.example"]) };
+    let mut hold = |name: &str, not_after| {
+        world.state.certificates.insert(name.parse().unwrap(), until(not_after));
+    };
+    hold("a.example", at(NOW) + day + day);
+    hold("b.example", at(NOW) - Millis(1));
+    hold("c.example", at(NOW) + Millis::from_secs(14 * 24 * 3600));
+    hold("d.example", at(NOW) + Millis(1));
+    world.see(|report| {
+        let bare = vec!["y.example".to_owned(), "x.example".to_owned()];
+        report.proxy = Some(ProxyStatus { alive: true, without_certificate: bare, ..ProxyStatus::default() });
+    });
+    let told = world.view().cluster("1").warnings;
+    assert_eq!(told, world.view().balancers(|_| Default::default()).warnings);
+    assert!(
+        told[0].starts_with("x.example has no certificate") && told[1].starts_with("y.example"),
+        "{told:?}"
+    );
+    assert!(told[2].starts_with("the certificate a.example expires in 2 days, on "), "{told:?}");
+    assert!(told[3].starts_with("the certificate b.example expired on "), "{told:?}");
+    assert_eq!(told[4..], ["the certificate d.example expires within a day"]);
+    // What a load balancer said that is not there any more is of no use.
+    world.see(|report| report.proxy = None);
+    assert_eq!(world.view().cluster("1").warnings.len(), 3);
+}
+
+#[test]
+fn an_app_with_a_certificate_answers_over_https() {
+    let mut world = world();
+    let release = world.app().releases.get_mut(&ReleaseNumber(3)).unwrap();
+    let domain = |name: &str| DomainSpec { domain: name.into(), aliases: vec![], https: Default::default() };
+    release.spec.domains = vec![domain("a.example"), domain("b.example")];
+    world.state.certificates.insert("a.example".parse().unwrap(), stored(&["a.example"]));
+    assert_eq!(world.status().urls, ["https://a.example:8443", "http://b.example:8080"]);
+    world.entry.https_port = Some(443);
+    assert_eq!(world.status().urls[0], "https://a.example");
+    world.entry.https_port = None;
+    assert_eq!(world.status().urls[0], "http://a.example:8080");
+    let list = world.view().certificates();
+    assert_eq!(list.certificates[0].apps, [hits()]);
+    assert_eq!(list.missing.iter().map(|it| it.domain.as_str()).collect::<Vec<_>>(), ["b.example"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! /v1/apps/A/deployments/ID /v1/apps/A/assigned            /v1/tables/current
 //! /v1/ports/SERVER/PORT     /v1/events/ID                  /v1/schedules/A/NAME
 //! /v1/runs/A/NAME/TS        /v1/secrets/NAME               /v1/tokens/ID
-//! /v1/settings/NAME
+//! /v1/settings/NAME         /v1/certificates/HOST
 //! ```
 
 use std::fmt;
@@ -17,6 +17,7 @@ use pando_model::id::{DeploymentId, ServerId};
 use pando_model::name::{AppName, check_label};
 use pando_model::release::ReleaseNumber;
 use pando_model::time::Timestamp;
+use pando_routing::Host;
 use uuid::Uuid;
 
 pub const SERVERS: &str = "/v1/servers/";
@@ -24,6 +25,7 @@ pub const APPS: &str = "/v1/apps/";
 pub const PORTS: &str = "/v1/ports/";
 pub const EVENTS: &str = "/v1/events/";
 pub const TOKENS: &str = "/v1/tokens/";
+pub const CERTIFICATES: &str = "/v1/certificates/";
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
@@ -55,12 +57,14 @@ pub enum Key {
     Event(Uuid),
     Schedule(AppName, String),
     Run(AppName, String, Timestamp),
-    /// `cluster` holds the cluster's `Authority`.
+    /// `cluster` holds the cluster's `Authority`, `table` the keys that load balancers share; both sealed.
     Secret(String),
     /// A `StoredToken`, by the first digits of the hash of its text.
     Token(String),
     /// `cluster` holds `Settings`.
     Setting(String),
+    /// A `StoredCertificate`, by its name: the first of its hosts.
+    Certificate(Host),
 }
 
 impl Key {
@@ -86,6 +90,12 @@ impl Key {
     #[must_use]
     pub fn cluster_secret() -> Self {
         Self::Secret("cluster".to_owned())
+    }
+
+    /// The load balancers' `StoredKeys`.
+    #[must_use]
+    pub fn table_keys() -> Self {
+        Self::Secret("table".to_owned())
     }
 
     /// The cluster's `Settings`.
@@ -117,6 +127,7 @@ impl fmt::Display for Key {
             Self::Secret(name) => write!(f, "/v1/secrets/{name}"),
             Self::Token(id) => write!(f, "{TOKENS}{id}"),
             Self::Setting(name) => write!(f, "/v1/settings/{name}"),
+            Self::Certificate(name) => write!(f, "{CERTIFICATES}{name}"),
         }
     }
 }
@@ -159,6 +170,7 @@ fn parse(parts: &[&str]) -> Option<Key> {
         ["secrets", name] => Key::Secret(segment(name)?),
         ["tokens", id] => Key::Token(segment(id)?),
         ["settings", name] => Key::Setting(segment(name)?),
+        ["certificates", name] => Key::Certificate(name.parse().ok().filter(|host| *host != Host::Any)?),
         _ => return None,
     })
 }
@@ -212,6 +224,7 @@ mod tests {
             Key::Secret("secret_key".to_owned()),
             Key::Token("0123abcd".to_owned()),
             Key::cluster_settings(),
+            Key::Certificate("*.example.com".parse().unwrap()),
         ]
     }
 
@@ -247,6 +260,7 @@ mod tests {
             "/v1/secrets/secret_key",
             "/v1/tokens/0123abcd",
             "/v1/settings/cluster",
+            "/v1/certificates/*.example.com",
         ];
         assert_eq!(lines, expected);
     }
@@ -264,6 +278,8 @@ mod tests {
             "/v1/ports/1/2",
             "/v1/tokens/a b",
             "/v1/settings/",
+            "/v1/certificates/*",
+            "/v1/certificates/A.example",
         ] {
             assert!(bad.parse::<Key>().is_err(), "{bad}");
         }

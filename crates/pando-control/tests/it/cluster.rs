@@ -29,7 +29,7 @@ use pando_plan::input::heard;
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
 use pando_trust::tls::client_config;
-use pando_trust::{Fingerprint, Identity, LiveIdentity, PendingIdentity, Subject};
+use pando_trust::{Fingerprint, Identity, LiveIdentity, PendingIdentity, Subject, Vault};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -87,7 +87,11 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         strategy: Strategy::default(),
         min_ready: Millis::ZERO,
         processes: [(ProcessName::web(), web)].into(),
-        domains: vec![DomainSpec { domain: format!("{name}.example.com"), aliases: vec![] }],
+        domains: vec![DomainSpec {
+            domain: format!("{name}.example.com"),
+            aliases: vec![],
+            https: Default::default(),
+        }],
         routes: vec![],
         balancing: Default::default(),
         pools: BTreeMap::new(),
@@ -116,6 +120,10 @@ pub(crate) fn report(server: ServerId, sequence: u64) -> AgentReport {
 
 pub(crate) fn request(action: DeployAction) -> DeployRequest {
     DeployRequest { action, if_busy: IfBusy::Wait, dry_run: false, note: None }
+}
+
+fn vault_of(directory: &tempfile::TempDir) -> Vault {
+    Vault::open(&directory.path().join("secrets.key")).unwrap()
 }
 
 impl Cluster {
@@ -160,10 +168,10 @@ impl Cluster {
         tls: Option<Clock>,
     ) -> Self {
         let mut settings = Settings::new(directory.path().join("artifacts"));
-        settings.entry = Some(EntryPoint { scheme: "http".into(), host: "127.0.0.1".into(), port: 8080 });
+        settings.entry = Some(EntryPoint { host: "127.0.0.1".into(), port: 8080, https_port: Some(8443) });
         change(&mut settings);
         let (by_tls, clock) = (tls.is_some(), tls.unwrap_or_else(Clock::system));
-        let trust = Trust::open(&*store, "main", &clock).await.unwrap();
+        let trust = Trust::open(&*store, vault_of(&directory), "main", &clock).await.unwrap();
         let config = by_tls.then(|| trust.server_config().unwrap());
         let parts = Parts {
             store,
@@ -185,6 +193,11 @@ impl Cluster {
         cluster.add_server("main", server, SocketAddr::from(([127, 0, 0, 1], 9))).await;
         cluster.client = cluster.client_with(Scope::Admin).await;
         cluster
+    }
+
+    /// The same that it was started with.
+    pub(crate) fn vault(&self) -> Vault {
+        vault_of(&self.directory)
     }
 
     pub(crate) async fn add_server(&self, name: &str, id: ServerId, agent_address: SocketAddr) {

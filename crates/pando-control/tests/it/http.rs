@@ -4,6 +4,7 @@ mod agents;
 mod artifacts;
 mod balancers;
 mod bounds;
+mod certificates;
 mod deployments;
 mod document;
 mod gate;

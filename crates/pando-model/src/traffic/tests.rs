@@ -3,7 +3,9 @@ use std::collections::BTreeMap;
 use pando_routing::{Destination, Host};
 
 use super::*;
-use crate::app::{DomainSpec, HealthCheck, HealthKind, ProcessSpec, ReplicaCount, RunSource, Strategy};
+use crate::app::{
+    DomainSpec, HealthCheck, HealthKind, HttpsSpec, ProcessSpec, ReplicaCount, RunSource, Strategy,
+};
 use crate::name::RoleName;
 use crate::resources::Resources;
 use crate::time::{Millis, Timestamp};
@@ -34,8 +36,14 @@ fn process() -> ProcessSpec {
 
 fn spec(domains: &[&str], routes: &str) -> AppSpec {
     let names = ["web", "api"].map(|name| ProcessName::new(name).unwrap());
-    let domains =
-        domains.iter().map(|name| DomainSpec { domain: (*name).to_owned(), aliases: Vec::new() }).collect();
+    let domains = domains
+        .iter()
+        .map(|name| DomainSpec {
+            domain: (*name).to_owned(),
+            aliases: Vec::new(),
+            https: HttpsSpec::default(),
+        })
+        .collect();
     AppSpec {
         name: AppName::new("shop").unwrap(),
         run: RunSource::Directory { path: ".".into() },

@@ -281,6 +281,7 @@ impl Machine {
             refused: None,
             not_in_rotation: ids.filter(|id| !ready.contains(id)).collect(),
             in_flight: self.in_flight.clone(),
+            without_certificate: Vec::new(),
             error: None,
         }
     }

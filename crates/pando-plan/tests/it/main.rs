@@ -9,6 +9,7 @@ mod properties;
 mod rehearsal;
 mod scenarios;
 mod script;
+mod secrets;
 mod servers;
 mod spec;
 mod world;

@@ -52,7 +52,11 @@ pub(crate) fn app(web: u32, workers: u32) -> AppSpec {
         strategy: Strategy::Rolling { max_unavailable: Amount::Count(0), max_surge: Amount::Count(1) },
         min_ready: Millis::ZERO,
         processes,
-        domains: vec![DomainSpec { domain: "hits.example.com".to_owned(), aliases: vec![] }],
+        domains: vec![DomainSpec {
+            domain: "hits.example.com".to_owned(),
+            aliases: vec![],
+            https: Default::default(),
+        }],
         routes: vec![],
         balancing: Algorithm::RoundRobin,
         pools: BTreeMap::new(),

@@ -166,7 +166,7 @@ impl World {
         id
     }
 
-    fn time(&self) -> Timestamp {
+    pub(crate) fn time(&self) -> Timestamp {
         Timestamp::from_millis(i64::try_from(self.now).unwrap())
     }
 

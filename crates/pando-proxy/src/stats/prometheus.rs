@@ -167,7 +167,7 @@ fn of_endpoint(pool: &PoolId, name: &str, live: &Endpoint, page: &mut Page) {
     let help = "Requests that failed at the endpoint.";
     page.counter("pando_proxy_endpoint_failed_total", help, &label, live.counters.failures());
     page.gauge("pando_proxy_endpoint_in_flight", "Requests under way.", &label, live.in_flight());
-    let idle = live.idle.len() as u64;
+    let idle = (live.idle.len() + live.streams.idle()) as u64;
     page.gauge("pando_proxy_endpoint_idle_connections", "Connections kept for later.", &label, idle);
     let ejected = u64::from(!live.conduct.is_in());
     page.gauge("pando_proxy_endpoint_ejected", "1: ejected for how its requests ended.", &label, ejected);

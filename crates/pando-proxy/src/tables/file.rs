@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pando_routing::Table;
-use pando_routing::certificate::explain;
 
 use super::Tables;
 use crate::error::{ProxyError, Refusal};
@@ -92,7 +91,7 @@ async fn changed(path: &Path, seen: &mut Option<Stamp>) -> std::io::Result<Optio
 }
 
 async fn install(tables: &Tables, bytes: &[u8]) -> Result<(), Vec<String>> {
-    let table: Table = serde_json::from_slice(bytes).map_err(|error| vec![explain(&error)])?;
+    let table = Table::read(bytes).map_err(|why| vec![why])?;
     match tables.install(table).await {
         Ok(_) => Ok(()),
         Err(Refusal::Invalid(reasons)) => Err(reasons),

@@ -25,6 +25,7 @@ mod sticky;
 mod storm;
 mod streaming;
 mod support;
+mod swaps;
 mod tables;
 mod tls;
 mod websocket;

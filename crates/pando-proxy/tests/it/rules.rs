@@ -5,6 +5,7 @@ mod authority;
 mod bodies;
 mod compression;
 mod hostile;
+mod lifetime;
 mod limits;
 mod matching;
 mod pages;

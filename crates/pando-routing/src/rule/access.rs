@@ -30,7 +30,7 @@ fn is_realm(text: &String) -> bool {
 }
 
 /// Another service is asked about each request: `GET` on its `path`, with what was asked for in `X-Forwarded-Method`, `-Proto`, `-Host`,
-/// `-Uri` and `-For`. 2xx lets the request pass; any other answer goes to the client. No answer: 503.
+/// `-Uri` and `-For`. 2xx lets the request pass; 5xx, or no answer in time, is 503; any other answer goes to the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForwardAuth {

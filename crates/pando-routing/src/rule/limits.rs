@@ -24,7 +24,8 @@ pub struct RateLimit {
     /// Whom it is counted for. Default: the client's address.
     #[serde(default, skip_serializing_if = "is_address")]
     pub key: RateKey,
-    /// How many subjects are remembered, of 16 bytes each; beyond that who has used the least is forgotten. Default 16,384.
+    /// How many subjects are remembered, of 16 bytes each; beyond that who has used the least is forgotten. Default 8,192;
+    /// all limits of a table together have at most 8,000,000.
     #[serde(default = "subjects", skip_serializing_if = "is_subjects")]
     pub subjects: u32,
 }
@@ -42,7 +43,7 @@ fn is_address(key: &RateKey) -> bool {
 }
 
 fn subjects() -> u32 {
-    16_384
+    8_192
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
@@ -108,7 +109,7 @@ pub struct Mirror {
     /// Requests with a larger body are not copied. Default 64 KiB; at most 1 MiB.
     #[serde(default = "mirror_bytes")]
     pub max_body_bytes: u64,
-    /// Copies under way at most, by each worker; more are not made. Default 64.
+    /// Copies under way at most; more are not made. Default 64.
     #[serde(default = "mirror_in_flight")]
     pub max_in_flight: u32,
 }

@@ -171,3 +171,45 @@ fn neither_stickiness_nor_rate_limits_take_memory() {
         let _ = limiter.check(subject(&KEY, address, Some(&n.to_le_bytes())), n * 1000);
     });
 }
+
+/// A request without headers.
+struct Bare;
+
+impl pando_routing::Asks for Bare {
+    fn method(&self) -> &[u8] {
+        b"GET"
+    }
+
+    fn header<'a>(&'a self, _: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        [b"a=b; side=canary".as_slice()].into_iter()
+    }
+
+    fn query(&self) -> &[u8] {
+        b"a=b&c=%64"
+    }
+
+    fn address(&self) -> std::net::IpAddr {
+        std::net::Ipv4Addr::LOCALHOST.into()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_request_finds_its_rule_without_memory() {
+    let rules = r#"[{"host": "*", "pool": "p"}, {"host": "a.example", "path": "/x", "pool": "p"},
+        {"host": "a.example", "path": {"exact": "/y"}, "pool": "p", "when": {"methods": ["PUT"]}},
+        {"host": "a.example", "path": {"pattern": "/{a}/b/{rest...}"}, "pool": "p", "when": {"cookies": {"side": {"is": "canary"}},
+            "query": {"c": {"is": "d"}}, "headers": {"x": "present"}, "from": ["127.0.0.0/8"], "tls": true}}]"#;
+    let table = pando_routing::Table { rules: serde_json::from_str(rules).unwrap(), ..Default::default() };
+    let matcher = pando_routing::Matcher::new(&table);
+    let found = measure(|| {
+        for (path, rule) in [("/", 0), ("/x/1", 1), ("/y", 0), ("/1/b/c/d", 3)] {
+            let found = matcher.find(b"A.example:80", path.as_bytes(), &Bare).unwrap();
+            assert_eq!(found.rule, rule);
+        }
+    });
+    assert_eq!(found.count_total, 0);
+}

@@ -207,7 +207,11 @@ fn draw_spec(dice: &mut Dice, app: &AppName, most: u64) -> AppSpec {
         strategy: draw_strategy(dice),
         min_ready: Millis(dice.below(3) * 700),
         processes,
-        domains: vec![DomainSpec { domain: format!("{app}.example.com"), aliases: Vec::new() }],
+        domains: vec![DomainSpec {
+            domain: format!("{app}.example.com"),
+            aliases: Vec::new(),
+            https: Default::default(),
+        }],
         routes: Vec::new(),
         balancing: if dice.chance(50) { Algorithm::RoundRobin } else { Algorithm::LeastConnections },
         pools: BTreeMap::new(),

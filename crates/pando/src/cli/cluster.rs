@@ -77,6 +77,9 @@ pub(crate) struct ClusterInitArgs {
     /// Where the load balancer listens (repeatable)
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:80")]
     pub(crate) http: Vec<SocketAddr>,
+    /// Where it listens for TLS (repeatable) [default: port 443 wherever it listens on port 80]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) https: Vec<SocketAddr>,
     /// Where everything that must last lies
     #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -208,6 +208,12 @@ pub(crate) struct ServerJoinArgs {
     /// This server's address on the internet, if it has one of its own
     #[arg(long, value_name = "IP")]
     pub(crate) public_ip: Option<IpAddr>,
+    /// Where the load balancer listens while this server is an entry point (repeatable)
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:80")]
+    pub(crate) http: Vec<SocketAddr>,
+    /// Where it listens for TLS (repeatable) [default: port 443 wherever it listens on port 80]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) https: Vec<SocketAddr>,
     /// Where everything that must last lies
     #[arg(long, value_name = "DIR", default_value = "/var/lib/pando")]
     pub(crate) state_dir: PathBuf,

@@ -85,6 +85,7 @@ fn founding(entry: SocketAddr, servers: u8) -> anyhow::Result<Founding> {
         api: SocketAddr::new(own, 0),
         agent: SocketAddr::new(own, 0),
         http: vec![settled(entry, "the load balancer")?],
+        https: Some(Vec::new()),
         dev: true,
     })
 }

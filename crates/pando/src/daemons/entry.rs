@@ -18,6 +18,7 @@ use pando_runtime::shim::KeepSpec;
 use super::layout::Layout;
 use super::me::Me;
 use super::parts::{keeper_program, own_program};
+use super::server::listen;
 
 /// What the load balancer runs as where the daemon is root.
 const PROXY_USER: &str = "pando-proxy";
@@ -42,6 +43,7 @@ impl ProxyKeeper {
         match Keeper::find(&self.spec.dir).await? {
             Some(living) if self.spec.is_renewal_of(living.spec()) => return self.renew(&living).await,
             Some(living) => {
+                self.check_free(&living)?;
                 tracing::info!("the load balancer moves to {:?}", self.spec.listen);
                 living.stop(PATIENCE).await?;
             }
@@ -52,6 +54,15 @@ impl ProxyKeeper {
             directory_of(user, &self.layout.proxy_dir(), 0o700).await?;
         }
         Keeper::ensure(&keeper_program()?, &self.spec).await?;
+        Ok(())
+    }
+
+    /// Where it is to listen and does not yet, nobody else does: else it stays where it is.
+    fn check_free(&self, living: &Keeper) -> anyhow::Result<()> {
+        let new = self.spec.listen.iter().filter(|address| !living.spec().listen.contains(address));
+        for address in new {
+            listen(*address, "the load balancer")?;
+        }
         Ok(())
     }
 
@@ -100,20 +111,22 @@ impl EntryKeeper for ProxyKeeper {
 fn spec(layout: &Layout, me: &Me) -> anyhow::Result<KeepSpec> {
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
     let root = rustix::process::geteuid().is_root() && !me.dev;
+    let args = [
+        "proxy".to_owned(),
+        "--control-socket".to_owned(),
+        path(layout.proxy_socket()),
+        "--state-file".to_owned(),
+        path(layout.proxy_table()),
+        "--upgrade".to_owned(),
+    ];
+    let tls = me.https().into_iter().flat_map(|address| ["--listen-tls".to_owned(), address.to_string()]);
     Ok(KeepSpec {
         name: "proxy".to_owned(),
         program: own_program()?,
-        args: vec![
-            "proxy".to_owned(),
-            "--control-socket".to_owned(),
-            path(layout.proxy_socket()),
-            "--state-file".to_owned(),
-            path(layout.proxy_table()),
-            "--upgrade".to_owned(),
-        ],
+        args: args.into_iter().chain(tls).collect(),
         env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
         user: root.then(|| PROXY_USER.to_owned()),
-        listen: me.http.clone(),
+        listen: me.http.iter().copied().chain(me.https()).collect(),
         dir: layout.keeper("proxy"),
         hands_over: true,
         log_directory: layout.own_logs(),

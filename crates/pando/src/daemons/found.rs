@@ -12,7 +12,7 @@ use pando_model::name::{RoleName, ServerName};
 use pando_model::server::{Server, Standing};
 use pando_model::time::Timestamp;
 use pando_rt::clock::Clock;
-use pando_trust::{ClusterUrl, Fingerprint, Identity, PendingIdentity};
+use pando_trust::{ClusterUrl, Fingerprint, Identity, PendingIdentity, Vault};
 
 use super::layout::Layout;
 use super::me::Me;
@@ -28,6 +28,8 @@ pub(crate) struct Founding {
     pub(crate) api: SocketAddr,
     pub(crate) agent: SocketAddr,
     pub(crate) http: Vec<SocketAddr>,
+    /// `None`: see [`Me::https`].
+    pub(crate) https: Option<Vec<SocketAddr>>,
     pub(crate) dev: bool,
 }
 
@@ -43,7 +45,7 @@ pub(crate) async fn found(layout: &Layout, founding: &Founding) -> anyhow::Resul
     let clock = Clock::system();
     let now = Timestamp::from_millis(clock.now_millis());
     let store = sqlite::open(&layout.store())?;
-    let trust = Trust::open(&store, founding.name.as_str(), &clock).await?;
+    let trust = Trust::open(&store, Vault::open(&layout.vault())?, founding.name.as_str(), &clock).await?;
     let me = describe(founding, trust.fingerprint(), now)?;
     certify(&trust, &me, now)?.save(&layout.trust())?;
     let settings = Settings { open_host: founding.dev, one_machine: founding.dev, ..Settings::default() };
@@ -81,6 +83,7 @@ fn describe(founding: &Founding, authority: Fingerprint, now: Timestamp) -> anyh
         api: Some(api),
         control: address(api, founding, authority)?.to_string(),
         http: founding.http.clone(),
+        https: founding.https.clone(),
         dev: founding.dev,
     })
 }

@@ -27,6 +27,8 @@ pub(crate) struct Joining {
     /// Where the agent listens. Port 0: one that is free, kept from then on.
     pub(crate) agent: SocketAddr,
     pub(crate) http: Vec<SocketAddr>,
+    /// `None`: see [`Me::https`].
+    pub(crate) https: Option<Vec<SocketAddr>>,
     pub(crate) dev: bool,
 }
 
@@ -56,6 +58,7 @@ pub(crate) async fn join(layout: &Layout, joining: &Joining) -> anyhow::Result<M
         api: None,
         control: joining.word.url.to_string(),
         http: joining.http.clone(),
+        https: joining.https.clone(),
         dev: joining.dev,
     };
     me.save(&layout.identity())?;

@@ -46,6 +46,11 @@ impl Layout {
         self.store_dir().join("pando.db")
     }
 
+    /// The key that the store's secrets are sealed with; apart from the store, so that a copy of that has no secrets.
+    pub(crate) fn vault(&self) -> PathBuf {
+        self.root.join("secrets.key")
+    }
+
     /// Packed releases, as they were uploaded.
     pub(crate) fn artifacts(&self) -> PathBuf {
         self.root.join("artifacts")

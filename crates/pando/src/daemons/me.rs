@@ -27,6 +27,9 @@ pub(crate) struct Me {
     pub(crate) control: String,
     /// Where its load balancer listens while it is an entry point.
     pub(crate) http: Vec<SocketAddr>,
+    /// Where it listens for TLS. `None`: on port 443 wherever it listens on port 80.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) https: Option<Vec<SocketAddr>>,
     /// Everything as the caller, on one machine.
     #[serde(default)]
     pub(crate) dev: bool,
@@ -52,6 +55,12 @@ impl Me {
             );
         };
         Ok(me)
+    }
+
+    /// Where its load balancer listens for TLS.
+    pub(crate) fn https(&self) -> Vec<SocketAddr> {
+        let beside = || self.http.iter().filter(|http| http.port() == 80);
+        self.https.clone().unwrap_or_else(|| beside().map(|http| SocketAddr::new(http.ip(), 443)).collect())
     }
 
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<()> {

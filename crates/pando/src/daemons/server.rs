@@ -26,7 +26,7 @@ use pando_rt::fs::{read_if_there, write_atomically};
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use pando_runtime::process::ProcessRuntime;
-use pando_trust::Identity;
+use pando_trust::{Identity, Vault};
 
 use super::args::DaemonArgs;
 use super::layout::{ContextFile, Layout};
@@ -82,7 +82,7 @@ fn own_identity(layout: &Layout) -> anyhow::Result<Identity> {
 async fn start_control(tasks: &Tasks, layout: &Layout, me: &Me, api: TcpListener) -> anyhow::Result<()> {
     let clock = Clock::system();
     let store: Arc<dyn Store> = Arc::new(sqlite::open(&layout.store())?);
-    let trust = Trust::open(store.as_ref(), me.name.as_str(), &clock).await?;
+    let trust = Trust::open(store.as_ref(), Vault::open(&layout.vault())?, me.name.as_str(), &clock).await?;
     install_token(store.as_ref(), layout, me, &clock).await?;
     let settings = ControlSettings { entry: Some(entry(me)), ..ControlSettings::new(layout.artifacts()) };
     let tls = trust.server_config()?;
@@ -160,5 +160,5 @@ fn entry(me: &Me) -> EntryPoint {
         Some(address) if !any => address.ip().to_string(),
         _ => "localhost".to_owned(),
     };
-    EntryPoint { scheme: "http".to_owned(), host, port }
+    EntryPoint { host, port, https_port: me.https().first().map(SocketAddr::port) }
 }

@@ -1,5 +1,6 @@
 //! The real binary against files, terminals and a control plane that says what a test wants: words in, lines and exit codes out.
 
+mod cert;
 mod cluster;
 mod deploy;
 mod exec;

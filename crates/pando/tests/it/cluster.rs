@@ -6,6 +6,7 @@ mod deaths;
 mod deploys;
 mod firewall;
 mod ground;
+mod https;
 mod moves;
 mod partitions;
 mod ssh;

@@ -11,4 +11,5 @@ mod routes;
 mod targets;
 mod terminal;
 mod trouble;
+mod updates;
 mod websocket;

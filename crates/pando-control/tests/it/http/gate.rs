@@ -50,6 +50,9 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("GET", "/v1/balancers", "read admin"),
     ("POST", "/v1/balancers/lockdown", "admin"),
     ("POST", "/v1/balancers/unlock", "admin"),
+    ("GET", "/v1/certificates", "read admin"),
+    ("POST", "/v1/certificates", "admin"),
+    ("DELETE", "/v1/certificates/{certificate}", "admin"),
     ("GET", "/v1/firewall", "read admin"),
     ("HEAD", "/v1/artifacts/{digest}", "deploy deploy-other admin"),
     ("PUT", "/v1/artifacts/{digest}", "deploy deploy-other admin"),
@@ -91,6 +94,7 @@ fn concrete(path: &str, cluster: &Cluster) -> String {
         .replace("{deployment}", &id(9).to_string())
         .replace("{digest}", &"0".repeat(64))
         .replace("{token}", "0123456789abcdef")
+        .replace("{certificate}", "a.example")
         .replace("{server}", &cluster.server.to_string())
 }
 

@@ -152,7 +152,7 @@ async fn relayed_reports_are_taken_as_their_authors_own() {
 #[tokio::test]
 async fn a_restart_is_the_same_cluster() {
     let (cluster, clock) = Cluster::secured().await;
-    let again = Trust::open(&*cluster.shared.store, "main", &clock).await.unwrap();
+    let again = Trust::open(&*cluster.shared.store, cluster.vault(), "main", &clock).await.unwrap();
     assert_eq!(again.fingerprint(), cluster.shared.trust.fingerprint());
     let admin = cluster.client_with(Scope::Admin).await;
     admin.status().await.unwrap();

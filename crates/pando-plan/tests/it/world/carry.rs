@@ -32,8 +32,7 @@ impl World {
                 self.desired.apps.entry(app.clone()).or_default().releases.remove(release);
             }
             Action::Publish(table) => {
-                self.desired.table = Some(table.clone());
-                self.desired.published_at = self.time();
+                self.desired.take_table(table.clone(), self.time());
                 let servers: Vec<ServerId> = self.machines.keys().copied().collect();
                 for server in servers {
                     self.send(Message::Target(server, None, Some(table.clone())));

@@ -1,5 +1,6 @@
 //! What people ask of servers, as the API takes it.
 
+use pando_model::desired::SecretMark;
 use pando_model::name::{RoleName, ServerName};
 use pando_model::server::{Server, Standing};
 use pando_plan::{Refusal, admit_drain, admit_remove, admit_roles};
@@ -17,6 +18,12 @@ impl World {
         self.desired.servers.insert(id, server);
         self.dirty = true;
         id
+    }
+
+    /// Somebody brought a certificate, or the keys were turned.
+    pub(crate) fn change_secrets(&mut self, mark: &str) {
+        self.desired.secrets = SecretMark(mark.to_owned());
+        self.dirty = true;
     }
 
     pub(crate) fn server(&self, name: &str) -> ServerId {

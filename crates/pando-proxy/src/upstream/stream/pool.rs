@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::Stream;
 use crate::http2::broken;
+use crate::time::{span, ticks};
 use crate::wire::Wire;
 use crate::worker;
 
@@ -44,9 +45,20 @@ pub(super) struct Connection {
     driver: AbortHandle,
     /// It takes no more exchanges.
     left: AtomicBool,
+    /// When an exchange last ended here, in ticks.
+    used: AtomicU64,
 }
 
 impl Connection {
+    /// An exchange has ended here.
+    pub(super) fn note_use(&self) {
+        self.used.store(ticks(), Relaxed);
+    }
+
+    fn is_open(&self) -> bool {
+        !self.driver.is_finished() && !self.left.load(Relaxed)
+    }
+
     /// Nothing more is begun here.
     pub(super) fn leave(&self) {
         self.left.store(true, Relaxed);
@@ -82,14 +94,36 @@ impl Streams {
     /// Room for one exchange over a connection that is open.
     pub(crate) fn reuse(&self) -> Option<Stream> {
         let mut held = self.own();
-        held.open
-            .retain(|(_, connection)| !connection.driver.is_finished() && !connection.left.load(Relaxed));
+        held.open.retain(|(_, connection)| connection.is_open());
         // One count is the pool's own.
         let has_room = |(send, connection): &&(SendRequest<Bytes>, Arc<Connection>)| {
             Arc::strong_count(connection) <= MOST_STREAMS.min(send.current_max_send_streams())
         };
         let (send, connection) = held.open.iter().find(has_room)?;
         Some(Stream::new(send.clone(), Arc::clone(connection)))
+    }
+
+    /// Closes those without an exchange for too long, and forgets those that were closed.
+    pub(crate) fn sweep(&self, oldest: Duration) {
+        let (now, oldest) = (ticks(), span(oldest));
+        for held in &self.held {
+            let mut held = lock(held);
+            held.open.retain(|(_, connection)| {
+                // One count is the pool's own.
+                let is_idle = Arc::strong_count(connection) == 1;
+                let is_old = now.saturating_sub(connection.used.load(Relaxed)) >= oldest;
+                connection.is_open() && !(is_idle && is_old)
+            });
+            if held.open.is_empty() {
+                held.open.shrink_to_fit();
+            }
+        }
+    }
+
+    /// How many have no exchange.
+    pub(crate) fn idle(&self) -> usize {
+        let is_idle = |(_, connection): &&(_, Arc<Connection>)| Arc::strong_count(connection) == 1;
+        self.held.iter().map(|held| lock(held).open.iter().filter(is_idle).count()).sum()
     }
 
     /// Keeps none from here on. Exchanges that are under way go on.
@@ -131,5 +165,6 @@ async fn connect(address: SocketAddr) -> io::Result<(SendRequest<Bytes>, Arc<Con
             tracing::debug!(%address, %error, "a connection over HTTP/2 has ended");
         }
     });
-    Ok((send, Arc::new(Connection { driver: driver.abort_handle(), left: AtomicBool::new(false) })))
+    let (driver, left, used) = (driver.abort_handle(), AtomicBool::new(false), AtomicU64::new(ticks()));
+    Ok((send, Arc::new(Connection { driver, left, used })))
 }

@@ -276,3 +276,35 @@ async fn a_call_that_is_given_up_is_given_up_at_the_replica_and_one_that_breaks_
     assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR));
     until("it is counted", async || proxy.pool("web").await.failed == 1).await;
 }
+
+/// As those of HTTP/1 are: nobody keeps what nobody needs.
+#[tokio::test]
+async fn connections_without_a_call_are_closed_after_a_while() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let open = Arc::new(AtomicUsize::new(0));
+    let counted = open.clone();
+    let origin = Origin::start(move |stream, _| {
+        let (connections, open) = (connections.clone(), counted.clone());
+        async move {
+            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            connections.fetch_add(1, SeqCst);
+            open.fetch_add(1, SeqCst);
+            while let Some(Ok((_, mut respond))) = connection.accept().await {
+                respond.send_response(Response::new(()), true).unwrap();
+            }
+            open.fetch_sub(1, SeqCst);
+        }
+    })
+    .await;
+    let proxy = Proxy::start_with(|settings, _| {
+        settings.limits.upstream_idle = std::time::Duration::from_millis(1500);
+    })
+    .await;
+    let table = TableBuilder::serving(1, [origin.endpoint()]);
+    proxy.put_ready(&table.adjust("web", |pool| pool.protocol = Protocol::H2c)).await;
+    assert_eq!(proxy.get("/").await.status, 200);
+    assert_eq!(open.load(SeqCst), 1, "it is kept for the next call");
+    until("it is closed", async || open.load(SeqCst) == 0).await;
+    assert_eq!(proxy.get("/").await.status, 200, "the next call opens another");
+    assert_eq!(proxy.pool("web").await.failed, 0);
+}

@@ -62,6 +62,7 @@ fn founding(args: &ClusterInitArgs) -> anyhow::Result<Founding> {
         api: args.listen.unwrap_or(SocketAddr::new(everywhere, pando_trust::CONTROL_PORT)),
         agent: SocketAddr::new(private, AGENT_PORT),
         http: args.http.clone(),
+        https: (!args.https.is_empty()).then(|| args.https.clone()),
         dev: false,
     })
 }

@@ -27,7 +27,7 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<()> {
 
 /// The API's list, with each domain's place in DNS.
 pub(super) fn as_json(list: &BalancerList, pointers: &[Pointer]) -> serde_json::Value {
-    json!({ "lockdown": list.lockdown, "entry_points": list.entry_points, "domains": pointers })
+    json!({ "lockdown": list.lockdown, "entry_points": list.entry_points, "domains": pointers, "warnings": list.warnings })
 }
 
 pub(super) fn lines(list: &BalancerList, pointers: &[Pointer], paint: Paint) -> Vec<String> {
@@ -44,7 +44,8 @@ pub(super) fn lines(list: &BalancerList, pointers: &[Pointer], paint: Paint) -> 
     }
     lines.push(String::new());
     lines.push(access(list).to_owned());
-    lines.extend(refusals(list).map(|line| paint.with(Style::Warn, &harmless(&line))));
+    let warnings = refusals(list).chain(list.warnings.iter().cloned());
+    lines.extend(warnings.map(|line| paint.with(Style::Warn, &harmless(&line))));
     lines
 }
 

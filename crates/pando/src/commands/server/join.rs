@@ -1,6 +1,6 @@
 //! `pando server join` and `pando server start`: what is typed on a server itself.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use pando_api::client::Client;
@@ -32,7 +32,8 @@ pub(super) async fn run(args: &ServerJoinArgs, context: &Context) -> anyhow::Res
         private_address: private,
         public_address: args.public_ip,
         agent: SocketAddr::new(private, AGENT_PORT),
-        http: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 80)],
+        http: args.http.clone(),
+        https: (!args.https.is_empty()).then(|| args.https.clone()),
         dev: false,
     };
     let layout = Layout::make(&args.state_dir)?;

@@ -90,6 +90,7 @@ async fn enter(layout: &Layout, main: &Me, client: &Client, number: u8) -> anyho
         public_address: None,
         agent: SocketAddr::new(own, 0),
         http: entries(main, own),
+        https: Some(Vec::new()),
         dev: true,
     };
     join(layout, &joining).await

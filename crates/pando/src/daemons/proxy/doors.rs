@@ -48,11 +48,12 @@ impl Doors {
     }
 }
 
-/// The socket for that port.
+/// The socket for that address, else for its port.
 fn take(given: &mut Vec<TcpListener>, address: SocketAddr) -> Option<TcpListener> {
-    let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port()).ok();
-    let place = given.iter().position(|listener| port(listener) == Some(address.port()))?;
-    Some(given.swap_remove(place))
+    let at: Vec<Option<SocketAddr>> = given.iter().map(|listener| listener.local_addr().ok()).collect();
+    let same = at.iter().position(|at| *at == Some(address));
+    let place = same.or_else(|| at.iter().position(|at| at.is_some_and(|at| at.port() == address.port())))?;
+    Some(given.remove(place))
 }
 
 /// The predecessor's sockets at that address, or a new one.

@@ -10,6 +10,7 @@ pub(crate) mod network;
 pub(crate) mod ports;
 pub(crate) mod running;
 pub(crate) mod server;
+pub(crate) mod tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};

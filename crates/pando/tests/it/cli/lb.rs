@@ -47,6 +47,9 @@ fn a_balancer_that_is_not_well_is_told() {
         entry["in_rotation"] = json!(4);
         entry["in_flight"] = json!(17);
         list["entry_points"][1]["proxy"]["alive"] = json!(false);
+        list["warnings"] = json!([
+            "hits.example.com has no certificate: HTTPS warns its visitors off; `pando cert import` brings one"
+        ]);
         Answer::ok(list)
     });
     let place = Place::with(&fake);
