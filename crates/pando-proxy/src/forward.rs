@@ -231,7 +231,7 @@ pub(crate) async fn refuse<F: Front>(
     let bytes = asked.bytes.bytes();
     let wants = Wants::of(asked);
     let text = std::str::from_utf8(id.text(bytes)).unwrap_or_default();
-    let pages = pages.or_else(|| plane.snapshot.load().as_deref()?.pages.clone());
+    let pages = pages.or_else(|| plane.snapshot.load().as_deref()?.shared.pages().cloned());
     let (kind, text) = page.render(wants, text, message.as_deref(), pages.as_deref());
     let close = page.ends_connection() || plane.is_ending() || !front.is_body_over();
     let hsts = hsts(asked, client, plane);
@@ -247,6 +247,7 @@ pub(crate) async fn reply<F: Front>(
     front: &mut F,
     reply: Reply<'_>,
     asked: &Asked,
+    client: &Client,
     id: &Id,
     mut tally: Tally,
     plane: &Plane,
@@ -258,6 +259,8 @@ pub(crate) async fn reply<F: Front>(
     let length = body.len().to_string();
     let mut own = vec![(ID_HEADER, id.text(asked.bytes.bytes()))];
     own.extend(fields);
+    let hsts = hsts(asked, client, plane);
+    own.extend(hsts.as_deref().map(|hsts| (HSTS_HEADER, hsts)));
     let has_none = matches!(status, 204 | 304);
     if !has_none {
         own.push(("content-length", length.as_bytes()));

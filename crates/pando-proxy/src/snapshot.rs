@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use pando_routing::balance::hash::{Places, SecretKey};
 use pando_routing::balance::sticky::Tokens;
 use pando_routing::balance::tier::Tiers;
-use pando_routing::rule::answers::ErrorPages;
 use pando_routing::{
     Algorithm, Asks, Destination, EndpointId, EndpointState, Match, Matcher, Pool, PoolId, Rule, Sticky,
     Table,
@@ -19,7 +18,8 @@ use pando_routing::{
 
 use crate::https::HttpsRules;
 use crate::live::{Endpoint, PoolLive, Registry};
-use crate::rules::{Route, route};
+use crate::rules::Route;
+use crate::rules::route::{self, Shared};
 
 /// A table, ready to be asked.
 #[derive(Debug)]
@@ -30,8 +30,8 @@ pub(crate) struct Snapshot {
     pools: HashMap<PoolId, Arc<PoolView>>,
     /// Of each rule.
     targets: Vec<Option<Lead>>,
-    /// Pages for errors where no rule names others.
-    pub(crate) pages: Option<Arc<ErrorPages>>,
+    /// What its rules share.
+    pub(crate) shared: Shared,
     /// What cookies and places are keyed by.
     pub(crate) key: SecretKey,
 }
@@ -152,8 +152,8 @@ fn name_of(endpoint: &pando_routing::Endpoint) -> Cow<'_, str> {
     }
 }
 
-fn target(rule: &Rule, parts: &route::Parts<'_>) -> Option<Lead> {
-    match (Route::of(rule, parts), &rule.to) {
+fn target(rule: &Rule, parts: &route::Parts<'_>, labels: &mut HashMap<String, u32>) -> Option<Lead> {
+    match (Route::of(rule, parts, labels), &rule.to) {
         (Some(route), _) => Some(Lead::Ruled(route)),
         (None, Destination::Pool(pool)) => (parts.pool)(pool).map(Lead::Plain),
         (None, _) => None,
@@ -180,8 +180,9 @@ fn settings_of(pool: &Pool) -> Pool {
 }
 
 impl Snapshot {
-    /// `registry` must have been renewed with `table`; `key` is used where the table has none.
-    /// What rules keep is taken from `before`.
+    /// `registry` must have been renewed with `table`; `key` is used where the table has none. What is as it was `before` is taken from
+    /// there: of thousands of pools a table changes few.
+    /// What rules keep is taken from there too.
     pub(crate) fn new(
         table: Arc<Table>,
         https: HttpsRules,
@@ -192,20 +193,42 @@ impl Snapshot {
         let matcher = Matcher::new(&table);
         let key = table.secret.balancing_key.unwrap_or(key);
         let view = |(id, pool): (&PoolId, &Pool)| {
+            if let Some(kept) = before.and_then(|before| before.kept(&table, id, pool, key, registry)) {
+                return Some((id.clone(), kept));
+            }
             let live = Arc::clone(registry.pool(id)?);
             Some((id.clone(), Arc::new(PoolView::new(&table, pool, key, registry, live))))
         };
         let pools: HashMap<_, _> = table.pools.iter().filter_map(view).collect();
-        let pages = route::default_pages(&table);
+        let shared = Shared::of(&table, before.map(|before| &before.shared));
         let known = before.map(Self::routes_by_label).unwrap_or_default();
         let parts = route::Parts {
-            table: &table,
-            pages: pages.clone(),
+            shared: &shared,
             pool: &|id| pools.get(id).cloned(),
             before: &|label| known.get(label).map(|route| Arc::clone(route)),
         };
-        let targets = table.rules.iter().map(|rule| target(rule, &parts)).collect();
-        Self { https, matcher, targets, pages, key, pools, table }
+        let mut labels = HashMap::new();
+        let targets = table.rules.iter().map(|rule| target(rule, &parts, &mut labels)).collect();
+        Self { https, matcher, targets, shared, key, pools, table }
+    }
+
+    /// The pool as it is here, if the next table's is the same with the same live state.
+    fn kept(
+        &self,
+        table: &Table,
+        id: &PoolId,
+        pool: &Pool,
+        key: SecretKey,
+        registry: &Registry,
+    ) -> Option<Arc<PoolView>> {
+        let view = self.pools.get(id)?;
+        let same = self.table.pools.get(id) == Some(pool) && self.table.locality == table.locality;
+        let is_live =
+            |held: &Arc<Endpoint>| registry.endpoint(held.id).is_some_and(|live| Arc::ptr_eq(live, held));
+        let leaving = view.sticky.iter().flat_map(|sticky| sticky.leaving.iter());
+        let lives = registry.pool(id).is_some_and(|live| Arc::ptr_eq(live, &view.live))
+            && view.active.iter().chain(leaving).all(is_live);
+        (same && view.key == key && lives).then(|| Arc::clone(view))
     }
 
     /// Routes that share a label share what they keep.

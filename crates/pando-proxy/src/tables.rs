@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use pando_routing::{Acknowledgement, EndpointId, EndpointState, Table, TableVersion};
 use pando_rt::tasks::Tasks;
 use tokio::sync::Mutex;
@@ -89,17 +90,18 @@ impl Tables {
         }
     }
 
-    /// Takes a table that carries an order of versions: lower ones are refused, the same one again is fine.
+    /// Takes a table that carries an order of versions: lower ones are refused, the same one again is fine. `text` is what it was
+    /// read from.
     ///
     /// # Errors
     /// Why it was refused; the table in use stays.
-    pub(crate) async fn offer(&self, table: Table) -> Result<Acknowledgement, Refusal> {
+    pub(crate) async fn offer(&self, table: Table, text: Bytes) -> Result<Acknowledgement, Refusal> {
         let turn = self.turn.lock().await;
         self.still_open()?;
         let (table, certificates) = self.check(table).await?;
         let held = self.plane.current();
         if is_news(held.as_deref().map(|snapshot| &*snapshot.table), &table)? {
-            self.persist(&table).await?;
+            self.persist(&table, text).await?;
             self.swap_everywhere(table, certificates).await;
         }
         drop(turn);
@@ -144,11 +146,11 @@ impl Tables {
         checking.await.map_err(|error| Refusal::Unchecked { source: error.into() })?
     }
 
-    async fn persist(&self, table: &Arc<Table>) -> Result<(), Refusal> {
+    async fn persist(&self, table: &Table, text: Bytes) -> Result<(), Refusal> {
         let Some(path) = self.state_file.clone() else { return Ok(()) };
         let name = path.display().to_string();
-        let table = Arc::clone(table);
-        let write = tokio::task::spawn_blocking(move || restore::write(&path, &table));
+        let is_secret = !table.secret.is_empty();
+        let write = tokio::task::spawn_blocking(move || restore::write(&path, &text, is_secret));
         let written = write.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         written.map_err(|source| Refusal::Persist { path: name, source })
     }
@@ -175,12 +177,13 @@ impl Tables {
         let mut registry = self.plane.registry();
         let renewal = registry.renew(&table, |endpoint| self.make(endpoint));
         self.restore(&table, &registry);
-        for (pool, endpoint) in table.endpoints() {
-            if endpoint.state == EndpointState::Active
-                && let (Some(live), Some(pool)) = (registry.endpoint(endpoint.id), table.pools.get(pool))
-            {
-                live.activate(&Arc::new(pool.probe.clone()));
-            }
+        for pool in table.pools.values() {
+            // One for all endpoints of the pool: there may be thousands.
+            let probe = Arc::new(pool.probe.clone());
+            let active = pool.endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Active);
+            active
+                .filter_map(|endpoint| registry.endpoint(endpoint.id))
+                .for_each(|live| live.activate(&probe));
         }
         // Who is redirected to TLS must find it ready.
         if let Some(tls) = &self.plane.tls {

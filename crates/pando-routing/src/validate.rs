@@ -28,6 +28,10 @@ pub enum TableError {
     TwoNames(String),
     #[error("host `{host}` has {count} rules {what}; at most {most} are taken")]
     ManyAlike { host: String, what: &'static str, count: usize, most: usize },
+    #[error(
+        "the rate limits of all rules remember {0} subjects, of 16 bytes each; at most 8000000 are taken"
+    )]
+    ManySubjects(u64),
     #[error("error page {statuses} of `{set}` has {size} bytes in one format; at most 65536 are taken")]
     LargePage { set: String, statuses: String, size: usize },
     #[error("user `{user}` of `{set}`: {why}")]

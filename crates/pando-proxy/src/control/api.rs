@@ -79,7 +79,7 @@ fn get_table(control: &Control) -> Response<Bytes> {
 
 async fn put_table(request: Request<Incoming>, control: &Control) -> Response<Bytes> {
     let taken = match read_table(request).await {
-        Ok(table) => take(table, control).await,
+        Ok((table, text)) => take(table, text, control).await,
         Err(response) => Err(response),
     };
     taken.unwrap_or_else(|refused| {
@@ -88,15 +88,16 @@ async fn put_table(request: Request<Incoming>, control: &Control) -> Response<By
     })
 }
 
-async fn take(table: Table, control: &Control) -> Result<Response<Bytes>, Response<Bytes>> {
+async fn take(table: Table, text: Bytes, control: &Control) -> Result<Response<Bytes>, Response<Bytes>> {
     if let Some(file) = &control.table_file {
         return Err(refuse(&Refusal::FromFile(file.display().to_string())));
     }
-    let taken = control.tables.offer(table).await;
+    let taken = control.tables.offer(table, text).await;
     taken.map(|acknowledgement| json(StatusCode::OK, &acknowledgement)).map_err(|refusal| refuse(&refusal))
 }
 
-async fn read_table(request: Request<Incoming>) -> Result<Table, Response<Bytes>> {
+/// The table, and its text.
+async fn read_table(request: Request<Incoming>) -> Result<(Table, Bytes), Response<Bytes>> {
     let body = Limited::new(request.into_body(), LARGEST_TABLE).collect();
     let read = tokio::time::timeout(UPLOAD_TIME, body).await;
     let read = read.map_err(|_| problem(StatusCode::REQUEST_TIMEOUT, "the table did not arrive in 30 s"))?;
@@ -107,10 +108,12 @@ async fn read_table(request: Request<Incoming>) -> Result<Table, Response<Bytes>
         }
         problem(StatusCode::BAD_REQUEST, &format!("the table did not arrive whole: {error}"))
     })?;
-    let bytes = bytes.to_bytes();
+    let text = bytes.to_bytes();
+    let bytes = text.clone();
     // Thousands of endpoints take longer than probes and polls should wait.
     let read = tokio::task::spawn_blocking(move || Table::read(&bytes)).await;
-    read.unwrap_or_else(|error| Err(error.to_string())).map_err(|why| {
+    let read = read.unwrap_or_else(|error| Err(error.to_string()));
+    read.map(|table| (table, text)).map_err(|why| {
         let error = "the table cannot be read".to_owned();
         json(StatusCode::BAD_REQUEST, &Problem { error, reasons: vec![why] })
     })

@@ -239,8 +239,11 @@ impl Endpoint {
 
     /// Takes requests (again). To be called before a snapshot offers the endpoint.
     pub(crate) fn activate(&self, probe: &Arc<Probe>) {
-        self.idle.open();
-        self.streams.open();
+        if self.is_draining() {
+            // Tables of thousands come often, and most of their endpoints did not drain.
+            self.idle.open();
+            self.streams.open();
+        }
         self.keeping.store(false, SeqCst);
         self.closing.send_if_modified(|closing| closing.take().is_some());
         self.draining.store(false, SeqCst);

@@ -276,7 +276,7 @@ impl Case<'_> {
                 to_all.into_iter().for_each(|(name, value)| door.add(name, value));
                 let fields: Vec<_> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
                 let reply = Reply { status, fields: &fields, body: &body };
-                forward::reply(door, reply, asked, self.id, tally, self.plane).await
+                forward::reply(door, reply, asked, self.client, self.id, tally, self.plane).await
             }
         }
     }

@@ -45,6 +45,8 @@ pub(super) async fn hold<F: Front>(
         biased;
         () = released => {}
         () = tokio::time::sleep(patience) => {}
+        // No table comes any more; whoever asks again may find one.
+        () = plane.stop().wait() => {}
         () = poll_fn(|cx| front.poll_gone(cx)), if listens => return Held::Gone,
     }
     match look_up(plane, asked, client) {

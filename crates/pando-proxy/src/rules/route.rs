@@ -1,5 +1,6 @@
 //! A rule, compiled: what is found out once a table, so that requests don't have to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pando_routing::rule::access::Maintenance;
@@ -29,7 +30,7 @@ pub(crate) struct Route {
     pub(super) exempt: NetworkSet,
     pub(super) limits: Box<[Arc<SharedLimit>]>,
     pub(super) pages: Option<Arc<ErrorPages>>,
-    pub(super) users: Option<(Arc<Users>, Arc<Passwords>)>,
+    pub(super) users: Option<Guarded>,
     /// Who says whether a request may pass.
     pub(super) authority: Option<Arc<PoolView>>,
     pub(super) mirror: Option<Arc<PoolView>>,
@@ -44,23 +45,46 @@ pub(super) enum To {
     Respond(Respond),
 }
 
+/// What rules of one table share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pages: HashMap<Arc<str>, Arc<ErrorPages>>,
+    users: HashMap<Arc<str>, Guarded>,
+}
+
+/// Users, and what is remembered of them.
+type Guarded = (Arc<Users>, Arc<Passwords>);
+
+impl Shared {
+    /// What is remembered of users is taken from the table before.
+    pub(crate) fn of(table: &Table, before: Option<&Self>) -> Self {
+        let pages = table.error_pages.iter().map(|(name, pages)| (Arc::clone(name), Arc::new(pages.clone())));
+        let known = |name: &str| before.and_then(|shared| shared.users.get(name));
+        let users = table.secret.users.iter().map(|(name, users)| {
+            let passwords = known(name).map(|(_, passwords)| Arc::clone(passwords));
+            let passwords = passwords.unwrap_or_else(|| Arc::new(Passwords::new()));
+            (Arc::clone(name), (Arc::new(users.clone()), passwords))
+        });
+        Self { pages: pages.collect(), users: users.collect() }
+    }
+
+    /// Pages for whoever names none.
+    pub(crate) fn pages(&self) -> Option<&Arc<ErrorPages>> {
+        self.pages.get(DEFAULT_PAGES)
+    }
+}
+
 /// What routes are made of.
 pub(crate) struct Parts<'a> {
-    pub(crate) table: &'a Table,
-    pub(crate) pages: Option<Arc<ErrorPages>>,
+    pub(crate) shared: &'a Shared,
     pub(crate) pool: &'a dyn Fn(&PoolId) -> Option<Arc<PoolView>>,
     /// The route of that label in the table before.
     pub(crate) before: &'a dyn Fn(&str) -> Option<Arc<Route>>,
 }
 
-/// The table's error pages for all.
-pub(crate) fn default_pages(table: &Table) -> Option<Arc<ErrorPages>> {
-    table.error_pages.get(DEFAULT_PAGES).map(|pages| Arc::new(pages.clone()))
-}
-
 impl Route {
-    /// `None`: the rule leads to a pool, and that is all.
-    pub(crate) fn of(rule: &Rule, parts: &Parts<'_>) -> Option<Arc<Self>> {
+    /// `None`: the rule leads to a pool, and that is all. `labels` are those that are given already.
+    pub(crate) fn of(rule: &Rule, parts: &Parts<'_>, labels: &mut HashMap<String, u32>) -> Option<Arc<Self>> {
         if !does_more(rule, parts) {
             return None;
         }
@@ -70,7 +94,7 @@ impl Route {
             Destination::Redirect(redirect) => To::Redirect(redirect.clone()),
             Destination::Respond(respond) => To::Respond(respond.clone()),
         };
-        let label = rule.label();
+        let label = unique(rule.label(), labels);
         let before = (parts.before)(&label);
         let filters = rule.filters.clone().unwrap_or_default();
         let exempt = filters.maintenance.iter().flat_map(|Maintenance { allow, .. }| allow).collect();
@@ -85,7 +109,7 @@ impl Route {
             exempt,
             limits: limits(&filters, before.as_deref()),
             pages: pages(&filters, parts),
-            users: users(&filters, parts, before.as_deref()),
+            users: users(&filters, parts),
             authority: filters.forward_auth.as_ref().and_then(|auth| (parts.pool)(&auth.pool)),
             mirror: filters.mirror.as_ref().and_then(|mirror| (parts.pool)(&mirror.pool)),
             filters,
@@ -107,20 +131,23 @@ impl Route {
     }
 }
 
-fn users(
-    filters: &Filters,
-    parts: &Parts<'_>,
-    before: Option<&Route>,
-) -> Option<(Arc<Users>, Arc<Passwords>)> {
-    let set = parts.table.secret.users.get(&filters.basic_auth.as_ref()?.users);
-    let known = before.and_then(|route| route.users.as_ref()).map(|(_, passwords)| Arc::clone(passwords));
-    // A set that isn't there has no users: nobody comes in.
-    Some((Arc::new(set.cloned().unwrap_or_default()), known.unwrap_or_else(|| Arc::new(Passwords::new()))))
+/// Rules for one path, without names, are told apart by a number.
+fn unique(label: String, labels: &mut HashMap<String, u32>) -> String {
+    let count = labels.entry(label.clone()).or_default();
+    *count += 1;
+    if *count == 1 { label } else { format!("{label}#{count}") }
+}
+
+/// A set that isn't there has no users: nobody comes in.
+fn users(filters: &Filters, parts: &Parts<'_>) -> Option<Guarded> {
+    let name = &filters.basic_auth.as_ref()?.users;
+    let known = parts.shared.users.get(name);
+    Some(known.cloned().unwrap_or_else(|| (Arc::default(), Arc::new(Passwords::new()))))
 }
 
 /// Than leading to a pool.
 fn does_more(rule: &Rule, parts: &Parts<'_>) -> bool {
-    let stands_in = parts.pages.as_ref().is_some_and(|pages| pages.replica_errors);
+    let stands_in = parts.shared.pages().is_some_and(|pages| pages.replica_errors);
     rule.filters.is_some() || !matches!(rule.to, Destination::Pool(_)) || stands_in
 }
 
@@ -132,8 +159,8 @@ fn limits(filters: &Filters, before: Option<&Route>) -> Box<[Arc<SharedLimit>]> 
 }
 
 fn pages(filters: &Filters, parts: &Parts<'_>) -> Option<Arc<ErrorPages>> {
-    let named = filters.error_pages.as_ref().and_then(|name| parts.table.error_pages.get(name));
-    named.map(|pages| Arc::new(pages.clone())).or_else(|| parts.pages.clone())
+    let named = filters.error_pages.as_ref().and_then(|name| parts.shared.pages.get(name));
+    named.or_else(|| parts.shared.pages()).map(Arc::clone)
 }
 
 #[cfg(test)]
@@ -142,8 +169,16 @@ mod tests {
 
     fn is_compiled(rule: &str, table: &str) -> bool {
         let table: Table = serde_json::from_str(table).unwrap();
-        let parts = Parts { table: &table, pages: default_pages(&table), pool: &|_| None, before: &|_| None };
+        let shared = Shared::of(&table, None);
+        let parts = Parts { shared: &shared, pool: &|_| None, before: &|_| None };
         does_more(&serde_json::from_str(rule).unwrap(), &parts)
+    }
+
+    #[test]
+    fn labels_are_one_of_a_kind() {
+        let mut labels = HashMap::new();
+        let all = ["a/", "b/", "a/", "a/"].map(|label| unique(label.to_owned(), &mut labels));
+        assert_eq!(all, ["a/", "b/", "a/#2", "a/#3"]);
     }
 
     #[test]

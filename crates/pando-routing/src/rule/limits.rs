@@ -24,7 +24,8 @@ pub struct RateLimit {
     /// Whom it is counted for. Default: the client's address.
     #[serde(default, skip_serializing_if = "is_address")]
     pub key: RateKey,
-    /// How many subjects are remembered, of 16 bytes each; beyond that who has used the least is forgotten. Default 16,384.
+    /// How many subjects are remembered, of 16 bytes each; beyond that who has used the least is forgotten. Default 8,192;
+    /// all limits of a table together have at most 8,000,000.
     #[serde(default = "subjects", skip_serializing_if = "is_subjects")]
     pub subjects: u32,
 }
@@ -42,7 +43,7 @@ fn is_address(key: &RateKey) -> bool {
 }
 
 fn subjects() -> u32 {
-    16_384
+    8_192
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]

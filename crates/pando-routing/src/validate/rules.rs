@@ -24,6 +24,8 @@ const MOST_VALUES: usize = 256;
 /// Networks in one list.
 const MOST_NETWORKS: usize = 10_000;
 const LONGEST_NAME: usize = 100;
+/// What all rate limits remember: 128 MB.
+const MOST_SUBJECTS: u64 = 8_000_000;
 
 /// What is wrong with one rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +89,7 @@ pub(super) fn check(table: &Table, errors: &mut Vec<TableError>) {
         let named = |fault| TableError::Rule { rule: rule.label(), fault };
         errors.extend(faults.found.into_iter().map(named));
     }
+    check_subjects(table, errors);
     check_pages(table, errors);
     passwords::check(&table.secret.users, errors);
 }
@@ -137,6 +140,15 @@ fn check_walks(table: &Table, errors: &mut Vec<TableError>) {
         count,
         most,
     }));
+}
+
+/// Their memory is taken at once.
+fn check_subjects(table: &Table, errors: &mut Vec<TableError>) {
+    let limits = table.rules.iter().flat_map(|rule| &rule.filters).flat_map(|filters| &filters.rate_limits);
+    let all: u64 = limits.map(|limit| u64::from(limit.subjects)).sum();
+    if all > MOST_SUBJECTS {
+        errors.push(TableError::ManySubjects(all));
+    }
 }
 
 fn check_pages(table: &Table, errors: &mut Vec<TableError>) {

@@ -9,4 +9,5 @@ pub(crate) mod load;
 mod targets;
 mod terminal;
 mod trouble;
+mod updates;
 mod websocket;

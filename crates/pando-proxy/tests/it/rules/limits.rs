@@ -109,3 +109,22 @@ async fn during_maintenance_only_named_networks_pass() {
 fn all_of<'h>(headers: &'h [(String, String)], name: &str) -> Vec<&'h str> {
     headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
 }
+
+#[tokio::test]
+async fn rules_for_one_path_count_apart() {
+    let rule = |method: &str| {
+        format!(
+            r#"{{"host": "*", "pool": "web", "when": {{"methods": ["{method}"]}}, "filters": {{"rate_limits": [{{"requests": 2, "window_seconds": 3600}}]}}}}"#
+        )
+    };
+    let rules = [rule("GET"), rule("HEAD")];
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let scene = Scene::with(&rules).await;
+    assert_eq!(scene.ask1("GET", "/", &[]).await.status, 200);
+    let other = r#"{"host": "b.example", "pool": "other"}"#;
+    scene.proxy.put_ready(&table(2, &[rules[0], rules[1], other], &scene.web, &scene.other)).await;
+    for (method, status) in [("HEAD", 200), ("GET", 200), ("GET", 429), ("HEAD", 200), ("HEAD", 429)] {
+        assert_eq!(scene.ask1(method, "/", &[]).await.status, status, "{method}");
+    }
+    assert_eq!(scene.metric("pando_proxy_route_kept_total{route=\"*/#2\",by=\"rate_limited\"}").await, 1);
+}

@@ -81,3 +81,14 @@ async fn who_goes_while_waiting_leaves_its_place() {
     assert_eq!(second.await.unwrap().text(), "web");
     assert_eq!((scene.web.count(), scene.web.last().target.as_str()), (1, "/stays"));
 }
+
+#[tokio::test]
+async fn who_waits_when_the_proxy_ends_is_told_to_come_again() {
+    let scene = Scene::with(&[&paused("{}")]).await;
+    let waiting = scene.hold("/", 0).await;
+    let started = Instant::now();
+    scene.proxy.stop().await;
+    let answer = waiting.await.unwrap();
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")));
+    assert!(started.elapsed() < Duration::from_secs(10));
+}

@@ -39,6 +39,18 @@ fn what_is_walked_is_bounded() {
 }
 
 #[test]
+fn what_rate_limits_remember_is_bounded_as_a_whole() {
+    let rule = |n: u32| {
+        format!(
+            r#"{{"host": "h{n}", "pool": "web", "filters": {{"rate_limits": [{{"requests": 1, "window_seconds": 1, "subjects": 1000000}}]}}}}"#
+        )
+    };
+    let rules = |count| (0..count).map(rule).collect::<Vec<_>>().join(",");
+    assert_eq!(errors(&rules(8)), [""; 0]);
+    assert!(errors(&rules(9))[0].contains("9000000 subjects"));
+}
+
+#[test]
 fn each_fault_is_named() {
     for (rule, said) in [
         (r#""path": "x", "pool": "web""#, "unlike `x`"),
