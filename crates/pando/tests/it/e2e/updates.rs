@@ -43,7 +43,8 @@ fn e2e_an_update_replaces_the_load_balancer_and_nobody_notices() {
             socket.send(Message::text(text.clone())).await.unwrap();
             let heard = async {
                 while let Some(message) = socket.next().await {
-                    if message.expect("the WebSocket is open").to_text().is_ok_and(|got| got.contains(&text)) {
+                    if message.expect("the WebSocket is open").to_text().is_ok_and(|got| got.contains(&text))
+                    {
                         return;
                     }
                 }
