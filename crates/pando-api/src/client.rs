@@ -28,7 +28,9 @@ use rustls::ClientConfig;
 
 use crate::auth::Bearer;
 use crate::v1::agents::{AgentTarget, ExecStart, ReportBody, TargetQuery};
-use crate::v1::apps::{AppList, AppStatus, ReleaseList, ScaleRequest, StopRequest};
+use crate::v1::apps::{
+    AppList, AppStatus, MaintenanceRequest, PauseRequest, ReleaseList, ScaleRequest, StopRequest,
+};
 use crate::v1::deployments::{
     DeployRequest, DeployResponse, DeploymentList, DeploymentQuery, DeploymentView,
 };
@@ -148,6 +150,27 @@ impl Client {
 
     pub async fn start(&self, app: &AppName) -> Result<Wish, ClientError> {
         self.transport.send(Call::new(Method::POST, &format!("/v1/apps/{app}/start"))).await?.json().await
+    }
+
+    pub async fn begin_maintenance(
+        &self,
+        app: &AppName,
+        request: &MaintenanceRequest,
+    ) -> Result<Wish, ClientError> {
+        self.post(format!("/v1/apps/{app}/maintenance"), request).await
+    }
+
+    pub async fn end_maintenance(&self, app: &AppName) -> Result<Wish, ClientError> {
+        let call = Call::new(Method::DELETE, &format!("/v1/apps/{app}/maintenance"));
+        self.transport.send(call).await?.json().await
+    }
+
+    pub async fn pause(&self, app: &AppName, request: &PauseRequest) -> Result<Wish, ClientError> {
+        self.post(format!("/v1/apps/{app}/pause"), request).await
+    }
+
+    pub async fn resume(&self, app: &AppName) -> Result<Wish, ClientError> {
+        self.transport.send(Call::new(Method::DELETE, &format!("/v1/apps/{app}/pause"))).await?.json().await
     }
 
     /// Forgets a stopped app: its releases, deployments and settings.

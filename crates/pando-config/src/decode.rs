@@ -6,6 +6,7 @@
 //! together is left to `lower`.
 
 mod choice;
+mod either;
 mod record;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::source::Span;
 use crate::tree::{Node, Scalar, Value};
 
 pub(crate) use choice::choice;
+pub(crate) use either::{OneOrMany, Switch};
 pub(crate) use record::{Key, Note, OrRecord, Reader, Record, Shorthand, note, object_schema, record};
 
 /// What the file has at a key or in a list.
@@ -113,15 +115,22 @@ pub(crate) struct Wrong {
     /// `None`: "expected …, found …".
     pub(crate) message: Option<String>,
     pub(crate) hint: Option<String>,
+    /// What was found must not be shown.
+    pub(crate) secret: bool,
 }
 
 impl Wrong {
     pub(crate) fn because(message: impl Into<String>) -> Self {
-        Self { message: Some(message.into()), hint: None }
+        Self { message: Some(message.into()), ..Self::default() }
     }
 
     pub(crate) fn with_hint(hint: impl Into<String>) -> Self {
-        Self { message: None, hint: Some(hint.into()) }
+        Self { hint: Some(hint.into()), ..Self::default() }
+    }
+
+    pub(crate) fn secret(mut self) -> Self {
+        self.secret = true;
+        self
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -158,6 +167,9 @@ impl<T: Leaf> Decode for T {
 }
 
 pub(crate) fn complain(node: &Node, expected: &str, wrong: Wrong, sink: &mut Sink) {
+    if let (true, Some(message)) = (wrong.secret, &wrong.message) {
+        return sink.error_in_secret(node.span, message.clone(), wrong.hint);
+    }
     let message = wrong.message.unwrap_or_else(|| format!("expected {expected}, found {}", node.describe()));
     let nothing = || node.is_null().then(|| "give it a value, or remove the key".to_owned());
     match wrong.hint.or_else(nothing) {

@@ -37,6 +37,8 @@ pub struct Problem {
     pub hint: Option<String>,
     file: Arc<SourceFile>,
     span: Option<Span>,
+    /// The line has a secret in it and is not shown.
+    hidden: bool,
 }
 
 impl Problem {
@@ -195,7 +197,14 @@ impl Sink {
     }
 
     fn push(&mut self, severity: Severity, span: Option<Span>, message: String, hint: Option<String>) {
-        self.add(Problem { severity, message, hint, file: Arc::clone(&self.file), span });
+        self.add(Problem { severity, message, hint, file: Arc::clone(&self.file), span, hidden: false });
+    }
+
+    /// An error about a secret: the line that it is in is not shown.
+    pub(crate) fn error_in_secret(&mut self, span: Span, message: impl Into<String>, hint: Option<String>) {
+        let (severity, message) = (Severity::Error, message.into());
+        let file = Arc::clone(&self.file);
+        self.add(Problem { severity, message, hint, file, span: Some(span), hidden: true });
     }
 
     pub(crate) fn has_errors(&self) -> bool {

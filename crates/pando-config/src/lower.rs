@@ -4,17 +4,20 @@
 //! What is right but can't be run by this version yet is told apart: a file
 //! stays valid, and a deploy consults [`unsupported`](Lowered::unsupported).
 
+mod balancing;
 mod counts;
+mod domains;
 mod env;
+mod filters;
 mod health;
 mod normal;
 mod placement;
 mod process;
 mod release;
+mod routes;
 mod run;
 mod services;
 mod surroundings;
-mod traffic;
 mod unsupported;
 
 use std::path::PathBuf;
@@ -43,8 +46,8 @@ pub(crate) struct Lowered {
 pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut Sink) -> Option<Lowered> {
     let run = run::run_source(settings, around, sink);
     let drafts = process::drafts(settings, around, sink);
-    let routes = traffic::routes(settings, &drafts, sink);
-    let domains = traffic::domains(settings, &drafts, sink);
+    let routes = routes::routes(settings, &drafts, around, sink);
+    let domains = domains::domains(settings, &drafts, sink);
     let plain = matches!(run, Some(RunSource::Directory { .. }));
     let processes = process::processes(settings, &drafts, plain, sink);
     let env = env::variables(&settings.env, settings, sink);
@@ -53,7 +56,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
     release::check_schedules(settings, sink);
     let services = services::services(settings, sink);
     release::check_autoscale(settings, &drafts, sink);
-    let balancing = traffic::algorithm(settings);
+    let pools = balancing::pools(settings, &drafts, sink);
     let name = settings.name.value()?.clone();
     if sink.has_errors() || processes.is_empty() {
         return None;
@@ -68,11 +71,13 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
         processes,
         domains,
         routes,
-        balancing,
+        balancing: pando_model::app::Algorithm::default(),
+        pools,
         env,
         volumes,
         services,
     };
+    routes::check_with_table(&spec, settings, sink);
     let source_dir = run::source_dir(settings, around);
     let unsupported = unsupported::find(settings, sink.sibling());
     Some(Lowered { spec, source_dir, unsupported })

@@ -13,6 +13,7 @@ mod schedule;
 mod size;
 mod template;
 mod text;
+mod traffic;
 
 pub(crate) use address::{Host, ServerAddress};
 pub(crate) use amount::{Amount, Count, Decimal, Percent, Port};
@@ -25,6 +26,10 @@ pub(crate) use schedule::{Cron, TimeZone};
 pub(crate) use size::{Cpu, Memory};
 pub(crate) use template::UrlTemplate;
 pub(crate) use text::{Command, EnvText, Flag, Text};
+pub(crate) use traffic::{
+    Bytes, CookieName, CountedBy, ErrorStatuses, Filled, HashBound, HashOn, HeaderName, MediaType, Method,
+    Network, Origin, PasswordHash, PathPattern, Rate, RedirectTo, StatusRange, Word,
+};
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ mod exec;
 mod extract;
 mod firewall;
 mod gate;
+mod interludes;
 mod join;
 mod logs;
 mod meta;

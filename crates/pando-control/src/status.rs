@@ -9,7 +9,9 @@ use pando_api::v1::apps::{
 };
 use pando_api::v1::status::ClusterStatus;
 use pando_model::app::{AppSpec, ReplicaCount};
-use pando_model::desired::{AppDesired, Deployment, DeploymentPhase, Instance, Phase};
+use pando_model::desired::{
+    AppDesired, Deployment, DeploymentPhase, Instance, MaintenanceWish, PauseWish, Phase,
+};
 use pando_model::id::InstanceId;
 use pando_model::name::{AppName, ProcessName, ServerName};
 use pando_model::observed::{InstanceState, InstanceStatus, Observed};
@@ -52,6 +54,7 @@ impl<'a> View<'a> {
             queued: app.deployments.len().saturating_sub(1),
             last: self.last(name).cloned(),
             wish: app.wish.clone(),
+            wish_in_force: self.is_in_force(name, app),
             waiting_on: self.waiting_on(name),
             domains: shown_release(app).map(|release| domains(&release.spec)).unwrap_or_default(),
             urls: self.urls(app),
@@ -157,7 +160,26 @@ impl<'a> View<'a> {
             wanted: processes.iter().map(|process| process.wanted).sum(),
             ready: processes.iter().map(|process| process.ready).sum(),
             urls: self.urls(app),
+            maintenance_since: app.wish.maintenance.as_ref().map(|wish| wish.since),
+            paused_until: app.wish.pause_at(self.now).map(|wish| wish.until),
         }
+    }
+
+    /// The published table says what the wish says of maintenance and pause, and every live proxy has taken it in.
+    fn is_in_force(&self, name: &AppName, app: &AppDesired) -> bool {
+        let Some(table) = &self.state.world.table else { return false };
+        let maintenance = app.wish.maintenance.as_ref().map(MaintenanceWish::in_table);
+        let pause = app.wish.pause_at(self.now).map(PauseWish::in_table);
+        let own = format!("{name}/");
+        let rules = table.rules.iter().filter(|rule| rule.pools().any(|pool| pool.0.starts_with(&own)));
+        let mut said = rules.map(|rule| {
+            let filters = rule.filters.as_deref();
+            (filters.and_then(|all| all.maintenance.as_ref()), filters.and_then(|all| all.pause.as_ref()))
+        });
+        let published = said.all(|said| said == (maintenance.as_ref(), pause.as_ref()));
+        let servers = self.state.world.servers.values();
+        let proxies = servers.filter(|server| self.entry_role(server).is_some()).map(|s| self.proxy(s));
+        published && proxies.filter(|proxy| proxy.alive).all(|proxy| proxy.acknowledged >= proxy.published)
     }
 
     /// Every app in one line each, by name.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::name::{AppName, ProcessName, RoleName, ServerName, ServiceName};
 use crate::resources::Resources;
 use crate::time::Millis;
+pub use crate::traffic::{PoolSpec, RouteSpec};
 
 /// One app, as one target runs it. Every name it mentions exists in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -29,8 +30,13 @@ pub struct AppSpec {
     pub domains: Vec<DomainSpec>,
     #[serde(default)]
     pub routes: Vec<RouteSpec>,
+    /// How requests are spread over the replicas of processes that are not among `pools`.
     #[serde(default)]
     pub balancing: Algorithm,
+    /// How they are spread, by process.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, PoolSpec>)]
+    pub pools: BTreeMap<ProcessName, PoolSpec>,
     #[serde(default)]
     pub env: BTreeMap<String, EnvValue>,
     #[serde(default)]
@@ -44,9 +50,8 @@ impl AppSpec {
     /// The processes that get requests: `web`, and whatever a route names.
     #[must_use]
     pub fn routed(&self) -> BTreeSet<&ProcessName> {
-        let web = self.processes.keys().filter(|name| name.as_str() == "web");
-        let named = self.routes.iter().map(|route| &route.process);
-        web.chain(named).collect()
+        let named: BTreeSet<ProcessName> = self.routes.iter().flat_map(RouteSpec::processes).collect();
+        self.processes.keys().filter(|name| name.as_str() == "web" || named.contains(*name)).collect()
     }
 }
 
@@ -250,20 +255,6 @@ pub struct HstsSpec {
     /// It may be built into browsers; for that it holds for a year and the subdomains.
     #[serde(default)]
     pub preload: bool,
-}
-
-/// Requests whose path starts with `path` go to `process`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RouteSpec {
-    /// `None`: every domain of the app.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// Starts with `/`. `/api` means `/api` and what lies below it, not `/apiary`.
-    pub path: String,
-    pub process: ProcessName,
-    #[serde(default)]
-    pub strip_prefix: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use pando_routing::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
@@ -13,7 +14,7 @@ use crate::id::{DeploymentId, InstanceId, ServerId, TaskId};
 use crate::name::{AppName, ProcessName, ReplicaName};
 use crate::release::{Release, ReleaseNumber};
 use crate::server::Server;
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// The whole of the store that planning needs, read at one revision.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -116,6 +117,62 @@ pub struct Wish {
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, u32>)]
     pub scale: BTreeMap<ProcessName, u32>,
+    /// Visitors get a page instead of the app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<MaintenanceWish>,
+    /// Requests wait. It holds until its end, whatever stands here afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseWish>,
+}
+
+impl Wish {
+    /// The pause, while it lasts.
+    #[must_use]
+    pub fn pause_at(&self, now: Timestamp) -> Option<&PauseWish> {
+        self.pause.as_ref().filter(|pause| now < pause.until)
+    }
+}
+
+/// `pando maintenance on`: everybody gets 503 with a page, but who is let through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceWish {
+    pub since: Timestamp,
+    /// Who said so.
+    pub by: String,
+    /// Whose requests pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub allow: Vec<Network>,
+    /// The sentence on the page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// An HTML page in place of Pando's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+    /// What `Retry-After` says, in whole seconds.
+    pub retry_after: Millis,
+}
+
+/// `pando pause`: requests wait, and go on in their order when it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseWish {
+    pub since: Timestamp,
+    /// When it ends by itself.
+    pub until: Timestamp,
+    /// Who said so.
+    pub by: String,
+    /// How many requests wait at each load balancer, of one route; more get 503.
+    pub most: u32,
+}
+
+impl PauseWish {
+    /// How long a request may wait: as long as the pause is.
+    #[must_use]
+    pub fn hold(&self) -> Millis {
+        self.until.since(self.since)
+    }
 }
 
 /// What was decided for an app. Written by the planner alone.

@@ -15,6 +15,7 @@ pub mod release;
 pub mod resources;
 pub mod server;
 pub mod time;
+pub mod traffic;
 
 pub use app::{AppSpec, EnvValue, HealthCheck, HealthKind, ProcessSpec};
 pub use assignment::{AssignedInstance, AssignedTask, Assignment, TaskKind};
@@ -27,3 +28,4 @@ pub use release::{Digest, Release, ReleaseNumber};
 pub use resources::{Capacity, Resources};
 pub use server::{Server, Standing};
 pub use time::{Millis, Timestamp};
+pub use traffic::{PoolSpec, RouteSpec, Traffic};

@@ -144,8 +144,8 @@ fn check_domains(world: &World, spec: &AppSpec) -> Result<(), Refusal> {
     for (name, app) in world.apps.iter().filter(|(name, _)| **name != spec.name) {
         let running = app.assigned.committed.and_then(|target| app.releases.get(&target.release));
         let Some(other) = running else { continue };
-        for domain in domains(&other.spec) {
-            if domains(spec).any(|wanted| wanted == domain) {
+        for domain in names(&other.spec) {
+            if names(spec).any(|wanted| wanted == domain) {
                 return Err(Refusal::Invalid(format!(
                     "the domain `{domain}` belongs to the app `{name}` already"
                 )));
@@ -165,6 +165,9 @@ fn has_web(spec: &AppSpec) -> bool {
     spec.processes.contains_key(&ProcessName::web())
 }
 
-fn domains(spec: &AppSpec) -> impl Iterator<Item = &String> {
-    spec.domains.iter().flat_map(|domain| std::iter::once(&domain.domain).chain(&domain.aliases))
+/// Domains, their aliases, and what its routes name below its wildcards.
+fn names(spec: &AppSpec) -> impl Iterator<Item = &String> {
+    let domains =
+        spec.domains.iter().flat_map(|domain| std::iter::once(&domain.domain).chain(&domain.aliases));
+    domains.chain(spec.routes.iter().filter_map(|route| route.host.as_ref()))
 }

@@ -57,6 +57,8 @@ pub fn plan(input: &Input<'_>) -> Plan {
     let mut plan = Plan::default();
     let mut apps = Vec::new();
     for (name, desired) in &input.desired.apps {
+        // Requests that wait go on when the pause ends by itself.
+        desired.wish.pause_at(input.now).into_iter().for_each(|pause| context.wake(pause.until));
         let app = AppPlan::make(&mut context, name, desired);
         app.record_changes(&mut plan);
         apps.push(app);

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use pando_model::app::{Algorithm as Asked, AppSpec, DomainSpec};
+use pando_model::app::{AppSpec, DomainSpec};
 use pando_model::desired::{DeploymentPhase, Phase};
-use pando_model::name::{AppName, ProcessName};
-use pando_routing::{
-    Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Rule, Table, TableVersion,
-};
+use pando_model::name::ProcessName;
+use pando_model::traffic::{Interlude, Traffic, pool_id};
+use pando_routing::{Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Secrets, Table, TableVersion};
 
 use crate::action::{Action, Plan};
 use crate::app::AppPlan;
@@ -21,12 +20,14 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
     let desired = view.input.desired;
     let before = desired.table.as_ref();
     let pools = pools(apps);
-    let rules = rules(view, apps, &pools);
+    let Traffic { rules, error_pages, users } = traffic(view, apps, &pools);
     let hosts = hosts::hosts(apps.iter().filter_map(AppPlan::routing_spec));
     let same = before.is_some_and(|before| {
         before.version.epoch == desired.epoch
             && before.rules == rules
             && before.hosts == hosts
+            && before.error_pages == error_pages
+            && before.secret.users == users
             && are_pools(view, &pools, before)
     });
     // Which certificates a table goes out with is not in it, but is a change of it all the same.
@@ -37,40 +38,69 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
     let revision = before.map_or(0, |before| before.version.revision) + 1;
     let version = TableVersion { epoch: desired.epoch, revision };
     let pools = pools.into_iter().map(|(id, wanted)| (id, wanted.pool(view))).collect();
-    plan.actions.push(Action::Publish(Table { schema: 1, version, rules, pools, hosts, ..Table::default() }));
+    let secret = Secrets { users, ..Secrets::default() };
+    plan.actions.push(Action::Publish(Table {
+        schema: 1,
+        version,
+        rules,
+        pools,
+        hosts,
+        error_pages,
+        secret,
+        ..Table::default()
+    }));
 }
 
 /// A pool to be: what it is made from.
 struct Wanted<'p> {
-    algorithm: Algorithm,
+    spec: &'p AppSpec,
+    process: &'p ProcessName,
     members: &'p [Member<'p>],
 }
 
 impl Wanted<'_> {
-    fn settings(&self) -> Pool {
-        Pool { algorithm: self.algorithm.clone(), ..Pool::default() }
-    }
-
     fn pool(&self, view: &View<'_>) -> Pool {
         let mut members: Vec<&Member<'_>> = self.members.iter().collect();
         members.sort_by_key(|member| (member.replica.ordinal, member.id));
-        let endpoints = members.into_iter().filter_map(|member| endpoint(view, member)).collect();
-        Pool { endpoints, ..self.settings() }
+        let endpoints = members.into_iter().filter_map(|member| self.endpoint(view, member)).collect();
+        Pool { endpoints, ..self.spec.pool(self.process) }
     }
 
-    /// The published pool is just so. Of an endpoint nothing changes but its state.
+    fn endpoint(&self, view: &View<'_>, member: &Member<'_>) -> Option<Endpoint> {
+        let (weight, priority) = self.share(view, member);
+        Some(Endpoint {
+            id: EndpointId(member.id.as_uuid()),
+            address: address(view, member)?,
+            name: member.replica.to_string(),
+            locality: Some(view.name_of(member.seen.place).to_owned()),
+            state: state(view, member)?,
+            weight,
+            priority,
+        })
+    }
+
+    /// Weight and priority.
+    fn share(&self, view: &View<'_>, member: &Member<'_>) -> (u32, u8) {
+        let asked = self.spec.pools.get(self.process).zip(view.seat(member.seen.place));
+        asked.map_or((1, 0), |(pool, seat)| pool.on(&seat.server.name))
+    }
+
+    /// The published pool is just so. Of an endpoint nothing changes but its state and its share.
     fn is(&self, view: &View<'_>, published: &Pool) -> bool {
         let mut wanted = 0;
         for member in self.members {
             let Some(state) = state(view, member) else { continue };
             let address = address(view, member);
-            let same = |held: &Endpoint| held.state == state && Some(held.address) == address;
+            let share = self.share(view, member);
+            let same = |held: &Endpoint| {
+                held.state == state && Some(held.address) == address && (held.weight, held.priority) == share
+            };
             if !member.seen.endpoint.is_some_and(same) {
                 return false;
             }
             wanted += 1;
         }
-        published.same_settings(&self.settings()) && published.endpoints.len() == wanted
+        published.same_settings(&self.spec.pool(self.process)) && published.endpoints.len() == wanted
     }
 }
 
@@ -81,22 +111,13 @@ fn are_pools(view: &View<'_>, pools: &BTreeMap<PoolId, Wanted<'_>>, before: &Tab
     pools.len() == before.pools.len() && pools.iter().zip(&before.pools).all(same)
 }
 
-/// The name of a process's pool.
-fn pool_id(app: &AppName, process: &ProcessName) -> PoolId {
-    PoolId(format!("{app}/{process}"))
-}
-
 fn pools<'p>(apps: &'p [AppPlan<'p>]) -> BTreeMap<PoolId, Wanted<'p>> {
     let mut pools = BTreeMap::new();
     for app in apps {
         for spec in specs(app) {
             for process in spec.routed() {
-                let algorithm = match spec.balancing {
-                    Asked::RoundRobin => Algorithm::RoundRobin,
-                    Asked::LeastConnections => Algorithm::LeastConnections,
-                };
-                let wanted = Wanted { algorithm, members: app.members.of_process(process) };
-                pools.insert(pool_id(app.name, process), wanted);
+                let wanted = Wanted { spec, process, members: app.members.of_process(process) };
+                pools.insert(pool_id(app.name, process.as_str()), wanted);
             }
         }
     }
@@ -111,18 +132,6 @@ fn specs<'a>(app: &AppPlan<'a>) -> Vec<&'a AppSpec> {
     let next = under_way.and_then(|(_, target)| app.spec(target));
     let committed = app.committed.and_then(|target| app.spec(target));
     next.into_iter().chain(committed).collect()
-}
-
-fn endpoint(view: &View<'_>, member: &Member<'_>) -> Option<Endpoint> {
-    Some(Endpoint {
-        id: EndpointId(member.id.as_uuid()),
-        address: address(view, member)?,
-        name: member.replica.to_string(),
-        locality: Some(view.name_of(member.seen.place).to_owned()),
-        state: state(view, member)?,
-        weight: 1,
-        priority: 0,
-    })
 }
 
 fn address(view: &View<'_>, member: &Member<'_>) -> Option<SocketAddr> {
@@ -153,29 +162,24 @@ fn may_serve(view: &View<'_>, member: &Member<'_>) -> bool {
     }
 }
 
-fn rules(view: &View<'_>, apps: &[AppPlan<'_>], pools: &BTreeMap<PoolId, Wanted<'_>>) -> Vec<Rule> {
-    let wanted: Vec<Rule> = apps.iter().flat_map(|app| rules_of(view, app)).collect();
+/// What all apps ask for together.
+fn traffic(view: &View<'_>, apps: &[AppPlan<'_>], pools: &BTreeMap<PoolId, Wanted<'_>>) -> Traffic {
+    let mut all = Traffic::default();
+    for app in apps {
+        let Some(spec) = app.routing_spec() else { continue };
+        let wish = &app.desired.wish;
+        let pause = wish.pause_at(view.input.now);
+        let interlude = Interlude { maintenance: wish.maintenance.as_ref(), pause };
+        let own = Traffic::of(spec, &hosts(view, spec), interlude);
+        all.rules.extend(own.rules);
+        all.error_pages.extend(own.error_pages);
+        all.users.extend(own.users);
+    }
     let mut taken = BTreeSet::new();
     // Two apps that want one place: the first by name has it; admission told the second.
-    let served = wanted.iter().filter(|rule| rule.pools().all(|pool| pools.contains_key(pool)));
-    served.filter(|rule| taken.insert(rule.place())).cloned().collect()
-}
-
-fn rules_of(view: &View<'_>, app: &AppPlan<'_>) -> Vec<Rule> {
-    let Some(spec) = app.routing_spec() else { return Vec::new() };
-    let hosts = hosts(view, spec);
-    let web = ProcessName::web();
-    let mut rules = Vec::new();
-    if spec.processes.contains_key(&web) {
-        rules.extend(hosts.iter().map(|host| rule(app, host.clone(), "/", &web, false)));
-    }
-    for route in &spec.routes {
-        let named = route.host.as_ref().and_then(|host| host.parse().ok());
-        let of_route = named.map_or_else(|| hosts.clone(), |host| vec![host]);
-        let strip = route.strip_prefix;
-        rules.extend(of_route.into_iter().map(|host| rule(app, host, &route.path, &route.process, strip)));
-    }
-    rules
+    let served = all.rules.iter().filter(|rule| rule.pools().all(|pool| pools.contains_key(pool)));
+    all.rules = served.filter(|rule| taken.insert(rule.place())).cloned().collect();
+    all
 }
 
 fn hosts(view: &View<'_>, spec: &AppSpec) -> Vec<Host> {
@@ -187,8 +191,4 @@ fn hosts(view: &View<'_>, spec: &AppSpec) -> Vec<Host> {
         all.filter_map(|name| name.parse().ok()).collect::<Vec<Host>>()
     };
     spec.domains.iter().flat_map(names).collect()
-}
-
-fn rule(app: &AppPlan<'_>, host: Host, path: &str, process: &ProcessName, strip_prefix: bool) -> Rule {
-    Rule { strip_prefix, ..Rule::new(host, path, pool_id(app.name, process)) }
 }

@@ -10,6 +10,7 @@ mod deploy;
 mod dev;
 mod file;
 mod firewall;
+mod interlude;
 mod lb;
 mod look;
 mod server;
@@ -28,6 +29,7 @@ pub(crate) use deploy::{DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 pub(crate) use dev::DevArgs;
 pub(crate) use file::{CheckArgs, InitArgs};
 pub(crate) use firewall::{AgreeArgs, AllowArgs, CloseArgs, FirewallArgs, FirewallCommand, OpenArgs};
+pub(crate) use interlude::{MaintenanceArgs, MaintenanceCommand, MaintenanceOnArgs, PauseArgs, ResumeArgs};
 pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand, TopArgs};
 pub(crate) use look::{EventsArgs, LogsArgs, ReleasesArgs, StatusArgs};
 pub(crate) use server::{ServerAddArgs, ServerArgs, ServerCommand, ServerDrainArgs};
@@ -127,6 +129,9 @@ pub(crate) enum Command {
     Scale(ScaleArgs),
     Stop(StopArgs),
     Start(StartArgs),
+    Maintenance(MaintenanceArgs),
+    Pause(PauseArgs),
+    Resume(ResumeArgs),
     Run(RunArgs),
     Exec(ExecArgs),
     Cluster(ClusterArgs),

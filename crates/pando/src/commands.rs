@@ -9,6 +9,7 @@ mod events;
 mod exec;
 mod firewall;
 mod init;
+mod interlude;
 mod lb;
 mod logs;
 mod releases;
@@ -66,6 +67,9 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Scale(args) => scale::run(&args, context).await,
         Command::Stop(args) => stop::stop(&args, context).await,
         Command::Start(args) => stop::start(&args, context).await,
+        Command::Maintenance(args) => interlude::maintenance(&args, context).await,
+        Command::Pause(args) => interlude::pause(&args, context).await,
+        Command::Resume(args) => interlude::resume(&args, context).await,
         Command::Run(args) => exec::run(args, context).await,
         Command::Exec(args) => exec::exec(args, context).await,
         Command::Token(args) => token::run(&args, context).await,

@@ -16,24 +16,24 @@ pub(super) struct Crate {
 }
 
 pub(super) const CRATES: &[Crate] = &[
-    Crate { name: "pando-model", floor: 0, allowed: &[] },
     Crate { name: "pando-routing", floor: 0, allowed: &[] },
     Crate { name: "pando-http", floor: 0, allowed: &[] },
     Crate { name: "pando-rt", floor: 0, allowed: &[] },
-    Crate { name: "pando-plan", floor: 1, allowed: &["pando-model", "pando-routing"] },
-    Crate { name: "pando-config", floor: 1, allowed: &["pando-model"] },
-    Crate { name: "pando-proxy", floor: 1, allowed: &["pando-http", "pando-routing", "pando-rt"] },
-    Crate { name: "pando-runtime", floor: 1, allowed: &["pando-model", "pando-rt"] },
-    Crate { name: "pando-provider", floor: 1, allowed: &["pando-model", "pando-rt"] },
-    Crate { name: "pando-trust", floor: 1, allowed: &["pando-model", "pando-rt"] },
+    Crate { name: "pando-model", floor: 1, allowed: &["pando-routing"] },
+    Crate { name: "pando-plan", floor: 2, allowed: &["pando-model", "pando-routing"] },
+    Crate { name: "pando-config", floor: 2, allowed: &["pando-model", "pando-routing"] },
+    Crate { name: "pando-proxy", floor: 2, allowed: &["pando-http", "pando-routing", "pando-rt"] },
+    Crate { name: "pando-runtime", floor: 2, allowed: &["pando-model", "pando-rt"] },
+    Crate { name: "pando-provider", floor: 2, allowed: &["pando-model", "pando-rt"] },
+    Crate { name: "pando-trust", floor: 2, allowed: &["pando-model", "pando-rt"] },
     Crate {
         name: "pando-api",
-        floor: 2,
+        floor: 3,
         allowed: &["pando-model", "pando-routing", "pando-rt", "pando-trust"],
     },
     Crate {
         name: "pando-control",
-        floor: 3,
+        floor: 4,
         allowed: &[
             "pando-model",
             "pando-routing",
@@ -46,12 +46,12 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         name: "pando-agent",
-        floor: 3,
+        floor: 4,
         allowed: &["pando-model", "pando-routing", "pando-rt", "pando-runtime", "pando-trust", "pando-api"],
     },
     Crate {
         name: "pando",
-        floor: 4,
+        floor: 5,
         allowed: &[
             "pando-model",
             "pando-routing",
@@ -69,7 +69,7 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         name: "pando-sim",
-        floor: 4,
+        floor: 5,
         allowed: &[
             "pando-model",
             "pando-routing",

@@ -25,6 +25,12 @@ pub struct AppSummary {
     pub wanted: u32,
     pub ready: u32,
     pub urls: Vec<String>,
+    /// Visitors get a page instead of the app, since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance_since: Option<Timestamp>,
+    /// Requests wait, until then at the longest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_until: Option<Timestamp>,
 }
 
 /// An app in one word.
@@ -56,6 +62,9 @@ pub struct AppStatus {
     /// The last deployment that ended.
     pub last: Option<Deployment>,
     pub wish: Wish,
+    /// Every load balancer that lives has taken in what the wish says of maintenance and pause.
+    #[serde(default)]
+    pub wish_in_force: bool,
     pub processes: Vec<ProcessStatus>,
     pub replicas: Vec<ReplicaStatus>,
     /// What Pando waits for, a line each.
@@ -159,4 +168,35 @@ pub struct StopRequest {
     /// Remove the unpacked releases from the servers too.
     #[serde(default)]
     pub remove: bool,
+}
+
+/// `POST /v1/apps/APP/maintenance`. Answers the [`Wish`] as it is then; `DELETE` ends it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MaintenanceRequest {
+    /// Addresses and ranges whose requests pass.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub allow: Vec<pando_routing::Network>,
+    /// The sentence on the page, of at most 1,000 bytes. Default: one that says that it is maintenance.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// An HTML page in place of Pando's own, of at most 64 KiB.
+    #[serde(default)]
+    pub page: Option<String>,
+    /// What `Retry-After` says: 1 s to 1 day. Default: 60 s.
+    #[serde(default)]
+    pub retry_after: Option<Millis>,
+}
+
+/// `POST /v1/apps/APP/pause`. Answers the [`Wish`] as it is then; `DELETE` ends it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// How long at the longest: up to 5 min. Default: 30 s.
+    #[serde(default)]
+    pub length: Option<Millis>,
+    /// How many requests wait at each load balancer, of one route: up to 100,000. Default: 1,000.
+    #[serde(default)]
+    pub most: Option<u32>,
 }

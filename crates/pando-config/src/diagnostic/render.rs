@@ -22,7 +22,7 @@ pub(super) fn problem(problem: &Problem, colour: bool) -> String {
     let message: String = problem.message.chars().map(visible).collect();
     let _ = writeln!(out, "{at}: {}: {}", paint.with(code, word), paint.with("1", &message));
     let margin = place.map_or(0, |place| place.line.to_string().len()) + 2;
-    if let Some(place) = place {
+    if let Some(place) = place.filter(|_| !problem.hidden) {
         excerpt(&mut out, problem.file.line(place.line), place, &paint, code);
     }
     if let Some(hint) = &problem.hint {

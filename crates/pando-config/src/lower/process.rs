@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pando_model::{ProcessName, ProcessSpec, Resources, RoleName};
 
-use super::{Surroundings, counts, env, health, placement};
+use super::{Surroundings, counts, env, health, placement, routes};
 use crate::decode::{At, Field};
 use crate::diagnostic::Sink;
 use crate::raw::{self, Settings};
@@ -91,8 +91,8 @@ fn from_procfile(
 }
 
 fn routed_names(settings: &Settings) -> BTreeSet<ProcessName> {
-    let routes = settings.routes.value().map(|list| list.0.as_slice()).unwrap_or_default();
-    routes.iter().filter_map(|route| route.value.process.value().cloned()).collect()
+    let list = settings.routes.value().map(|list| list.0.as_slice()).unwrap_or_default();
+    list.iter().flat_map(|route| routes::named(&route.value)).map(|(_, name)| name.clone()).collect()
 }
 
 /// `plain`: they run as plain processes, so each needs a command and none has a port of its own.

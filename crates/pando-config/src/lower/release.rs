@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pando_model::app::{Amount, Strategy};
 
-use super::{Draft, Surroundings, process, traffic};
+use super::{Draft, Surroundings, process, routes};
 use crate::diagnostic::Sink;
 use crate::raw::{self, Settings};
 
@@ -60,7 +60,7 @@ pub(super) fn check_schedules(settings: &Settings, sink: &mut Sink) {
 pub(super) fn check_autoscale(settings: &Settings, drafts: &[Draft], sink: &mut Sink) {
     for (name, rule) in settings.autoscale.value().map(|rules| rules.entries.as_slice()).unwrap_or_default() {
         if process::all_known(settings, drafts) && drafts.iter().all(|draft| draft.name != name.value) {
-            let hint = traffic::process_hint(&name.value, drafts);
+            let hint = routes::process_hint(&name.value, drafts);
             sink.error_hint(name.span, format!("there is no process `{}`", name.value), hint);
         }
         let rule = &rule.value;

@@ -30,6 +30,11 @@ impl<'a> Surroundings<'a> {
         self.files.is_dir(path)
     }
 
+    /// A file, relative to that directory; see [`Files::read`].
+    pub(crate) fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        self.files.read(&self.directory.join(path))
+    }
+
     /// Those of the Procfile; empty without one.
     pub(crate) fn procfile_problems(&self) -> Vec<Problem> {
         self.procfile.as_ref().map(|procfile| procfile.problems.clone()).unwrap_or_default()

@@ -11,8 +11,7 @@ use crate::source::Span;
 
 /// The keys and values that it is about, for the reference.
 pub(crate) const NOT_YET: &str = "`image`, `build`, `volumes`, services that Pando is to run (`managed: true`), `schedules`, `autoscale`, values from a \
-     secret (`env[].from.secret`, `services.NAME.url.from`), `load_balancing.sticky`, algorithms other than `round_robin` and `least_connections`, and the strategies \
-     `blue_green` and `canary`";
+     secret (`env[].from.secret`, `services.NAME.url.from`), and the strategies `blue_green` and `canary`";
 
 pub(super) fn find(settings: &Settings, mut sink: Sink) -> Problems {
     runs(settings, &mut sink);
@@ -42,21 +41,11 @@ fn runs(settings: &Settings, sink: &mut Sink) {
 }
 
 fn rollout(settings: &Settings, sink: &mut Sink) {
-    use raw::{Algorithm, Strategy};
+    use raw::Strategy;
     if let Some(at) = settings.deployment_strategy.get()
         && matches!(at.value, Strategy::BlueGreen | Strategy::Canary)
     {
         not_yet(at.span, &format!("deploy by `{}`", at.value.word()), "use `rolling` or `replace`", sink);
-    }
-    let Some(balancing) = settings.load_balancing.value() else { return };
-    if let Some(at) = balancing.algorithm.get()
-        && !matches!(at.value, Algorithm::RoundRobin | Algorithm::LeastConnections)
-    {
-        let hint = "use `round_robin` or `least_connections`";
-        not_yet(at.span, &format!("balance by `{}`", at.value.word()), hint, sink);
-    }
-    if let Some(key) = balancing.sticky.key() {
-        not_yet(key, "keep visitors on one replica", "keep sessions where every replica finds them", sink);
     }
 }
 

@@ -2,10 +2,12 @@
 
 use pando_model::{AppName, ProcessName, ServiceName};
 
+use super::balancing::LoadBalancing;
 use super::env::{EnvList, From};
-use super::operations::{Autoscale, LoadBalancing, Schedule, Service};
+use super::operations::{Autoscale, Schedule, Service};
 use super::placement::{Labels, Servers};
 use super::process::{Health, Process, Resources};
+use super::route::Route;
 use crate::decode::{At, Field, List, Named, OrRecord, Shorthand, choice, record};
 use crate::value::{
     Amount, Command, Count, Duration, EnvName, EnvText, Flag, Host, ImageReference, Label, Port,
@@ -78,7 +80,8 @@ record! {
         resources: Resources;
         /// The domains that the app answers to. Without any, it has no public route.
         domains: List<OrRecord<Domain>>;
-        /// Paths that go to another process than `web`.
+        /// Requests that go elsewhere than to `web`, or to which something is done on the way. The most exact host wins, then the
+        /// most exact path, then who asks for more in `when`.
         routes: List<Route>;
         /// `NAME:/path` or `/path/on/server:/path`, perhaps with `:ro`. Containers only.
         volumes: List<Volume>;
@@ -91,7 +94,7 @@ record! {
         services: Named<ServiceName, Service>;
         /// Commands that run at given times.
         schedules: List<Schedule>;
-        /// How requests are spread over the replicas.
+        /// How requests are spread over the replicas of the processes that get some.
         load_balancing: LoadBalancing;
         /// By process: between which counts, and by which load, its replicas are scaled.
         autoscale: Named<ProcessName, Autoscale>;
@@ -231,19 +234,5 @@ impl Shorthand for Domain {
 
     fn from_short(short: At<Host>) -> Self {
         Self { domain: Field::Given(short), ..Self::default() }
-    }
-}
-
-record! {
-    /// Requests to a path that go to a process of their own.
-    Route = "a route" {
-        /// The one of `domains` (or their aliases) that it is for. Without it: every one.
-        host: Host;
-        /// The path and all below it: `/api` is `/api` and `/api/x`, not `/apiary`.
-        path: UrlPath [required];
-        /// The process that gets the requests.
-        process: ProcessName [required];
-        /// Whether the process sees the path without this prefix.
-        strip_prefix: Flag [default "false"];
     }
 }

@@ -113,63 +113,6 @@ record! {
     }
 }
 
-choice! {
-    /// Which replica gets a request.
-    Algorithm {
-        RoundRobin = "round_robin",
-        Weighted = "weighted",
-        LeastConnections = "least_connections",
-        PowerOfTwo = "power_of_two",
-        PeakEwma = "peak_ewma",
-        ConsistentHash = "consistent_hash",
-    }
-}
-
-record! {
-    /// How requests are spread over the replicas.
-    LoadBalancing = "load balancing" {
-        /// Which replica gets a request.
-        algorithm: Algorithm [default "round_robin"];
-        /// Whether a visitor stays with one replica.
-        sticky: Sticky;
-    }
-}
-
-record! {
-    /// How a visitor stays with one replica.
-    Sticky = "stickiness" {
-        /// The name of the cookie.
-        cookie: CookieName [default "pando_server"];
-        /// How long a visitor stays. Without it: until the browser is closed.
-        ttl: Duration<1000, 31_536_000_000>;
-    }
-}
-
-/// The name of a cookie: a token (RFC 6265).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CookieName(pub(crate) String);
-
-impl crate::decode::Leaf for CookieName {
-    fn expected() -> String {
-        "the name of a cookie".to_owned()
-    }
-
-    fn parse(scalar: &crate::tree::Scalar) -> Result<Self, crate::decode::Wrong> {
-        let name = &scalar.text;
-        let fits = !name.is_empty()
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
-        if fits {
-            Ok(Self(name.clone()))
-        } else {
-            Err(crate::decode::Wrong::with_hint("letters, digits, `_` and `-` are safe"))
-        }
-    }
-
-    fn schema() -> serde_json::Value {
-        serde_json::json!({"type": "string", "pattern": "^[-!#$%&'*+.^_`|~0-9A-Za-z]+$"})
-    }
-}
-
 record! {
     /// Between which counts, and by which load, the replicas of a process are scaled.
     Autoscale = "an autoscaling rule" {

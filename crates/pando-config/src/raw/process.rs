@@ -2,6 +2,7 @@
 
 use pando_model::RoleName;
 
+use super::balancing::LoadBalancing;
 use super::env::EnvList;
 use super::placement::{Labels, Servers};
 use crate::decode::{Field, choice, record};
@@ -30,6 +31,8 @@ record! {
         /// How to find out whether a replica can serve. Without it, and without one at the root:
         /// `GET /` for a process that gets requests, none for others.
         health: Health;
+        /// How requests are spread over its replicas. Its keys win over those of the root, one by one.
+        load_balancing: LoadBalancing;
         /// How long it may take to end its requests and, after SIGTERM, itself, before SIGKILL.
         stop_timeout: Duration<0, 86_400_000>;
         /// What each replica may use.
@@ -56,7 +59,7 @@ fn misplaced(key: &str) -> Option<String> {
         "host" | "hosts" | "node" | "nodes" | "placement" => {
             "did you mean `servers` (by name) or `labels` (`disk: ssd`)?"
         }
-        "domains" | "routes" | "volumes" | "deployment_strategy" | "min_ready_seconds" | "load_balancing" => {
+        "domains" | "routes" | "volumes" | "deployment_strategy" | "min_ready_seconds" => {
             "this is a key of the whole app: write it at the root of the file"
         }
         _ => return None,

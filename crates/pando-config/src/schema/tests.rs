@@ -95,6 +95,7 @@ fn fixture(path: &str) -> String {
 #[test]
 fn the_schema_accepts_right_files() {
     judge(&fixture("every-key.yaml")).unwrap();
+    judge(&fixture("traffic.yaml")).unwrap();
     for name in ["basic", "environments", "high-availability", "readiness", "regions", "replace", "stateless"]
     {
         judge(&fixture(&format!("haloy/{name}.yaml"))).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -112,6 +113,7 @@ fn the_schema_rejects_what_the_parser_rejects() {
         "targets",
         "services",
         "singleton",
+        "traffic",
     ] {
         assert!(judge(&fixture(&format!("problems/{name}.yaml"))).is_err(), "{name}");
     }
@@ -134,7 +136,25 @@ fn every_key_of_the_schema_is_known_to_the_parser_and_no_other() {
         }
         assert_eq!(record["additionalProperties"], json!(false), "{name}");
     }
-    assert!(checked > 90, "{checked}");
+    assert!(checked > 190, "{checked}");
+}
+
+/// What the specification of routes and balancing comes to is reviewed there.
+#[test]
+fn every_key_of_traffic_is_in_its_example() {
+    let example = fixture("traffic.yaml");
+    for root in ["routes", "load_balancing"] {
+        let mut keys = Vec::new();
+        flatten(&below(root), &mut keys);
+        for key in keys {
+            assert!(example.contains(&format!("{}:", key.name)), "{root}: {}", key.name);
+        }
+    }
+}
+
+fn below(name: &str) -> Vec<Key> {
+    let key = Root::keys().into_iter().find(|key| key.name == name).unwrap();
+    (key.nested)().unwrap().1
 }
 
 fn collect(prefix: &str, keys: &[Key], known: &mut Vec<String>) {
@@ -186,16 +206,19 @@ fn documented_defaults_are_the_defaults() {
         assert!(!pairs.is_empty());
         pairs.join(", ")
     };
-    let below = |name: &str| {
-        let key = Root::keys().into_iter().find(|key| key.name == name).unwrap();
-        (key.nested)().unwrap().1
-    };
     let root = typed(Root::keys(), &[]);
     let health = typed(below("health"), &[]);
     let process = typed(below("processes"), &["per_server"]);
-    let balancing = typed(below("load_balancing"), &[]);
+    let nested = |keys: Vec<Key>, name: &str| {
+        let key = keys.into_iter().find(|key| key.name == name).unwrap();
+        typed((key.nested)().unwrap().1, &[])
+    };
+    let mut balancing = typed(below("load_balancing"), &[]);
+    for name in ["ejection", "retries", "timeouts", "probe"] {
+        balancing += &format!(", {name}: {{{}}}", nested(below("load_balancing"), name));
+    }
     let route = "path: /x, process: web";
-    let routes = typed(below("routes"), &[]);
+    let routes = typed(below("routes"), &["path"]);
     let spelled = format!(
         "{{name: a, image: {{repository: org/a, {}}}, {root}, health: {{{health}}}, routes: [{{{route}, {routes}}}], \
          load_balancing: {{{balancing}}}, processes: {{web: {{{process}}}}}}}",
@@ -203,6 +226,35 @@ fn documented_defaults_are_the_defaults() {
     );
     let silent = format!("{{name: a, image: org/a, routes: [{{{route}}}], processes: {{web: {{}}}}}}");
     assert_eq!(spec(&silent), spec(&spelled), "{spelled}");
+    // What is off unless it is there, with its defaults and without.
+    for (parent, name, given) in [
+        ("load_balancing", "sticky", ""),
+        ("load_balancing", "queue", ""),
+        ("load_balancing", "adaptive_limit", ""),
+        ("routes", "stick", ""),
+        ("routes", "redirect", "to: /x"),
+        ("routes", "respond", "body: x"),
+        ("routes", "basic_auth", "users: {}"),
+        ("routes", "forward_auth", "process: web, path: /x"),
+        ("routes", "rate_limit", "rate: 5/m"),
+        ("routes", "cors", "origins: '*'"),
+        ("routes", "compression", ""),
+        ("routes", "mirror", "process: web"),
+    ] {
+        let defaults = nested(below(parent), name);
+        let defaults = format!("{given}{}{defaults}", if given.is_empty() { "" } else { ", " });
+        let of = |keys: &str| match (parent, name) {
+            ("routes", "stick") => {
+                format!("routes: [{{path: /x, split: {{web: 1, api: 1}}, stick: {{{keys}}}}}]")
+            }
+            ("routes", _) => format!("routes: [{{path: /x, {name}: {{{keys}}}}}]"),
+            _ => format!("{parent}: {{{name}: {{{keys}}}}}"),
+        };
+        let file = |keys: &str| {
+            spec(&format!("{{name: a, image: org/a, processes: {{web: {{}}, api: {{}}}}, {}}}", of(keys)))
+        };
+        assert_eq!(file(given), file(&defaults), "{parent}.{name}: {defaults}");
+    }
 }
 
 fn spec(text: &str) -> pando_model::AppSpec {

@@ -91,7 +91,7 @@ impl Leaf for Percent {
     fn parse(scalar: &Scalar) -> Result<Self, Wrong> {
         let Some(digits) = scalar.text.strip_suffix('%') else {
             let hint = scalar.as_integer().map(|number| format!("write `{number}%`"));
-            return Err(Wrong { message: None, hint });
+            return Err(Wrong { hint, ..Wrong::default() });
         };
         let number: i128 = digits.parse().map_err(|_| Wrong::default())?;
         match u32::try_from(number) {
@@ -139,5 +139,5 @@ fn number_word(text: &str) -> Wrong {
     const WORDS: [&str; 11] =
         ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
     let number = WORDS.iter().position(|word| text.eq_ignore_ascii_case(word));
-    Wrong { message: None, hint: number.map(|number| format!("write `{number}`")) }
+    Wrong { hint: number.map(|number| format!("write `{number}`")), ..Wrong::default() }
 }

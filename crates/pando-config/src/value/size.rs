@@ -20,19 +20,11 @@ impl Leaf for Memory {
     }
 
     fn parse(scalar: &Scalar) -> Result<Self, Wrong> {
-        if scalar.kind == Kind::Bool {
-            return Err(Wrong::default());
-        }
-        let (number, unit) = split(&scalar.text).ok_or_else(Wrong::default)?;
-        let unit = unit_size(unit).ok_or_else(|| {
-            Wrong::with_hint(
-                "the units are `KB`, `MB`, `GB`, `TB` (powers of ten) and `KiB`, `MiB`, `GiB`, `TiB`",
-            )
-        })?;
-        let bytes = rounded(number * unit).filter(|bytes| (LEAST_MEMORY..=MOST_MEMORY).contains(bytes));
+        let given = bytes(scalar)?;
+        let bytes = Some(given).filter(|bytes| (LEAST_MEMORY..=MOST_MEMORY).contains(bytes));
         bytes.map(Self).ok_or_else(|| {
             let wrong = Wrong::because(format!("expected 4MB or more, found `{}`", scalar.text));
-            if unit == 1.0 {
+            if scalar.text.ends_with(|c: char| c.is_ascii_digit()) {
                 wrong.hint("a plain number is bytes; write the unit, such as `512MB`")
             } else {
                 wrong
@@ -80,6 +72,21 @@ impl Leaf for Cpu {
             {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?m?$"},
         ]})
     }
+}
+
+/// A number and its unit; without one, bytes.
+pub(super) fn bytes(scalar: &Scalar) -> Result<u64, Wrong> {
+    if scalar.kind == Kind::Bool {
+        return Err(Wrong::default());
+    }
+    let (number, unit) = split(&scalar.text).ok_or_else(Wrong::default)?;
+    let unit = unit_size(unit).ok_or_else(|| {
+        Wrong::with_hint(
+            "the units are `KB`, `MB`, `GB`, `TB` (powers of ten) and `KiB`, `MiB`, `GiB`, `TiB`",
+        )
+    })?;
+    // What is beyond all bounds is larger than any.
+    Ok(rounded(number * unit).unwrap_or(u64::MAX))
 }
 
 fn unit_size(unit: &str) -> Option<f64> {

@@ -8,6 +8,7 @@ mod import;
 mod problems;
 mod properties;
 mod reference;
+mod traffic;
 
 use std::path::{Path, PathBuf};
 

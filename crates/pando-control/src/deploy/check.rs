@@ -7,6 +7,7 @@ use pando_api::v1::deployments::{DeployAction, DeployRequest};
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::app::{Amount, AppSpec, ReplicaCount, RunSource, Strategy};
 use pando_model::name::AppName;
+use pando_model::traffic;
 use pando_routing::Host;
 
 const MAX_NOTE: usize = 500;
@@ -28,7 +29,8 @@ pub(super) fn request(app: &AppName, request: &DeployRequest) -> Result<(), Erro
     }
     processes(spec)?;
     strategy(spec)?;
-    hosts(spec)
+    hosts(spec)?;
+    check_traffic(spec)
 }
 
 fn invalid(message: String) -> ErrorBody {
@@ -52,14 +54,7 @@ fn processes(spec: &AppSpec) -> Result<(), ErrorBody> {
             )));
         }
     }
-    let missing = spec.routes.iter().find(|route| !spec.processes.contains_key(&route.process));
-    match missing {
-        Some(route) => Err(invalid(format!(
-            "the route `{}` leads to `{}`, which is no process",
-            route.path, route.process
-        ))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn strategy(spec: &AppSpec) -> Result<(), ErrorBody> {
@@ -86,8 +81,11 @@ fn hosts(spec: &AppSpec) -> Result<(), ErrorBody> {
     for host in hosts {
         host.parse::<Host>().map_err(invalid)?;
     }
-    match spec.routes.iter().find(|route| !route.path.starts_with('/')) {
-        Some(route) => Err(invalid(format!("the route `{}` does not begin with `/`", route.path))),
-        None => Ok(()),
-    }
+    Ok(())
+}
+
+/// One app's mistake must not make the table of all of them invalid.
+fn check_traffic(spec: &AppSpec) -> Result<(), ErrorBody> {
+    let faults: Vec<String> = traffic::faults(spec).iter().map(ToString::to_string).collect();
+    if faults.is_empty() { Ok(()) } else { Err(invalid(faults.join("; "))) }
 }

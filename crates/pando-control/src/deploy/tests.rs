@@ -49,6 +49,7 @@ fn spec() -> AppSpec {
         domains: vec![],
         routes: vec![],
         balancing: Default::default(),
+        pools: BTreeMap::new(),
         env: Default::default(),
         volumes: Vec::new(),
         services: BTreeMap::new(),
@@ -75,7 +76,7 @@ fn web(spec: &mut AppSpec) -> &mut ProcessSpec {
 
 fn route(spec: &mut AppSpec, path: &str, process: &str) {
     let process = ProcessName::new(process).unwrap();
-    spec.routes.push(RouteSpec { host: None, path: path.to_owned(), process, strip_prefix: false });
+    spec.routes.push(RouteSpec::to(path, process));
 }
 
 #[test]
@@ -90,7 +91,7 @@ fn a_sound_request_is_proposed() {
 fn each_fault_is_named() {
     let none = Amount::Count(0);
     type Fault = (&'static str, fn(&mut AppSpec));
-    let faults: [Fault; 11] = [
+    let faults: [Fault; 13] = [
         ("`other`", |spec| spec.name = AppName::new("other").unwrap()),
         ("processes", |spec| spec.processes.clear()),
         ("1001", |spec| web(spec).count = ReplicaCount::Total(1001)),
@@ -98,7 +99,16 @@ fn each_fault_is_named() {
         ("health check", |spec| web(spec).health.interval = Millis::ZERO),
         ("health check", |spec| web(spec).health.unhealthy = 0),
         ("no process", |spec| route(spec, "/api", "api")),
-        ("does not begin", |spec| route(spec, "api", "web")),
+        ("a path starts with `/`", |spec| route(spec, "api", "web")),
+        ("`b.example` is not a domain", |spec| {
+            spec.routes
+                .push(RouteSpec { host: Some("b.example".into()), ..RouteSpec::to("/", ProcessName::web()) });
+        }),
+        ("the balancing of `web`: max_in_flight is 0", |spec| {
+            let mut pool = PoolSpec::default();
+            pool.pool.max_in_flight = Some(0);
+            spec.pools.insert(ProcessName::web(), pool);
+        }),
         ("not a host", |spec| {
             spec.domains.push(DomainSpec { domain: "a b".into(), aliases: vec![], https: Default::default() })
         }),

@@ -7,7 +7,7 @@ use super::{
     agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, join, logs, meta,
     servers,
 };
-use super::{settings, tokens, wishes};
+use super::{interludes, settings, tokens, wishes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,7 @@ use super::{settings, tokens, wishes};
         apps::list, apps::show, apps::releases,
         deployments::create, deployments::list, deployments::show,
         wishes::scale, wishes::stop, wishes::start, wishes::forget,
+        interludes::begin_maintenance, interludes::end_maintenance, interludes::pause, interludes::resume,
         logs::show, exec::open,
         events::list, events::traffic, events::endpoints,
         servers::list, servers::show, servers::roles, servers::labels, servers::drain, servers::undrain, servers::remove,

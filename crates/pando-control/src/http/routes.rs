@@ -12,7 +12,7 @@ use super::{
     agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, join, logs, meta,
     servers,
 };
-use super::{settings, tokens, wishes};
+use super::{interludes, settings, tokens, wishes};
 use crate::shared::Shared;
 
 /// What is known of a route without its handler.
@@ -35,12 +35,17 @@ struct Route {
 const NONE: usize = 0;
 /// Requests of people.
 const SMALL: usize = 64 * 1024;
+/// A page of 64 KiB as JSON, in which a character may take six bytes.
+const PAGE: usize = 512 * 1024;
 /// A chain of certificates with its key, at their largest.
 const PEM: usize = 128 * 1024;
 /// A deployment with its settings; below what a value in the store may have.
 const SPEC: usize = 768 * 1024;
 /// A report of a server with a thousand instances and their last lines.
 const REPORT: usize = 16 * 1024 * 1024;
+
+const MAINTENANCE: &str = "/v1/apps/{app}/maintenance";
+const PAUSE: &str = "/v1/apps/{app}/pause";
 
 fn quick(method: Method, path: &'static str, access: Access, handler: MethodRouter<Arc<Shared>>) -> Route {
     Route { info: RouteInfo { method, path, access, pace: Pace::Quick, body: NONE }, handler }
@@ -80,6 +85,10 @@ fn table() -> Vec<Route> {
         quick(Method::POST, "/v1/apps/{app}/scale", Access::ChangeApp, post(wishes::scale)).body(SMALL),
         quick(Method::POST, "/v1/apps/{app}/stop", Access::ChangeApp, post(wishes::stop)).body(SMALL),
         quick(Method::POST, "/v1/apps/{app}/start", Access::ChangeApp, post(wishes::start)),
+        quick(Method::POST, MAINTENANCE, Access::ChangeApp, post(interludes::begin_maintenance)).body(PAGE),
+        quick(Method::DELETE, MAINTENANCE, Access::ChangeApp, delete(interludes::end_maintenance)),
+        quick(Method::POST, PAUSE, Access::ChangeApp, post(interludes::pause)).body(SMALL),
+        quick(Method::DELETE, PAUSE, Access::ChangeApp, delete(interludes::resume)),
         quick(fetch.clone(), "/v1/apps/{app}/logs", Access::ReadApp, get(logs::show)),
         quick(Method::POST, "/v1/apps/{app}/exec", Access::ChangeApp, post(exec::open)),
         poll("/v1/events", Access::ReadOf, get(events::list)),

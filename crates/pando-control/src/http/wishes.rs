@@ -108,7 +108,7 @@ pub(crate) async fn start(
 }
 
 /// Replaces the app's wish; the same wish again is no change and no event.
-async fn change(
+pub(super) async fn change(
     shared: &Shared,
     app: &AppName,
     text: String,

@@ -6,6 +6,7 @@ use pando_model::id::{DeploymentId, Entropy, ServerId};
 use pando_model::name::AppName;
 use pando_model::time::Timestamp;
 use pando_plan::{Action, Note, Plan, Severity};
+use pando_routing::Table;
 
 use crate::events::{self, Draft};
 use crate::state::{PublishedTable, State};
@@ -47,7 +48,7 @@ fn add(txn: Txn, loaded: &State, action: &Action, now: Timestamp) -> Result<Txn,
         Action::RecordPort { lease: Some(lease), .. } => txn.put(key, lease),
         Action::Publish(table) => {
             let secrets = loaded.world.secrets.clone();
-            txn.put(key, &PublishedTable { table: table.public(), published_at: now, secrets })
+            txn.put(key, &PublishedTable { table: kept(table), published_at: now, secrets })
         }
         Action::Assign(assignment) => txn.put(key, assignment),
         Action::RecordPort { lease: None, .. } | Action::ForgetRelease { .. } | Action::ForgetServer(_) => {
@@ -161,4 +162,11 @@ pub fn draft(note: &Note) -> Draft {
     };
     let deployment = note.deployment;
     Draft { level, app: note.app.clone(), deployment, text: note.text.clone() }
+}
+
+/// Of its secret part users alone are kept, as the specifications that they come from are; keys are kept sealed, elsewhere.
+fn kept(table: &Table) -> Table {
+    let mut kept = table.public();
+    kept.secret.users.clone_from(&table.secret.users);
+    kept
 }

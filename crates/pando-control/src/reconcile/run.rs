@@ -160,7 +160,7 @@ fn publish(held: &mut Arc<Published>, shared: &Shared, world: &World, secrets: O
         held.table.as_ref().map(|held| held.value.version) == world.table.as_ref().map(|t| t.version);
     let table = match (&world.table, secrets) {
         (Some(table), Some(secrets)) if !same_table => {
-            signed(shared, Kind::Table, &Table { secret: secrets.clone(), ..table.clone() })
+            signed(shared, Kind::Table, &with_secrets(table, secrets))
         }
         // The one that goes with these secrets is about to be made.
         _ => held.table.clone(),
@@ -200,4 +200,10 @@ fn knows(state: &State, revision: u64) -> bool {
 fn failed(what: &str, error: &StoreError) -> Event {
     tracing::error!("can't {what} the store: {}", pando_rt::error_chain::error_chain(error));
     Event::StoreFailed
+}
+
+/// As proxies get it. Users come with the specifications that name them, all else from the store's sealed part.
+fn with_secrets(table: &Table, secrets: &Secrets) -> Table {
+    let secret = Secrets { users: table.secret.users.clone(), ..secrets.clone() };
+    Table { secret, ..table.clone() }
 }

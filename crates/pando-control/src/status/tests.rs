@@ -75,6 +75,7 @@ fn spec(count: ReplicaCount) -> AppSpec {
         domains: vec![],
         routes: vec![],
         balancing: Default::default(),
+        pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
         services: BTreeMap::new(),

@@ -94,6 +94,7 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         }],
         routes: vec![],
         balancing: Default::default(),
+        pools: BTreeMap::new(),
         env: [("COLOR".to_owned(), EnvValue::Value("blue".to_owned()))].into(),
         volumes: Vec::new(),
         services: BTreeMap::new(),

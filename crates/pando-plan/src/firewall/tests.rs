@@ -82,6 +82,7 @@ fn app(name: &str) -> AppDesired {
         domains: Vec::new(),
         routes: Vec::new(),
         balancing: pando_model::app::Algorithm::default(),
+        pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
         services: BTreeMap::from([(ServiceName::new("main").unwrap(), postgres)]),

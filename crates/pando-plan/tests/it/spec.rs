@@ -59,6 +59,7 @@ pub(crate) fn app(web: u32, workers: u32) -> AppSpec {
         }],
         routes: vec![],
         balancing: Algorithm::RoundRobin,
+        pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
         services: BTreeMap::new(),

@@ -214,6 +214,7 @@ fn draw_spec(dice: &mut Dice, app: &AppName, most: u64) -> AppSpec {
         }],
         routes: Vec::new(),
         balancing: if dice.chance(50) { Algorithm::RoundRobin } else { Algorithm::LeastConnections },
+        pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
         services: BTreeMap::new(),

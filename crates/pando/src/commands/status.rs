@@ -4,13 +4,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use pando_api::client::{Client, ClientError};
-use pando_api::v1::apps::{AppState, AppStatus, ReplicaState, ReplicaStatus};
+use pando_api::v1::apps::{AppState, AppStatus, AppSummary, ReplicaState, ReplicaStatus};
 use pando_api::v1::status::{ClusterStatus, ServerStatus};
 use pando_model::desired::{Deployment, DeploymentPhase};
 use pando_rt::shutdown::termination;
 use tokio::time::MissedTickBehavior;
 
 use crate::cli::StatusArgs;
+use crate::commands::interlude;
 use crate::commands::server::{server_table, server_word, standing_word};
 use crate::context::{App, Context};
 use crate::printer::{Paint, Printer, Style};
@@ -162,6 +163,7 @@ fn of_app(status: &AppStatus, cluster: Option<&ClusterStatus>, paint: Paint, mov
             ),
         ));
     }
+    lines.extend(interlude::lines(&status.wish, now()).iter().map(|line| paint.with(Style::Warn, line)));
     if !status.replicas.is_empty() {
         lines.push(String::new());
         lines.extend(replicas(&status.replicas, paint, moving));
@@ -296,6 +298,18 @@ pub(crate) fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
     let mut lines = server_table(&status.servers, paint);
     lines.push(String::new());
     lines.extend(if status.apps.is_empty() { vec!["no apps yet".to_owned()] } else { apps.lines(paint) });
+    lines.extend(interludes(&status.apps).map(|line| paint.with(Style::Warn, &line)));
     lines.extend(status.warnings.iter().map(|warning| paint.with(Style::Warn, &harmless(warning))));
     lines
+}
+
+/// Apps whose requests are not served as always.
+pub(crate) fn interludes(apps: &[AppSummary]) -> impl Iterator<Item = String> {
+    apps.iter().flat_map(|app| {
+        let maintenance = app.maintenance_since;
+        let maintenance =
+            maintenance.map(|since| format!("{}: maintenance for {}", app.name, age(since, now())));
+        let paused = app.paused_until.map(|_| format!("{}: requests wait (`pando pause`)", app.name));
+        maintenance.into_iter().chain(paused)
+    })
 }

@@ -66,6 +66,7 @@ fn app() -> AppDesired {
         domains: Vec::new(),
         routes: Vec::new(),
         balancing: Algorithm::default(),
+        pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
         services: BTreeMap::from([(ServiceName::new("main").unwrap(), postgres)]),

@@ -208,6 +208,7 @@ fn spec() -> AppSpec {
         domains: Vec::new(),
         routes: Vec::new(),
         balancing: Algorithm::RoundRobin,
+        pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
         services: BTreeMap::new(),

@@ -1,11 +1,12 @@
 //! Scale, stop, start, forget.
 
 use pando_api::ErrorCode;
-use pando_api::v1::apps::{AppState, ScaleRequest, StopRequest};
+use pando_api::v1::apps::{AppState, MaintenanceRequest, PauseRequest, ScaleRequest, StopRequest};
 use pando_api::v1::events::EventQuery;
 use pando_control::store::{Key, Txn};
 use pando_model::desired::Assigned;
 use pando_model::name::ProcessName;
+use pando_model::time::Millis;
 
 use crate::cluster::{Cluster, app, spec};
 
@@ -87,4 +88,56 @@ async fn an_app_is_stopped_started_and_forgotten() {
     cluster.client.delete_app(&hits).await.unwrap();
     assert_eq!(cluster.client.app(&hits).await.unwrap_err().code(), Some(ErrorCode::NotFound));
     assert!(cluster.client.apps().await.unwrap().apps.is_empty());
+}
+
+#[tokio::test]
+async fn maintenance_and_pause_are_kept_with_the_app_and_bounded() {
+    let cluster = Cluster::in_memory().await;
+    let hits = app("hits");
+    cluster.deploy(spec("hits")).await;
+    let request = MaintenanceRequest {
+        allow: vec!["192.0.2.0/24".parse().unwrap()],
+        message: Some("Back at noon.".into()),
+        ..MaintenanceRequest::default()
+    };
+    let wish = cluster.client.begin_maintenance(&hits, &request).await.unwrap();
+    let begun = wish.maintenance.unwrap();
+    assert_eq!((begun.retry_after, begun.message.as_deref()), (Millis::from_secs(60), Some("Back at noon.")));
+    let apps = cluster.client.apps().await.unwrap().apps;
+    assert_eq!(apps[0].maintenance_since, Some(begun.since));
+    cluster.deploy(spec("hits")).await;
+    assert!(cluster.state().await.app(&hits).unwrap().wish.maintenance.is_some(), "a deploy leaves it");
+
+    let wish = cluster.client.pause(&hits, &PauseRequest::default()).await.unwrap();
+    let pause = wish.pause.unwrap();
+    assert_eq!((pause.hold(), pause.most), (Millis::from_secs(30), 1_000));
+    assert!(wish.maintenance.is_some());
+    assert_eq!(cluster.client.resume(&hits).await.unwrap().pause, None);
+    assert_eq!(cluster.client.end_maintenance(&hits).await.unwrap().maintenance, None);
+
+    let long = PauseRequest { length: Some(Millis::from_secs(301)), most: None };
+    let most = PauseRequest { length: None, most: Some(0) };
+    for request in [long, most] {
+        assert_eq!(cluster.client.pause(&hits, &request).await.unwrap_err().code(), Some(ErrorCode::Invalid));
+    }
+    let none = MaintenanceRequest::default;
+    for request in [
+        MaintenanceRequest { message: Some("x".repeat(1_001)), ..none() },
+        MaintenanceRequest { page: Some("x".repeat((64 << 10) + 1)), ..none() },
+        MaintenanceRequest { retry_after: Some(Millis(999)), ..none() },
+        MaintenanceRequest { allow: vec!["10.0.0.1".parse().unwrap(); 1_001], ..none() },
+    ] {
+        let error = cluster.client.begin_maintenance(&hits, &request).await.unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::Invalid), "{error}");
+    }
+    let events = cluster.client.events(&EventQuery::default()).await.unwrap();
+    let texts: Vec<&str> = events.events.iter().map(|event| event.text.as_str()).collect();
+    for said in [
+        "maintenance begins (192.0.2.0/24 passes)",
+        "requests wait for 30 s",
+        "waited go on",
+        "maintenance ends",
+    ] {
+        assert!(texts.iter().any(|text| text.contains(said)), "{said}: {texts:?}");
+    }
 }

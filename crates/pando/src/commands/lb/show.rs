@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::dns::{self, Pointer, PointsAt};
 use crate::commands::server::server_word;
+use crate::commands::status::interludes;
 use crate::context::Context;
 use crate::printer::{Paint, Style};
 use crate::table::{Cell, Table};
@@ -17,7 +18,11 @@ pub(super) async fn status(context: &Context) -> anyhow::Result<()> {
     if printer.is_json() {
         return printer.json(&as_json(&list, &pointers));
     }
-    printer.lines(&lines(&list, &pointers, printer.paint()))
+    let mut lines = lines(&list, &pointers, printer.paint());
+    // The list itself is what was asked for; a token that may see it may see these, too.
+    let apps = context.client()?.apps().await.map(|list| list.apps).unwrap_or_default();
+    lines.extend(interludes(&apps).map(|line| printer.paint().with(Style::Warn, &line)));
+    printer.lines(&lines)
 }
 
 /// The API's list, with each domain's place in DNS.

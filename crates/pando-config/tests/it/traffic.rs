@@ -1,0 +1,76 @@
+//! `routes:` and `load_balancing:` as they come to a specification, and to a routing table.
+
+use std::path::Path;
+
+use pando_config::{Loaded, MemoryFiles, load};
+use pando_model::traffic::{Interlude, Traffic, faults};
+
+const TRAFFIC: &str = include_str!("../fixtures/traffic.yaml");
+
+fn loaded() -> Loaded {
+    let files = MemoryFiles::default()
+        .with("pando.yaml", TRAFFIC)
+        .with("errors/503.html", "<h1>{message}</h1>")
+        .with("errors/5xx.json", "{}")
+        .with("errors/5xx.txt", "{reason}\n");
+    load(Path::new("pando.yaml"), None, &files).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[test]
+fn every_key_comes_to_what_a_table_says() {
+    for target in loaded().targets {
+        assert_eq!(target.unsupported.len(), 0, "{}", target.unsupported);
+        assert_eq!(faults(&target.spec), []);
+        let hosts: Vec<_> = ["shop.example.com"].map(|host| host.parse().unwrap()).into();
+        let Traffic { rules, error_pages, users } = Traffic::of(&target.spec, &hosts, Interlude::default());
+        let said = serde_json::json!({
+            "pools": target.spec.pools, "rules": rules, "error_pages": error_pages, "users": users,
+        });
+        insta::assert_snapshot!(format!("traffic-{}", target.name.unwrap()), format!("{said:#}"));
+    }
+}
+
+#[test]
+fn a_specification_with_traffic_survives_the_store() {
+    for target in loaded().targets {
+        let stored = serde_json::to_string(&target.spec).unwrap();
+        assert_eq!(serde_json::from_str::<pando_model::AppSpec>(&stored).unwrap(), target.spec);
+    }
+}
+
+#[test]
+fn a_password_is_not_repeated() {
+    let text = "{name: a, source: ., domains: [a.example], processes: {web: {command: x}},
+        routes: [{path: /x, basic_auth: {users: {alice: hunter2}}}]}";
+    let problems = crate::load_text("pando.yaml", text).unwrap_err();
+    let shown = format!("{problems} {problems:?} {}", serde_json::to_string(&problems).unwrap());
+    assert!(shown.contains("htpasswd -nB") && shown.contains("pando.yaml:2:"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn pages_are_read_within_bounds() {
+    let text = "{name: a, source: ., domains: [a.example], processes: {web: {command: x}},
+        routes: [{path: /x, error_pages: {'503': large.html, 5xx: binary.html}}]}";
+    let files = MemoryFiles::default()
+        .with("pando.yaml", text)
+        .with("large.html", vec![b'x'; (64 << 10) + 1])
+        .with("binary.html", vec![0xff, 0xfe]);
+    let problems = load(Path::new("pando.yaml"), None, &files).unwrap_err().to_string();
+    assert!(problems.contains("larger than the 64 KiB") && problems.contains("not UTF-8"), "{problems}");
+}
+
+/// Every file of the guide is one that `pando check` takes.
+#[test]
+fn the_guides_examples_are_valid() {
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/guide/routes.md");
+    let text = std::fs::read_to_string(guide).unwrap();
+    let examples: Vec<&str> =
+        text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() >= 9, "{}", examples.len());
+    for example in examples {
+        let loaded = crate::load_text("pando.yaml", example)
+            .unwrap_or_else(|problems| panic!("{example}\n{problems}"));
+        assert_eq!(loaded.targets[0].unsupported.len(), 0, "{example}");
+    }
+}
