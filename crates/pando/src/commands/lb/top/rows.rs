@@ -158,7 +158,7 @@ fn word(state: State) -> (&'static str, Style) {
 /// Nothing for none, so that the eye finds what there is.
 fn rate(rate: f64) -> String {
     match rate {
-        none if none == 0.0 => String::new(),
+        0.0 => String::new(),
         few if few < 10.0 => format!("{few:.1}"),
         many => format!("{many:.0}"),
     }
