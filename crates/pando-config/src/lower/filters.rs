@@ -110,7 +110,7 @@ fn rate_limit(given: &raw::RateLimit) -> Option<RateLimit> {
             Some(CountedBy::Cookie(name)) => RateKey::Cookie(name.as_str().into()),
             Some(CountedBy::Everyone) => RateKey::Everyone,
         },
-        subjects: given.subjects.value().map_or(16_384, |count| count.0),
+        subjects: given.subjects.value().map_or(8_192, |count| count.0),
     })
 }
 

@@ -71,7 +71,7 @@ record! {
         /// How headers and metrics call it; of several, each has its own.
         name: Text [default "default"];
         /// How many addresses (or values) are remembered.
-        subjects: Count<1, 1_000_000> [default "16384"];
+        subjects: Count<1, 1_000_000> [default "8192"];
     }
 }
 

@@ -38,6 +38,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("POST", "/v1/apps/{app}/exec", "deploy admin"),
     ("GET", "/v1/events", "read admin"),
     ("GET", "/v1/traffic", "read admin"),
+    ("GET", "/v1/traffic/endpoints", "read admin"),
     ("GET", "/v1/servers", "read admin"),
     ("GET", "/v1/servers/{server}", "read admin"),
     ("DELETE", "/v1/servers/{server}", "admin"),
