@@ -19,11 +19,16 @@ pub const MOST: usize = 64;
 /// # Errors
 /// Too many, or what the kernel answers; `WouldBlock` on a socket that does not wait.
 pub fn send(over: impl AsFd, files: &[impl AsFd]) -> io::Result<()> {
+    // The buffer's own bound is rounded up, further or less far by where it lies.
+    let too_many = || io::Error::new(io::ErrorKind::InvalidInput, format!("more than {MOST} files"));
+    if files.len() > MOST {
+        return Err(too_many());
+    }
     let fds: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("more than {MOST} files")));
+        return Err(too_many());
     }
     // At least one byte must go with them.
     rustix::net::sendmsg(over, &[IoSlice::new(b"L")], &mut control, SendFlags::NOSIGNAL)?;

@@ -309,6 +309,10 @@ impl Cluster {
         let state = self.state().await;
         let known = state.app(name).unwrap();
         let mut deployment = known.deployments.front().expect("one under way").clone();
+        // Deployments of one millisecond have no order, and nobody makes any but this test.
+        while self.shared.now() <= deployment.created_at {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         deployment.phase = DeploymentPhase::Done { replaced: 1 };
         deployment.ended_at = Some(self.shared.now());
         let target = Target { release: deployment.release, deployment: deployment.id };

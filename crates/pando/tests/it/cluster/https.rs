@@ -59,9 +59,10 @@ fn wait_shown(bed: &Bed, authority: &Authority, balancer: &str, issued: &Issued)
 #[track_caller]
 fn wait_warned(bed: &Bed, warned: bool) {
     let said = format!("{HOST} has no certificate");
-    for args in [&["lb", "status"][..], &["cluster", "status"]] {
-        bed.wait_for(args, &format!("{args:?} warns: {warned}"), 20, |told| {
-            let warnings = told["warnings"].as_array().cloned().unwrap_or_default();
+    for (args, place) in [(["lb", "status"], "/warnings"), (["cluster", "status"], "/status/warnings")] {
+        bed.wait_for(&args, &format!("{args:?} warns: {warned}"), 20, |told| {
+            let warnings =
+                told.pointer(place).and_then(|lines| lines.as_array()).cloned().unwrap_or_default();
             let found = warnings.iter().any(|line| line.as_str().unwrap_or_default().starts_with(&said));
             found == warned
         });

@@ -14,7 +14,7 @@ fn look(second: i64, n: u64) -> EndpointTraffic {
     };
     let mut out = seen("lb-2", [0, 7, 0, 0, 5 * n], 2 * n);
     out["ejected"] = serde_json::json!({
-        "endpoint": "01890000-0000-7000-8000-000000000002", "reason": {"consecutive": {"failures": 5, "last": "reset"}},
+        "endpoint": "01890000-0000-7000-8000-000000000002", "reason": {"type": "consecutive", "failures": 5, "last": "reset"},
         "text": "5 failures in a row, the last: reset", "times": 1, "since_millis": 0, "until_millis": 10_000,
     });
     let value = serde_json::json!({"now": now, "endpoints": [
