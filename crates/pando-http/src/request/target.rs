@@ -17,6 +17,10 @@ impl RequestHead {
             return Err(Refusal::Fragment);
         }
         self.host = self.host_field(head)?;
+        if self.host.is_empty() {
+            // An empty one that was passed on would stand beside the one that is put in its place.
+            self.fields.drop_if(|field| field.known == Known::Host);
+        }
         if self.method == Method::Connect {
             // The whole of it is an authority. Nobody here connects anybody.
             (self.origin, self.path) = (Span::default(), Span::default());

@@ -268,17 +268,22 @@ async fn an_early_answer_to_a_large_upload_can_be_read() {
 /// What an endpoint sends beyond its answer must not become the next client's.
 #[tokio::test]
 async fn an_answer_too_many_is_nobodys() {
-    let origin = Origin::start(|mut stream, n| async move {
-        let mut head = [0; 4096];
-        let good = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood".to_vec();
-        let evil = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
-        while stream.read(&mut head).await.unwrap_or(0) > 0 {
-            if n % 2 == 0 {
-                stream.write_all(&[good.as_slice(), evil].concat()).await.unwrap();
-            } else {
-                stream.write_all(&good).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                stream.write_all(evil).await.unwrap();
+    let (sent, mut told) = tokio::sync::mpsc::channel(64);
+    let origin = Origin::start(move |mut stream, n| {
+        let sent = sent.clone();
+        async move {
+            let mut head = [0; 4096];
+            let good = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood".to_vec();
+            let evil = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+            while stream.read(&mut head).await.unwrap_or(0) > 0 {
+                if n % 2 == 0 {
+                    stream.write_all(&[good.as_slice(), evil].concat()).await.unwrap();
+                } else {
+                    stream.write_all(&good).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    stream.write_all(evil).await.unwrap();
+                }
+                sent.send(()).await.unwrap();
             }
         }
     })
@@ -289,7 +294,7 @@ async fn an_answer_too_many_is_nobodys() {
     for n in 0..20 {
         assert_eq!(client.get("/").await.text(), "good", "{n}");
         // What comes late is seen before the connection is used again; a request that is faster than it can't be helped.
-        tokio::time::sleep(Duration::from_millis(15)).await;
+        within("the answer too many", told.recv()).await;
     }
 }
 

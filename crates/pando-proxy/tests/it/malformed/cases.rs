@@ -110,6 +110,7 @@ pub(super) const PASSED: &[(&str, &[u8], &str, &[u8])] = &[
     ("a method of its own", b"BREW /p HTTP/1.1\r\nhost: a\r\n\r\n", "BREW /p HTTP/1.1\r\n", b""),
     ("all of a server", b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", "OPTIONS * HTTP/1.1\r\n", b""),
     ("an old client without a host", b"GET /p HTTP/1.0\r\n\r\n", "GET /p HTTP/1.1\r\n", b""),
+    ("an old client with an empty host", b"GET /p HTTP/1.0\r\nhost:\r\n\r\n", "GET /p HTTP/1.1\r\n", b""),
     ("fields of the connection", b"GET /p HTTP/1.1\r\nhost: a\r\nconnection: x-a, te\r\nx-a: 1\r\nte: trailers\r\nkeep-alive: 5\r\nproxy-connection: close\r\n\r\n", "GET /p HTTP/1.1\r\n", b""),
     ("an upgrade to HTTP/2 that nobody takes up", b"GET /p HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n", "GET /p HTTP/1.1\r\n", b""),
     ("a body that a GET has", b"GET /p HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello", "GET /p HTTP/1.1\r\n", b"hello"),
