@@ -10,6 +10,7 @@ use pando_http::{RequestHead, ResponseHead, Span, path};
 
 use crate::inbox::Inbox;
 use crate::time::Alarm;
+use crate::trace::Lines;
 
 /// So many are kept by each thread.
 const KEPT: usize = 64;
@@ -33,6 +34,8 @@ pub(crate) struct Paper {
     pub(crate) response: ResponseHead,
     /// Values of `Cookie` fields that go up without one cookie, which is named.
     pub(crate) cookies: Cookies,
+    /// What goes up of the trace that it belongs to; empty where nothing is traced.
+    pub(crate) trace: Lines,
     /// The request as the endpoint gets it.
     pub(crate) upstream: Vec<u8>,
     /// For whatever is waited for while the request is answered. It stays armed from one request to the next.
@@ -96,6 +99,7 @@ impl Drop for Asked {
         paper.bytes = Inbox::default();
         paper.upstream.clear();
         paper.cookies.own = None;
+        paper.trace.clear();
         if paper.upstream.capacity() > LARGEST {
             return;
         }

@@ -21,6 +21,7 @@ use crate::settings::Limits;
 use crate::snapshot::Snapshot;
 use crate::stats::sequence::Sequence;
 use crate::tls::Tls;
+use crate::trace::Tracing;
 
 /// Shared by every connection and by the control side.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Plane {
     /// Threads that serve.
     pub(crate) workers: usize,
     pub(crate) log: Option<LogHandle>,
+    /// `None`: requests belong to no trace of ours.
+    pub(crate) tracing: Option<Tracing>,
     /// Requests that no rule matched.
     pub(crate) unmatched: AtomicU64,
     pub(crate) gauges: Gauges,
@@ -96,6 +99,7 @@ impl Plane {
             key,
             workers,
             log,
+            tracing: None,
             unmatched: AtomicU64::new(0),
             gauges: Gauges::default(),
             tls: None,
@@ -112,6 +116,11 @@ impl Plane {
     /// The same, for a proxy that listens for TLS, or stands before one that does.
     pub(crate) fn with_tls(self, tls: Option<Tls>, https_port: Option<u16>) -> Self {
         Self { tls, https_port, ..self }
+    }
+
+    /// The same, with requests traced.
+    pub(crate) fn with_tracing(self, tracing: Option<Tracing>) -> Self {
+        Self { tracing, ..self }
     }
 
     /// The same, behind these.

@@ -16,6 +16,7 @@ use crate::serve::Entrance;
 use crate::settings::Settings;
 use crate::tables::{Tables, file, restore};
 use crate::tls::{self, Tls};
+use crate::trace::Tracing;
 use crate::worker::Workers;
 use crate::{access_log, balance, listen};
 use pando_rt::shutdown::Shutdown;
@@ -237,6 +238,7 @@ fn make_plane(
     }
     let plane = plane.with_tls(tls, settings.https_port.or_else(own_port));
     let plane = plane.with_proxies(settings.proxy_protocol_from.clone());
+    let plane = plane.with_tracing(settings.tracing.as_ref().map(Tracing::new));
     Ok(Arc::new(plane.with_copies(background.clone())))
 }
 

@@ -32,6 +32,8 @@ pub struct Settings {
     pub state_file: Option<PathBuf>,
     /// A line for each request. `None`: no access log.
     pub access_log: Option<AccessLog>,
+    /// Requests belong to traces. `None`: what clients say of one passes through as it came.
+    pub tracing: Option<Tracing>,
     /// Serves `GET /metrics`, and nothing else, over TCP.
     pub metrics_listener: Option<TcpListener>,
     /// Threads that serve clients. `None`: one a core.
@@ -45,6 +47,20 @@ pub struct Settings {
     /// Where it is said that this proxy serves, and that another one does in its place. Two messages at most are sent; one that
     /// finds no room is left out.
     pub notices: Option<mpsc::Sender<Notice>>,
+}
+
+/// Traces by the W3C's Trace Context: each request has a trace id and a span id, in the access log and for the replica. A client's
+/// `traceparent` and `tracestate` are passed on if they are well-formed, with the proxy's span for the parent, and replaced if not.
+#[derive(Debug, Clone)]
+pub struct Tracing {
+    /// The part of requests that are recorded where no client before has decided, 0 to 1. Default 1.
+    pub ratio: f64,
+}
+
+impl Default for Tracing {
+    fn default() -> Self {
+        Self { ratio: 1.0 }
+    }
 }
 
 /// Where the access log goes and how its lines look.

@@ -12,6 +12,7 @@ use crate::asked::Asked;
 use crate::client::Client;
 use crate::forward::Id;
 use crate::settings::LogFormat;
+use crate::trace::Trace;
 
 mod time;
 
@@ -46,6 +47,7 @@ pub(crate) struct Ended<'a> {
     pub(crate) route: Option<&'a str>,
     pub(crate) retries: u32,
     pub(crate) outcome: Outcome,
+    pub(crate) trace: Option<&'a Trace>,
 }
 
 /// How a request ended.
@@ -137,6 +139,9 @@ fn end_json(ended: &Ended<'_>, out: &mut Vec<u8>) {
     if let Some(route) = ended.route {
         out.extend_from_slice(b",\"route\":");
         json_text(route.as_bytes(), out);
+    }
+    if let Some(Trace { id, span, .. }) = ended.trace {
+        let _ = write!(out, ",\"trace_id\":\"{}\",\"span_id\":\"{}\"", id.hex(), span.hex());
     }
     let outcome = match ended.outcome {
         Outcome::Whole => "whole",
@@ -250,6 +255,7 @@ mod tests {
             route: Some("shop"),
             retries: 0,
             outcome: Outcome::Whole,
+            trace: None,
         };
         let mut out = Vec::new();
         whole(format, &begun, &ended, &mut out);

@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::live::{Endpoint, PoolLive};
 use crate::plane::Plane;
 use crate::rules::RouteLive;
+use crate::trace::Trace;
 
 /// The account of one request.
 #[derive(Debug)]
@@ -36,21 +37,29 @@ pub(crate) struct Tally {
     counted: Option<Outcome>,
     retries: u32,
     line: Option<Begun>,
+    trace: Option<Box<Trace>>,
 }
 
 impl Tally {
-    pub(super) fn begin(plane: &Arc<Plane>, asked: &Asked, client: &Client, id: &Id, started: u64) -> Self {
+    pub(super) fn begin(
+        plane: &Arc<Plane>,
+        asked: &Asked,
+        client: &Client,
+        id: &Id,
+        started: u64,
+        trace: Option<Box<Trace>>,
+    ) -> Self {
         let begun = |log| Begun::new(log, asked, client, id, moment::unix_millis(started, &plane.clock));
         let line = plane.log.as_ref().map(begun);
-        Self::with(plane, line, started)
+        Self::with(plane, line, started, trace)
     }
 
     /// Of a request of the proxy's own: figures, but no line in the log.
     pub(crate) fn quiet(plane: &Arc<Plane>) -> Self {
-        Self::with(plane, None, moment::now())
+        Self::with(plane, None, moment::now(), None)
     }
 
-    fn with(plane: &Arc<Plane>, line: Option<Begun>, started: u64) -> Self {
+    fn with(plane: &Arc<Plane>, line: Option<Begun>, started: u64, trace: Option<Box<Trace>>) -> Self {
         Self {
             plane: Arc::clone(plane),
             started,
@@ -64,6 +73,7 @@ impl Tally {
             counted: None,
             retries: 0,
             line,
+            trace,
         }
     }
 
@@ -185,6 +195,7 @@ impl Drop for Tally {
             route: self.route.as_ref().map(|route| &*route.label),
             retries: self.retries,
             outcome,
+            trace: self.trace.as_deref(),
         };
         log.write(&line, &ended);
     }

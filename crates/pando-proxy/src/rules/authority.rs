@@ -70,6 +70,7 @@ fn head(auth: &ForwardAuth, shown: Shown<'_>, id: &[u8]) -> Vec<u8> {
         }
     }
     write::field(&mut out, b"x-request-id", id);
+    out.extend_from_slice(shown.paper.trace.all());
     write::field(&mut out, b"x-forwarded-method", head.method_text.bytes(bytes));
     write::field(&mut out, b"x-forwarded-uri", head.origin.bytes(bytes));
     out.extend_from_slice(b"\r\n");

@@ -110,6 +110,7 @@ pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, 
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     forwarded(out, host, client);
+    out.extend_from_slice(paper.trace.all());
     write::field(out, ID_HEADER.as_bytes(), id.text(bytes));
     connection(out, paper.head.upgrade.map(|upgrade| upgrade.bytes(bytes)), head.takes_trailers);
     out.extend_from_slice(b"\r\n");
@@ -156,6 +157,9 @@ pub(crate) fn write_changed_head(
     ];
     for (name, value) in own.into_iter().filter(|(name, value)| !value.is_empty() && !change.takes(name)) {
         write::field(out, name.as_bytes(), value);
+    }
+    for (_, line) in paper.trace.each().into_iter().filter(|(name, _)| !change.takes(name)) {
+        out.extend_from_slice(line);
     }
     connection(out, paper.head.upgrade.map(|upgrade| upgrade.bytes(bytes)), head.takes_trailers);
     out.extend_from_slice(b"\r\n");

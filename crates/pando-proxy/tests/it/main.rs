@@ -28,4 +28,5 @@ mod support;
 mod swaps;
 mod tables;
 mod tls;
+mod traces;
 mod websocket;
