@@ -6,6 +6,7 @@
 
 mod batch;
 mod line;
+mod template;
 mod writer;
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use crate::settings::{AccessLog, LogFormat};
 use batch::Batch;
 pub(crate) use batch::gather;
 pub(crate) use line::{Begun, Ended, Outcome};
+pub(crate) use template::likest;
+pub use template::{BadLogFormat, Template};
 pub(crate) use writer::Writer;
 
 /// Batches that wait to be written.
@@ -34,7 +37,7 @@ pub(crate) struct LogHandle {
 impl LogHandle {
     /// Adds a line to this thread's batch.
     pub(crate) fn write(&self, begun: &Begun, ended: &Ended<'_>) {
-        if let Some(full) = batch::add(|out| line::whole(self.format, begun, ended, out)) {
+        if let Some(full) = batch::add(|out| line::whole(&self.format, begun, ended, out)) {
             self.send(full);
         }
     }
@@ -67,5 +70,5 @@ pub(crate) fn open(settings: &AccessLog) -> Result<(LogHandle, Writer), ProxyErr
     let (queue, batches) = mpsc::channel(QUEUE);
     let dropped = Arc::default();
     let writer = Writer::open(settings, batches, Arc::clone(&dropped))?;
-    Ok((LogHandle { format: settings.format, queue, dropped }, writer))
+    Ok((LogHandle { format: settings.format.clone(), queue, dropped }, writer))
 }

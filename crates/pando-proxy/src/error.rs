@@ -55,6 +55,12 @@ pub enum ProxyError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot export spans to `{endpoint}`")]
+    Otlp {
+        endpoint: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("cannot read the table `{}`", path.display())]
     ReadTable {
         path: PathBuf,

@@ -113,7 +113,7 @@ pub(crate) async fn forward<F: Front>(
     let at_millis = moment::unix_millis(began, &plane.clock);
     let id = Id::of(&asked.head, asked.bytes.bytes(), at_millis);
     asked.spell_path();
-    let trace = plane.tracing.as_ref().map(|tracing| tracing.begin(&mut asked));
+    let trace = plane.tracing.as_ref().map(|tracing| tracing.begin(&mut asked, client));
     let tally = Tally::begin(plane, &asked, client, &id, began, trace);
     let routed = match consider(&asked, client, plane) {
         Ok(Found::Plain(routed)) => routed,

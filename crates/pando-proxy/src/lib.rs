@@ -45,9 +45,13 @@ mod upstream;
 mod wire;
 mod worker;
 
+pub use access_log::{BadLogFormat, Template};
 pub use error::ProxyError;
 pub use handover::{Door, Notice, Predecessor, Successor, upgrade};
 pub use listen::Listeners;
 pub use pando_routing::Network;
 pub use run::run;
-pub use settings::{AccessLog, Http2Limits, Limits, LogFormat, LogTarget, Settings, Tracing};
+pub use settings::{
+    AccessLog, BadOtlpHeaders, Http2Limits, Limits, LogFormat, LogTarget, Otlp, OtlpHeaders, Settings,
+    Tracing,
+};

@@ -238,8 +238,23 @@ fn make_plane(
     }
     let plane = plane.with_tls(tls, settings.https_port.or_else(own_port));
     let plane = plane.with_proxies(settings.proxy_protocol_from.clone());
-    let plane = plane.with_tracing(settings.tracing.as_ref().map(Tracing::new));
+    let tracing =
+        settings.tracing.as_ref().map(|settings| trace(settings, &plane, background)).transpose()?;
+    let plane = plane.with_tracing(tracing);
     Ok(Arc::new(plane.with_copies(background.clone())))
+}
+
+/// Spans have a parent that brings them away.
+fn trace(
+    settings: &crate::settings::Tracing,
+    plane: &Plane,
+    background: &Tasks,
+) -> Result<Tracing, ProxyError> {
+    let (tracing, exporter) = Tracing::new(settings, &plane.boot.to_string())?;
+    if let Some(exporter) = exporter {
+        background.spawn(exporter.run(background.shutdown().clone()));
+    }
+    Ok(tracing)
 }
 
 /// From the file, if there is one; else what the proxy before this one uses, or used when it ran last.

@@ -3,11 +3,15 @@
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pando_routing::Network;
 use tokio::sync::mpsc;
 
+use crate::access_log::likest;
+use crate::access_log::{BadLogFormat, Template};
 use crate::handover::{Notice, Predecessor, Successor};
 
 /// Where a proxy listens, where its tables come from and what it may use.
@@ -55,11 +59,80 @@ pub struct Settings {
 pub struct Tracing {
     /// The part of requests that are recorded where no client before has decided, 0 to 1. Default 1.
     pub ratio: f64,
+    /// Who gets spans of recorded requests. `None`: nobody; the ids are passed on and logged all the same.
+    pub otlp: Option<Otlp>,
 }
 
 impl Default for Tracing {
     fn default() -> Self {
-        Self { ratio: 1.0 }
+        Self { ratio: 1.0, otlp: None }
+    }
+}
+
+/// A receiver of spans by OTLP over HTTP, in binary protobuf.
+#[derive(Debug, Clone)]
+pub struct Otlp {
+    /// Such as `http://localhost:4318`; `/v1/traces` is added unless it ends so.
+    pub endpoint: String,
+    /// Sent with each batch.
+    pub headers: OtlpHeaders,
+    /// A PEM file with the authorities to believe over `https`. `None`: those of the system.
+    pub authority: Option<PathBuf>,
+    /// The name of the service that spans are of. Default `pando-proxy`.
+    pub service_name: String,
+    /// Spans that wait at most; more are dropped and counted. Default 2048.
+    pub queue: usize,
+    /// Spans that are sent at once. Default 512.
+    pub batch: usize,
+    /// How long a span waits for company. Default 1 s.
+    pub delay: Duration,
+    /// What one try to send a batch may take. Default 10 s.
+    pub timeout: Duration,
+    /// The wait before the second try, which doubles for each of four more; then the batch is dropped and counted. Default 1 s.
+    pub backoff: Duration,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Self {
+            endpoint: "http://localhost:4318".to_owned(),
+            headers: OtlpHeaders::default(),
+            authority: None,
+            service_name: "pando-proxy".to_owned(),
+            queue: 2048,
+            batch: 512,
+            delay: Duration::from_secs(1),
+            timeout: Duration::from_secs(10),
+            backoff: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Headers by name, such as `api-key=123,x-tenant=a`. Their values are never shown.
+#[derive(Debug, Clone, Default)]
+pub struct OtlpHeaders(pub(crate) HeaderMap);
+
+/// Why they are none.
+#[derive(Debug, thiserror::Error)]
+#[error("header {number} is no `name=value` of a header; several are separated by commas")]
+pub struct BadOtlpHeaders {
+    /// Counted from 1. What it is may be secret.
+    number: usize,
+}
+
+impl FromStr for OtlpHeaders {
+    type Err = BadOtlpHeaders;
+
+    fn from_str(text: &str) -> Result<Self, BadOtlpHeaders> {
+        let mut headers = HeaderMap::new();
+        for (number, pair) in (1..).zip(text.split(',')).filter(|(_, pair)| !pair.trim().is_empty()) {
+            let (name, value) = pair.split_once('=').ok_or(BadOtlpHeaders { number })?;
+            let name: HeaderName = name.trim().parse().map_err(|_| BadOtlpHeaders { number })?;
+            let mut value: HeaderValue = value.trim().parse().map_err(|_| BadOtlpHeaders { number })?;
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+        Ok(Self(headers))
     }
 }
 
@@ -70,12 +143,31 @@ pub struct AccessLog {
     pub target: LogTarget,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
     /// The combined format of Apache and nginx.
     Combined,
+    /// A text with variables; see [`FromStr`].
+    Template(Template),
+}
+
+/// `json`, `combined`, or a text with at least one variable, such as `$remote_addr "$request" $status`.
+impl FromStr for LogFormat {
+    type Err = BadLogFormat;
+
+    fn from_str(text: &str) -> Result<Self, BadLogFormat> {
+        match text {
+            "json" => Ok(Self::Json),
+            "combined" => Ok(Self::Combined),
+            text if text.contains('$') => Template::parse(text).map(Self::Template),
+            name => {
+                let suggestion = likest(name, ["json", "combined"].into_iter());
+                Err(BadLogFormat::NoFormat { name: name.to_owned(), suggestion })
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,18 +3,35 @@
 //! By the W3C's Trace Context. What a client says of a trace is believed if it is well-formed, and replaced if it isn't; the proxy's
 //! own part is a span, the parent of whatever the replica does. Without it both fields pass through as any other.
 
+mod export;
 mod ids;
+mod otlp;
 mod parent;
+mod patience;
+mod post;
+mod queue;
+mod span;
 mod state;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use pando_http::Known;
 
+use crate::access_log::Ended;
 use crate::asked::Paper;
+use crate::client::Client;
+use crate::error::ProxyError;
+use crate::rules::RouteLive;
 use crate::settings::Tracing as Settings;
+pub(crate) use export::Exporter;
 pub(crate) use ids::{SpanId, TraceId};
 use parent::Parent;
+use queue::Queue;
+pub(crate) use queue::{Counts, Loss};
+pub(crate) use span::Event;
+pub(crate) use span::Notes;
+use span::Span;
 
 /// The names of the two fields.
 pub(crate) const PARENT: &str = "traceparent";
@@ -25,6 +42,8 @@ pub(crate) const STATE: &str = "tracestate";
 pub(crate) struct Tracing {
     /// Of 2⁶³ trace ids, so many are recorded where nobody before has decided.
     threshold: u64,
+    /// Where spans go, if they go anywhere.
+    queue: Option<Arc<Queue>>,
 }
 
 /// The part that one request has in a trace.
@@ -35,8 +54,17 @@ pub(crate) struct Trace {
     pub(crate) span: SpanId,
     /// Whose doing the request is, if somebody before us has said so.
     pub(crate) parent: Option<SpanId>,
-    /// It is recorded.
-    pub(crate) sampled: bool,
+    /// If it is recorded here.
+    pub(crate) notes: Option<Box<Notes>>,
+}
+
+impl Trace {
+    /// Writes down what happens, where that is recorded.
+    pub(crate) fn note(&mut self, at: u64, event: Event) {
+        if let Some(notes) = &mut self.notes {
+            notes.add(at, event);
+        }
+    }
 }
 
 /// What a request says on its way up, in place of what its client said.
@@ -67,12 +95,32 @@ impl Lines {
 }
 
 impl Tracing {
-    pub(crate) fn new(settings: &Settings) -> Self {
-        Self { threshold: threshold(settings.ratio) }
+    /// With what brings spans to their receiver, if there is one. `instance` tells this proxy from others of its service.
+    ///
+    /// # Errors
+    /// The receiver's address is none, or there is nobody to trust for TLS.
+    pub(crate) fn new(settings: &Settings, instance: &str) -> Result<(Self, Option<Exporter>), ProxyError> {
+        let threshold = threshold(settings.ratio);
+        let Some(otlp) = &settings.otlp else { return Ok((Self { threshold, queue: None }, None)) };
+        let queue = Arc::new(Queue::new(otlp.queue, otlp.batch));
+        let exporter = Exporter::new(otlp, Arc::clone(&queue), instance)?;
+        Ok((Self { threshold, queue: Some(queue) }, Some(exporter)))
+    }
+
+    /// What became of spans; `None`: they go nowhere.
+    pub(crate) fn counts(&self) -> Option<&Counts> {
+        self.queue.as_deref().map(|queue| &queue.counts)
+    }
+
+    /// A recorded request is over. `route` is its rule.
+    pub(crate) fn end(&self, notes: Box<Notes>, ended: &Ended<'_>, began: u64, route: Option<&RouteLive>) {
+        if let Some(queue) = &self.queue {
+            queue.push(Span::of(notes, ended, began, route));
+        }
     }
 
     /// The request's trace: the client's, or a new one. Its lines are written into the paper, the client's own stay behind.
-    pub(crate) fn begin(&self, paper: &mut Paper) -> Box<Trace> {
+    pub(crate) fn begin(&self, paper: &mut Paper, client: &Client) -> Box<Trace> {
         let Paper { head, bytes, trace: lines, .. } = paper;
         let bytes = bytes.bytes();
         let parent = head.fields.only(Known::Traceparent);
@@ -84,7 +132,8 @@ impl Tracing {
                 (id, id.chance() < self.threshold)
             }
         };
-        let trace = Trace { id, span: ids::span(), parent: parent.map(|parent| parent.span), sampled };
+        let (span, parent) = (ids::span(), parent.map(|parent| parent.span));
+        let mut trace = Box::new(Trace { id, span, parent, notes: None });
         lines.clear();
         // Writing to memory doesn't fail.
         let flags = u8::from(sampled);
@@ -97,7 +146,10 @@ impl Tracing {
             state::write(states.map(|field| field.value.bytes(bytes)), &mut lines.text);
         }
         head.fields.drop_if(|field| field.known == Known::Traceparent || is_state(field.name.bytes(bytes)));
-        Box::new(trace)
+        if sampled && self.queue.is_some() {
+            trace.notes = Some(Notes::of(&trace, paper, client));
+        }
+        trace
     }
 }
 

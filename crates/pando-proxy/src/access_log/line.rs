@@ -8,13 +8,13 @@ use std::time::Duration;
 use pando_http::{Known, Span, Version, write::number};
 
 use super::LogHandle;
-use crate::asked::Asked;
+use crate::asked::Paper;
 use crate::client::Client;
 use crate::forward::Id;
 use crate::settings::LogFormat;
 use crate::trace::Trace;
 
-mod time;
+pub(super) mod time;
 
 /// A value in the log is at most this long: what clients send is theirs to choose.
 const LONGEST_VALUE: usize = 8 << 10;
@@ -32,6 +32,15 @@ pub(crate) struct Begun {
     text: Vec<u8>,
     /// Where the rest of the line comes in.
     gap: usize,
+}
+
+/// A request that was read, for those who write of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) paper: &'a Paper,
+    pub(super) client: &'a Client,
+    pub(super) id: &'a Id,
+    pub(super) at_millis: i64,
 }
 
 /// What is known when it is over.
@@ -61,11 +70,15 @@ pub(crate) enum Outcome {
 }
 
 impl Begun {
-    pub(crate) fn new(log: &LogHandle, asked: &Asked, client: &Client, id: &Id, at_millis: i64) -> Self {
+    pub(crate) fn new(log: &LogHandle, paper: &Paper, client: &Client, id: &Id, at_millis: i64) -> Self {
         let mut text = FREE.with_borrow_mut(Vec::pop).unwrap_or_default();
-        let gap = match log.format {
-            LogFormat::Json => begin_json(&mut text, asked, client, id, at_millis),
-            LogFormat::Combined => begin_combined(&mut text, asked, client, at_millis),
+        let gap = match &log.format {
+            LogFormat::Json => begin_json(&mut text, paper, client, id, at_millis),
+            LogFormat::Combined => begin_combined(&mut text, paper, client, at_millis),
+            LogFormat::Template(template) => {
+                template.begin(&Asked { paper, client, id, at_millis }, &mut text);
+                0
+            }
         };
         Self { text, gap }
     }
@@ -85,7 +98,7 @@ impl Drop for Begun {
 }
 
 /// Appends the whole line, with its end.
-pub(super) fn whole(format: LogFormat, begun: &Begun, ended: &Ended<'_>, out: &mut Vec<u8>) {
+pub(super) fn whole(format: &LogFormat, begun: &Begun, ended: &Ended<'_>, out: &mut Vec<u8>) {
     let (before, after) = begun.text.split_at(begun.gap);
     out.extend_from_slice(before);
     match format {
@@ -95,12 +108,16 @@ pub(super) fn whole(format: LogFormat, begun: &Begun, ended: &Ended<'_>, out: &m
             out.push(b' ');
             number(out, ended.bytes);
         }
+        LogFormat::Template(template) => {
+            template.end(after, ended, out);
+            return out.push(b'\n');
+        }
     }
     out.extend_from_slice(after);
     out.push(b'\n');
 }
 
-fn begin_json(out: &mut Vec<u8>, asked: &Asked, client: &Client, id: &Id, at_millis: i64) -> usize {
+fn begin_json(out: &mut Vec<u8>, asked: &Paper, client: &Client, id: &Id, at_millis: i64) -> usize {
     let (head, bytes) = (&asked.head, asked.bytes.bytes());
     out.extend_from_slice(b"{\"time\":\"");
     time::rfc3339(at_millis, out);
@@ -151,7 +168,7 @@ fn end_json(ended: &Ended<'_>, out: &mut Vec<u8>) {
     let _ = write!(out, ",\"retries\":{},\"outcome\":\"{outcome}\"}}", ended.retries);
 }
 
-fn begin_combined(out: &mut Vec<u8>, asked: &Asked, client: &Client, at_millis: i64) -> usize {
+fn begin_combined(out: &mut Vec<u8>, asked: &Paper, client: &Client, at_millis: i64) -> usize {
     let (head, bytes) = (&asked.head, asked.bytes.bytes());
     out.extend_from_slice(client.ip.bytes());
     out.extend_from_slice(b" - - [");
@@ -175,12 +192,12 @@ fn begin_combined(out: &mut Vec<u8>, asked: &Asked, client: &Client, at_millis: 
     gap
 }
 
-fn field(asked: &Asked, known: Known) -> &[u8] {
+fn field(asked: &Paper, known: Known) -> &[u8] {
     let value = |span: Span| span.bytes(asked.bytes.bytes());
     asked.head.fields.first(known).map_or(&[], |field| value(field.value))
 }
 
-fn version(version: Version) -> &'static str {
+pub(super) fn version(version: Version) -> &'static str {
     match version {
         Version::Http10 => "HTTP/1.0",
         Version::Http11 => "HTTP/1.1",
@@ -212,7 +229,7 @@ fn json_text(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// As Apache does it: nothing that a client sends ends the quotes or the line.
-fn quoted(value: &[u8], out: &mut Vec<u8>) {
+pub(super) fn quoted(value: &[u8], out: &mut Vec<u8>) {
     if is_plain(value) {
         return out.extend_from_slice(value);
     }
@@ -235,7 +252,7 @@ mod tests {
     use crate::inbox::Inbox;
 
     fn line(format: LogFormat) -> String {
-        let mut asked = Asked::blank();
+        let mut asked = crate::asked::Asked::blank();
         let paper = &mut *asked;
         paper.bytes = Inbox::holding(
             b"GET /x?q=1 HTTP/1.1\r\nhost: a.example\r\nx-request-id: id-1\r\nuser-agent: evil\"\\ \xff agent\r\n\r\n",
@@ -243,7 +260,8 @@ mod tests {
         paper.head.read(paper.bytes.bytes(), &pando_http::Limits::default()).unwrap();
         let client = Client::new("10.0.0.1:1".parse().unwrap(), false);
         let id = Id::Given(paper.head.fields.only(Known::XRequestId).unwrap().value);
-        let log = LogHandle { format, queue: mpsc::channel(1).0, dropped: Default::default() };
+        let log =
+            LogHandle { format: format.clone(), queue: mpsc::channel(1).0, dropped: Default::default() };
         let begun = Begun::new(&log, &asked, &client, &id, 1_793_614_830_456);
         let took = Duration::from_micros(1_500);
         let ended = Ended {
@@ -258,7 +276,7 @@ mod tests {
             trace: None,
         };
         let mut out = Vec::new();
-        whole(format, &begun, &ended, &mut out);
+        whole(&format, &begun, &ended, &mut out);
         String::from_utf8(out).unwrap()
     }
 

@@ -170,7 +170,7 @@ async fn proper<F: Front>(
 ) -> End {
     let status = asked.response.status;
     let now = moment::now();
-    tally.answered(status);
+    tally.heard(status, now);
     let wait = if status >= 400 { retry_after(asked, &answering) } else { None };
     let has_end = matches!(asked.response.framing, ResponseFraming::Empty | ResponseFraming::Length(_));
     let answered = Answered { now, status, retry_after: wait, whole: has_end };
@@ -278,8 +278,8 @@ async fn upgraded<F: Front>(
         close: false,
     });
     answering.link.inbox.consume(answering.heard.len);
-    tally.answered(101);
     let now = moment::now();
+    tally.heard(101, now);
     let answered = Answered { now, status: 101, retry_after: None, whole: false };
     answering.lease.answered(&answering.routed.pool, answered);
     answering.lease.ended(&answering.routed.pool, now);

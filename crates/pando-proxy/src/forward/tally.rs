@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::live::{Endpoint, PoolLive};
 use crate::plane::Plane;
 use crate::rules::RouteLive;
-use crate::trace::Trace;
+use crate::trace::{Event, Trace};
 
 /// The account of one request.
 #[derive(Debug)]
@@ -85,6 +85,9 @@ impl Tally {
     /// Where the request goes; the last word counts.
     pub(super) fn at(&mut self, pool: &Arc<PoolLive>, endpoint: &Arc<Endpoint>) {
         self.for_pool(pool);
+        if let Some(trace) = &mut self.trace {
+            trace.note(moment::now(), Event::Asked(endpoint.address));
+        }
         self.endpoint = Some(Arc::clone(endpoint));
     }
 
@@ -103,11 +106,22 @@ impl Tally {
             pool.counters.retried();
         }
         self.retries += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.note(moment::now(), Event::Retried);
+        }
     }
 
     /// The head of the answer is known.
     pub(super) fn answered(&mut self, status: u16) {
         self.status = status;
+    }
+
+    /// The same, of an endpoint's answer that came then.
+    pub(super) fn heard(&mut self, status: u16, at: u64) {
+        self.answered(status);
+        if let Some(trace) = &mut self.trace {
+            trace.note(at, Event::Answered);
+        }
     }
 
     /// A rule answers.
@@ -185,7 +199,10 @@ impl Drop for Tally {
             Outcome::Cancelled
         });
         let took = self.took.unwrap_or_else(|| moment::now().saturating_sub(self.started));
-        let (Some(line), Some(log)) = (self.line.take(), &self.plane.log) else { return };
+        if self.line.is_none() && self.trace.is_none() {
+            return;
+        }
+        let notes = self.trace.as_mut().and_then(|trace| trace.notes.take());
         let ended = Ended {
             status: self.status,
             bytes: self.bytes,
@@ -195,8 +212,13 @@ impl Drop for Tally {
             route: self.route.as_ref().map(|route| &*route.label),
             retries: self.retries,
             outcome,
-            trace: self.trace.as_deref(),
+            trace: None,
         };
-        log.write(&line, &ended);
+        if let (Some(line), Some(log)) = (&self.line, &self.plane.log) {
+            log.write(line, &Ended { trace: self.trace.as_deref(), ..ended });
+        }
+        if let (Some(tracing), Some(notes)) = (&self.plane.tracing, notes) {
+            tracing.end(notes, &ended, self.started, self.route.as_deref());
+        }
     }
 }

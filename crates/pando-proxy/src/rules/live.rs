@@ -1,7 +1,7 @@
 //! What a rule keeps from table to table: its figures.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::copy::Count;
 use crate::live::Line;
@@ -10,6 +10,8 @@ use crate::live::Line;
 #[derive(Debug)]
 pub(crate) struct RouteLive {
     pub(crate) label: Arc<str>,
+    /// What the newest rule of that label is for.
+    path: Mutex<Arc<str>>,
     /// Answers by the first digit of their status.
     by_class: [AtomicU64; 5],
     refused: [AtomicU64; Reason::ALL.len()],
@@ -73,12 +75,25 @@ impl RouteLive {
     pub(crate) fn new(label: Arc<str>) -> Self {
         Self {
             label,
+            path: Mutex::new("/".into()),
             by_class: Default::default(),
             refused: Default::default(),
             held: Line::default(),
             copies: Count::default(),
             copied: AtomicU64::new(0),
             not_copied: AtomicU64::new(0),
+        }
+    }
+
+    /// The path of its rule, as the table has it.
+    pub(crate) fn path(&self) -> Arc<str> {
+        Arc::clone(&self.path.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_path(&self, path: &str) {
+        let mut known = self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        if **known != *path {
+            *known = path.into();
         }
     }
 

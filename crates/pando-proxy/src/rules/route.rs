@@ -96,12 +96,14 @@ impl Route {
         };
         let label = unique(rule.label(), labels);
         let before = (parts.before)(&label);
+        let live = before
+            .as_ref()
+            .map_or_else(|| Arc::new(RouteLive::new(label.into())), |route| Arc::clone(&route.live));
+        live.set_path(&rule.path.to_string());
         let filters = rule.filters.clone().unwrap_or_default();
         let exempt = filters.maintenance.iter().flat_map(|Maintenance { allow, .. }| allow).collect();
         Some(Arc::new(Self {
-            live: before
-                .as_ref()
-                .map_or_else(|| Arc::new(RouteLive::new(label.into())), |route| Arc::clone(&route.live)),
+            live,
             path: rule.path.clone(),
             to,
             allow: filters.allow.iter().collect(),

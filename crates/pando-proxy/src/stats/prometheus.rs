@@ -11,6 +11,7 @@ use crate::live::{Endpoint, PoolLive};
 use crate::plane::{Gauges, Plane};
 use crate::rules::{Reason, RouteLive};
 use crate::snapshot::Snapshot;
+use crate::trace::{Counts, Loss, Tracing};
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -65,10 +66,29 @@ fn process(plane: &Plane, snapshot: Option<&Snapshot>, page: &mut Page) {
     if plane.tls.is_some() {
         tls(gauges, snapshot, page);
     }
+    if let Some(counts) = plane.tracing.as_ref().and_then(Tracing::counts) {
+        spans(counts, page);
+    }
     if let Some(log) = &plane.log {
         let help =
             "Access log lines lost since the log was slower than the traffic, or could not be written.";
         page.counter("pando_proxy_access_log_dropped_total", help, "", log.dropped());
+    }
+}
+
+fn spans(counts: &Counts, page: &mut Page) {
+    let help = "Spans that their receiver has taken.";
+    page.counter("pando_proxy_spans_exported_total", help, "", counts.all_exported());
+    let help = "Times that a batch of spans did not get through.";
+    page.counter("pando_proxy_span_exports_failed_total", help, "", counts.all_failures());
+    for loss in Loss::ALL {
+        let labels = format!("reason=\"{}\"", loss.name());
+        page.counter(
+            "pando_proxy_spans_dropped_total",
+            "Spans that were lost.",
+            &labels,
+            counts.all_lost(loss),
+        );
     }
 }
 

@@ -205,3 +205,26 @@ async fn lines_that_a_full_disk_loses_are_counted() {
     let counted = async || proxy.metrics().await.contains("pando_proxy_access_log_dropped_total 3\n");
     until("the lost lines are counted", counted).await;
 }
+
+#[tokio::test]
+async fn lines_look_as_their_template_says() {
+    let app = App::named("hello").await;
+    let proxy = Proxy::start_with(|settings, directory| {
+        let target = LogTarget::File(directory.join("access.log"));
+        let format =
+            r#"$remote_addr "$request" $status $body_bytes_sent "$http_user_agent" $pool $upstream_addr"#;
+        settings.access_log = Some(AccessLog { format: format.parse().unwrap(), target });
+    })
+    .await;
+    let log = proxy.directory.path().join("access.log");
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    let mut client = proxy.client().await;
+    client.request("GET /x?y HTTP/1.1\r\nhost: a\r\nuser-agent: a\" 500 \"b\r\n\r\n").await;
+    client.request("GET /z HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let rest = format!("web {}", app.address);
+    let expected = [
+        format!(r#"127.0.0.1 "GET /x?y HTTP/1.1" 200 5 "a\" 500 \"b" {rest}"#),
+        format!(r#"127.0.0.1 "GET /z HTTP/1.1" 200 5 "-" {rest}"#),
+    ];
+    assert_eq!(lines(&log, 2).await, expected);
+}

@@ -21,6 +21,7 @@ mod proxied;
 mod retry;
 mod rotation;
 mod rules;
+mod spans;
 mod sticky;
 mod storm;
 mod streaming;

@@ -75,7 +75,7 @@ async fn a_trace_goes_on_through_the_proxy_and_into_its_log() {
 #[tokio::test]
 async fn a_trace_begins_where_none_came_and_malformed_ones_are_replaced() {
     let app = App::named("ok").await;
-    let never = tracing(&app, Some(Tracing { ratio: 0.0, ..Tracing::default() })).await;
+    let never = tracing(&app, Some(Tracing { ratio: 0.0, otlp: None })).await;
     let always = tracing(&app, Some(Tracing::default())).await;
     let upper = format!("traceparent: {}\r\ntracestate: a=1\r\n", PARENT.to_uppercase());
     for fields in ["", "traceparent: 00-x\r\ntracestate: a=1\r\n", &upper] {

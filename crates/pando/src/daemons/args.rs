@@ -62,9 +62,28 @@ pub(crate) struct ProxyArgs {
     /// A line for each request: a file, or `-` for stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) access_log: Option<PathBuf>,
-    /// How its lines look
+    /// How its lines look: `combined`, `json`, or a text with variables such as '$remote_addr "$request" $status'
     #[arg(long, value_name = "FORMAT", default_value = "combined")]
-    pub(crate) access_log_format: AccessLogFormat,
+    pub(crate) access_log_format: pando_proxy::LogFormat,
+    /// Take part in traces (W3C Trace Context): `traceparent` and `tracestate` of clients are checked, replicas get the proxy's span
+    /// for a parent, and the access log has the ids
+    #[arg(long)]
+    pub(crate) tracing: bool,
+    /// The part of requests that are recorded where no client has decided, 0 to 1 [default: 1]
+    #[arg(long, value_name = "RATIO", value_parser = ratio)]
+    pub(crate) trace_ratio: Option<f64>,
+    /// Send spans of recorded requests there by OTLP over HTTP, such as http://localhost:4318; goes with `--tracing`
+    #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Headers to send with them: `name=value`, several with commas between
+    #[arg(long, value_name = "HEADERS", env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true)]
+    pub(crate) otlp_headers: Option<String>,
+    /// A PEM file with the authorities to believe when the URL begins with https; else those of the system
+    #[arg(long, value_name = "FILE", env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    pub(crate) otlp_ca: Option<PathBuf>,
+    /// The service that spans are of [default: pando-proxy]
+    #[arg(long, value_name = "NAME", env = "OTEL_SERVICE_NAME")]
+    pub(crate) otlp_service: Option<String>,
     /// Serve Prometheus metrics here
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
@@ -85,8 +104,7 @@ pub(crate) struct ProxyArgs {
     pub(crate) log_format: LogFormat,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AccessLogFormat {
-    Combined,
-    Json,
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    if (0.0..=1.0).contains(&ratio) { Ok(ratio) } else { Err("it is not in 0 to 1".to_owned()) }
 }

@@ -108,6 +108,18 @@ impl EntryKeeper for ProxyKeeper {
     }
 }
 
+/// What the load balancer is told of by its environment: of the daemon's own, where its spans go.
+fn environment() -> BTreeMap<String, String> {
+    const PASSED: [&str; 4] = [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE",
+        "OTEL_SERVICE_NAME",
+    ];
+    let passed = PASSED.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    passed.chain([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]).collect()
+}
+
 fn spec(layout: &Layout, me: &Me) -> anyhow::Result<KeepSpec> {
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
     let root = rustix::process::geteuid().is_root() && !me.dev;
@@ -124,7 +136,7 @@ fn spec(layout: &Layout, me: &Me) -> anyhow::Result<KeepSpec> {
         name: "proxy".to_owned(),
         program: own_program()?,
         args: args.into_iter().chain(tls).collect(),
-        env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+        env: environment(),
         user: root.then(|| PROXY_USER.to_owned()),
         listen: me.http.iter().copied().chain(me.https()).collect(),
         dir: layout.keeper("proxy"),

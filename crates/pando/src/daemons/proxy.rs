@@ -9,12 +9,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use pando_proxy::{AccessLog, Limits, LogTarget, Predecessor, ProxyError, Settings, Successor};
+use pando_proxy::{
+    AccessLog, Limits, LogTarget, Otlp, Predecessor, ProxyError, Settings, Successor, Tracing,
+};
 use pando_rt::shutdown::{Shutdown, termination};
 use pando_rt::telemetry;
 use tokio::sync::mpsc;
 
-use super::args::{AccessLogFormat, LogFormat, ProxyArgs};
+use super::args::{LogFormat, ProxyArgs};
 use doors::Doors;
 use notify::Notify;
 
@@ -53,7 +55,7 @@ async fn serve(args: ProxyArgs) -> anyhow::Result<ExitCode> {
         notices: Some(notices),
         // Whoever keeps this process has to start the next one too.
         successor: if notify.is_kept() { None } else { successor()? },
-        ..settings(args, doors)
+        ..settings(args, doors)?
     };
     let shutdown = Shutdown::new();
     let ending = shutdown.clone();
@@ -99,11 +101,13 @@ pub(crate) fn start_telemetry(format: LogFormat) {
     telemetry::start(tracing::Level::INFO, format);
 }
 
-fn settings(args: ProxyArgs, doors: Doors) -> Settings {
-    let access_log = args.access_log.as_deref().map(|target| access_log(target, args.access_log_format));
+fn settings(args: ProxyArgs, doors: Doors) -> anyhow::Result<Settings> {
+    let tracing = tracing(&args)?;
+    let access_log =
+        args.access_log.as_deref().map(|target| access_log(target, args.access_log_format.clone()));
     let handover =
         args.drain_timeout.map_or(Limits::default().handover, |seconds| Duration::from_secs(seconds.into()));
-    Settings {
+    Ok(Settings {
         listeners: doors.plain,
         tls_listeners: doors.tls,
         metrics_listener: doors.metrics,
@@ -113,17 +117,32 @@ fn settings(args: ProxyArgs, doors: Doors) -> Settings {
         table_file: args.table,
         state_file: args.state_file,
         access_log,
+        tracing,
         workers: args.workers.map(std::num::NonZero::get),
         limits: Limits { handover, ..Limits::default() },
         ..Settings::default()
-    }
+    })
 }
 
-fn access_log(target: &Path, format: AccessLogFormat) -> AccessLog {
-    let format = match format {
-        AccessLogFormat::Combined => pando_proxy::LogFormat::Combined,
-        AccessLogFormat::Json => pando_proxy::LogFormat::Json,
-    };
+fn tracing(args: &ProxyArgs) -> anyhow::Result<Option<Tracing>> {
+    let endpoint = args.otlp_endpoint.as_ref().filter(|endpoint| !endpoint.is_empty());
+    if !args.tracing && args.trace_ratio.is_none() && endpoint.is_none() {
+        return Ok(None);
+    }
+    let headers = args.otlp_headers.as_deref().unwrap_or_default();
+    let headers = headers.parse().context("can't use `--otlp-headers` (or OTEL_EXPORTER_OTLP_HEADERS)")?;
+    let usual = Otlp::default();
+    let otlp = endpoint.map(|endpoint| Otlp {
+        endpoint: endpoint.clone(),
+        headers,
+        authority: args.otlp_ca.clone(),
+        service_name: args.otlp_service.clone().unwrap_or(usual.service_name),
+        ..usual
+    });
+    Ok(Some(Tracing { ratio: args.trace_ratio.unwrap_or(1.0), otlp }))
+}
+
+fn access_log(target: &Path, format: pando_proxy::LogFormat) -> AccessLog {
     let target =
         if target == Path::new("-") { LogTarget::Stdout } else { LogTarget::File(target.to_owned()) };
     AccessLog { format, target }

@@ -2,28 +2,38 @@
 
 use std::cell::RefCell;
 use std::io::Write;
+use std::thread::LocalKey;
+
+/// A second, and how it is written.
+type Last = RefCell<(i64, Vec<u8>)>;
 
 thread_local! {
-    static LAST: RefCell<(i64, Vec<u8>)> = const { RefCell::new((i64::MIN, Vec::new())) };
+    static RFC3339: Last = const { RefCell::new((i64::MIN, Vec::new())) };
+    static APACHE: Last = const { RefCell::new((i64::MIN, Vec::new())) };
 }
 
 /// `2026-11-02T10:20:30.456Z`
-pub(super) fn rfc3339(millis: i64, out: &mut Vec<u8>) {
-    once_a_second(millis, out, write_rfc3339);
+pub(in super::super) fn rfc3339(millis: i64, out: &mut Vec<u8>) {
+    once_a_second(&RFC3339, millis, out, write_rfc3339);
     let rest = millis.rem_euclid(1000);
     // Writing to memory doesn't fail.
     let _ = write!(out, "{rest:03}Z");
 }
 
 /// `02/Nov/2026:10:20:30 +0000`
-pub(super) fn apache(millis: i64, out: &mut Vec<u8>) {
-    once_a_second(millis, out, write_apache);
+pub(in super::super) fn apache(millis: i64, out: &mut Vec<u8>) {
+    once_a_second(&APACHE, millis, out, write_apache);
 }
 
-/// A log has one format: what the thread wrote last is right for the whole second.
-fn once_a_second(millis: i64, out: &mut Vec<u8>, write: impl Fn(i64, &mut Vec<u8>)) {
+/// What the thread wrote last is right for the whole second.
+fn once_a_second(
+    last: &'static LocalKey<Last>,
+    millis: i64,
+    out: &mut Vec<u8>,
+    write: impl Fn(i64, &mut Vec<u8>),
+) {
     let second = millis.div_euclid(1000);
-    LAST.with_borrow_mut(|(at, text)| {
+    last.with_borrow_mut(|(at, text)| {
         if *at != second {
             text.clear();
             write(millis, text);

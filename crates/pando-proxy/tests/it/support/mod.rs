@@ -4,6 +4,7 @@ mod client;
 mod control;
 pub(crate) mod http2;
 mod origin;
+pub(crate) mod protobuf;
 mod table;
 mod tls;
 pub(crate) mod websocket;
