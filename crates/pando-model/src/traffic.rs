@@ -261,7 +261,8 @@ impl PauseWish {
     /// As each rule of the app that leads to replicas has it.
     #[must_use]
     pub fn in_table(&self) -> Pause {
-        Pause { hold_millis: self.hold().0, most: self.most }
+        let until_millis = Some(self.until.as_millis());
+        Pause { hold_millis: self.hold().0, most: self.most, until_millis }
     }
 }
 

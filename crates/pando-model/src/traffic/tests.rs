@@ -156,12 +156,13 @@ fn interludes_hold_for_every_rule_of_the_app() {
     let hosts: Vec<Host> = vec!["a.example".parse().unwrap()];
     let interlude = Interlude { maintenance: Some(&maintenance), pause: Some(&pause) };
     let traffic = Traffic::of(&spec, &hosts, interlude);
+    let until = (since + Millis(2_500)).as_millis();
     for rule in &traffic.rules {
         let filters = rule.filters.as_ref().unwrap();
         assert_eq!(filters.maintenance.as_ref().unwrap().retry_after_seconds, 2);
         assert_eq!(filters.error_pages.as_deref(), Some("shop/maintenance"));
-        let held = filters.pause.as_ref().map(|pause| (pause.hold_millis, pause.most));
-        assert_eq!(held, if rule.label() == "a.example/x" { None } else { Some((2_500, 7)) });
+        let held = filters.pause.as_ref().map(|pause| (pause.hold_millis, pause.most, pause.until_millis));
+        assert_eq!(held, if rule.label() == "a.example/x" { None } else { Some((2_500, 7, Some(until))) });
     }
     let over = Traffic::of(&spec, &hosts, Interlude::default());
     assert!(over.rules.iter().all(|rule| rule.filters.is_none()) && over.error_pages.is_empty());

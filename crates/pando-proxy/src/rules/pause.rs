@@ -1,4 +1,4 @@
-//! Requests that are held until a table comes in which they may go on, in the order of their coming.
+//! Requests that are held until their pause is over, or a table comes in which they may go on, in the order of their coming.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -34,11 +34,13 @@ pub(super) async fn hold<F: Front>(
     let live = Arc::clone(&route.live);
     let Some(place) = live.held.enter(pause.most) else { return Held::Over };
     let patience = Duration::from_millis(pause.hold_millis);
-    let is_paused =
-        || matches!(look_up(plane, asked, client), Ok(Found::Ruled(route, _)) if route.is_paused());
     let released = async {
         place.turn().await;
-        plane.sequence.wait_until(|| !is_paused(), patience).await;
+        while let Some(newest) = paused(plane, asked, client) {
+            let left = newest.left(plane.clock.now_millis()).flatten().unwrap_or(patience).min(patience);
+            let is_other = || paused(plane, asked, client).as_ref() != Some(&newest);
+            plane.sequence.wait_until(is_other, left).await;
+        }
     };
     let listens = front.is_body_over();
     tokio::select! {
@@ -50,7 +52,15 @@ pub(super) async fn hold<F: Front>(
         () = poll_fn(|cx| front.poll_gone(cx)), if listens => return Held::Gone,
     }
     match look_up(plane, asked, client) {
-        Ok(Found::Ruled(route, _)) if route.is_paused() => Held::Over,
+        Ok(Found::Ruled(route, _)) if route.paused(plane.clock.now_millis()).is_some() => Held::Over,
         found => Held::Released(found),
+    }
+}
+
+/// What the newest table holds the request by, now.
+fn paused(plane: &Plane, asked: &Asked, client: &Client) -> Option<Pause> {
+    match look_up(plane, asked, client) {
+        Ok(Found::Ruled(route, _)) => route.paused(plane.clock.now_millis()).cloned(),
+        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pando_routing::rule::access::Maintenance;
+use pando_routing::rule::access::{Maintenance, Pause};
 use pando_routing::rule::answers::ErrorPages;
 use pando_routing::rule::{PathMatch, Redirect, Respond, Rewrite};
 use pando_routing::{Destination, Filters, NetworkSet, PoolId, Rule, Table};
@@ -118,8 +118,9 @@ impl Route {
         }))
     }
 
-    pub(crate) fn is_paused(&self) -> bool {
-        self.filters.pause.is_some()
+    /// The pause that holds its requests at that moment (Unix milliseconds).
+    pub(super) fn paused(&self, now_millis: i64) -> Option<&Pause> {
+        self.filters.pause.as_ref().filter(|pause| pause.left(now_millis).is_some())
     }
 
     /// Bytes of the path that a rewrite replaces, and what stands there instead.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use pando_routing::rule::access::Pause;
+
 use super::case::Case;
 use super::change::Change;
 use super::entry;
@@ -63,7 +65,9 @@ async fn set_free<F: Front>(
     loop {
         let shown = Shown { paper: asked, client };
         let pause = route.filters.pause.clone();
-        let Some(pause) = pause.filter(|_| entry::maintenance(&route, shown).is_ok()) else {
+        let holds = |pause: &Pause| pause.left(plane.clock.now_millis()).is_some();
+        let Some(pause) = pause.filter(|pause| holds(pause) && entry::maintenance(&route, shown).is_ok())
+        else {
             return Free::Ruled(route, strip);
         };
         match pause::hold(front, &route, &pause, asked, client, plane).await {

@@ -1,6 +1,7 @@
 //! Who gets in: with a password, with another service's word, or not now.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +78,7 @@ impl Default for Maintenance {
     }
 }
 
-/// Requests are held until a table comes in which their rule doesn't pause any more, and go on in the order in which they came. Who has
+/// Requests are held until the pause ends, or a table comes in which their rule has none, and go on in the order in which they came. Who has
 /// waited for too long, or finds too many waiting, gets 503 with `Retry-After`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -86,10 +87,23 @@ pub struct Pause {
     pub hold_millis: u64,
     /// How many wait, of this rule. Default 1,000.
     pub most: u32,
+    /// When it ends by itself, in Unix milliseconds: then whoever is held goes on. Default: with the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_millis: Option<i64>,
+}
+
+impl Pause {
+    /// How long it goes on from `now_millis` (Unix); `Some(None)`: until another table comes.
+    #[must_use]
+    pub fn left(&self, now_millis: i64) -> Option<Option<Duration>> {
+        let Some(until) = self.until_millis else { return Some(None) };
+        let left = u64::try_from(until.saturating_sub(now_millis)).ok().filter(|left| *left > 0)?;
+        Some(Some(Duration::from_millis(left)))
+    }
 }
 
 impl Default for Pause {
     fn default() -> Self {
-        Self { hold_millis: 30_000, most: 1_000 }
+        Self { hold_millis: 30_000, most: 1_000, until_millis: None }
     }
 }

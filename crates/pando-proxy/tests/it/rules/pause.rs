@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Scene, table};
-use crate::support::{Response, until};
+use crate::support::{Response, far, until};
 
 const PLAIN: &str = r#"{"name": "shop", "host": "*", "pool": "web"}"#;
 
@@ -91,4 +91,41 @@ async fn who_waits_when_the_proxy_ends_is_told_to_come_again() {
     let answer = waiting.await.unwrap();
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("30")));
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_pause_ends_by_itself_and_lets_everybody_go_on_in_order() {
+    let until = far(700);
+    let scene = Scene::with(&[&paused(&format!(r#"{{"until_millis": {until}}}"#))]).await;
+    let mut waiting = Vec::new();
+    for (n, path) in ["/0", "/1", "/2", "/3"].into_iter().enumerate() {
+        waiting.push(scene.hold(path, n as u64).await);
+    }
+    assert_eq!(scene.web.count(), 0);
+    for request in waiting {
+        assert_eq!(request.await.unwrap().text(), "web");
+    }
+    assert!(far(0) >= until, "nobody went on before the end");
+    // The table is the same, and holds nobody any more.
+    assert_eq!(scene.proxy.get("/4").await.text(), "web");
+    assert_eq!((scene.held().await, scene.web.count()), (0, 5));
+}
+
+#[tokio::test]
+async fn a_later_table_moves_the_end() {
+    let scene = Scene::with(&[&paused(&format!(r#"{{"until_millis": {}}}"#, far(3_600_000)))]).await;
+    let waiting = scene.hold("/", 0).await;
+    let until = far(200);
+    let sooner = paused(&format!(r#"{{"until_millis": {until}}}"#));
+    scene.proxy.put_ready(&table(2, &[&sooner], &scene.web, &scene.other)).await;
+    assert_eq!(waiting.await.unwrap().text(), "web");
+    assert!(far(0) >= until);
+}
+
+#[tokio::test]
+async fn who_has_waited_for_long_enough_goes_before_the_end() {
+    let scene =
+        Scene::with(&[&paused(&format!(r#"{{"hold_millis": 100, "until_millis": {}}}"#, far(3_600_000)))])
+            .await;
+    assert_eq!(scene.proxy.get("/").await.status, 503);
 }

@@ -74,7 +74,7 @@ impl Faults<'_> {
             let length = maintenance.message.as_ref().map_or(0, |message| message.len());
             self.range("the length of maintenance.message", length as u64, 0, 1_000);
         }
-        if let Some(Pause { hold_millis, most }) = &filters.pause {
+        if let Some(Pause { hold_millis, most, .. }) = &filters.pause {
             self.range("pause.hold_millis", *hold_millis, 1, 5 * MINUTE_MILLIS);
             self.range("pause.most", (*most).into(), 1, 100_000);
         }
