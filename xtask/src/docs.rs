@@ -19,6 +19,7 @@ fn pages(root: &Path) -> anyhow::Result<Vec<Page>> {
         Page { path: "docs/reference/openapi.json", text: pando_control::http::openapi_json() },
         Page { path: "docs/reference/pando.schema.json", text: pando_config::schema_json() },
         Page { path: "docs/reference/pando-yaml.md", text: pando_config::reference_markdown() },
+        Page { path: "docs/reference/metrics.md", text: pando_proxy::metrics_markdown() },
         Page { path: "docs/reference/cli.md", text: cli::page(&built(root)?)? },
     ])
 }

@@ -22,7 +22,7 @@ use crate::front::{Answer, AnswerBody, Front};
 use crate::https::Target;
 use crate::live::Lease;
 use crate::plane::Plane;
-use crate::rules::{self, Change, Route, Shown};
+use crate::rules::{self, Change, Route, RouteLive, Shown};
 use crate::snapshot::{Lead, PoolView, Snapshot};
 use crate::tunnel::Tunnel;
 use crate::upstream::{Heard, Link, drop_claims};
@@ -46,11 +46,13 @@ pub(crate) enum End {
 }
 
 /// Where a request goes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Routed {
     pub(crate) pool: Arc<PoolView>,
     /// Bytes to take off the path.
     pub(crate) strip: usize,
+    /// Where its rule is counted, if that has a name.
+    pub(crate) route: Option<Arc<RouteLive>>,
     /// A rule has let it pass, and wants it so.
     pub(crate) change: Option<Arc<Change>>,
 }
@@ -114,7 +116,7 @@ pub(crate) async fn forward<F: Front>(
     let id = Id::of(&asked.head, asked.bytes.bytes(), at_millis);
     asked.spell_path();
     let trace = plane.tracing.as_ref().map(|tracing| tracing.begin(&mut asked, client));
-    let tally = Tally::begin(plane, &asked, client, &id, began, trace);
+    let mut tally = Tally::begin(plane, &asked, client, &id, began, trace);
     let routed = match consider(&asked, client, plane) {
         Ok(Found::Plain(routed)) => routed,
         Ok(Found::Ruled(route, strip)) => {
@@ -123,6 +125,9 @@ pub(crate) async fn forward<F: Front>(
         }
         Err(refused) => return refuse(front, refused, &asked, client, &id, tally, plane).await,
     };
+    if let Some(route) = &routed.route {
+        tally.for_route(route);
+    }
     drop_claims(&mut asked);
     match carry(front, &mut asked, routed, client, &id, plane, tally).await {
         Ok(end) => end,
@@ -195,7 +200,7 @@ fn renew(plane: &Plane, asked: &Asked, client: &Client, routed: &Routed) -> Resu
         return Ok(newest);
     }
     let pool = snapshot.pool(&routed.pool.live.counters.id).ok_or(Page::NobodyReady)?;
-    Ok(Routed { pool: Arc::clone(pool), strip: routed.strip, change: routed.change.clone() })
+    Ok(Routed { pool: Arc::clone(pool), ..routed.clone() })
 }
 
 /// What the newest table says of a request.
@@ -209,9 +214,12 @@ fn find(snapshot: &Snapshot, asked: &Asked, client: &Client) -> Result<Found, Pa
     let shown = Shown { paper: asked, client };
     let (found, lead) = snapshot.find(host, asked.path(), &shown).ok_or(Page::UnknownHost)?;
     Ok(match lead {
-        Lead::Plain(pool) => {
-            Found::Plain(Routed { pool: Arc::clone(pool), strip: found.strip, change: None })
-        }
+        Lead::Plain(pool, route) => Found::Plain(Routed {
+            pool: Arc::clone(pool),
+            strip: found.strip,
+            route: route.clone(),
+            change: None,
+        }),
         Lead::Ruled(route) => Found::Ruled(Arc::clone(route), found.strip),
     })
 }

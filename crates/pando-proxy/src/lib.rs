@@ -55,3 +55,4 @@ pub use settings::{
     AccessLog, BadOtlpHeaders, Http2Limits, Limits, LogFormat, LogTarget, Otlp, OtlpHeaders, Settings,
     Tracing,
 };
+pub use stats::prometheus::metrics_markdown;

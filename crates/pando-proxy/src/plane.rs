@@ -73,10 +73,12 @@ pub(crate) struct Gauges {
     pub(crate) refused_connections: AtomicU64,
     pub(crate) open_tunnels: AtomicU64,
     pub(crate) refused_tables: AtomicU64,
-    pub(crate) handshakes: AtomicU64,
+    /// By version, see [`crate::tls::VERSIONS`].
+    pub(crate) handshakes: [AtomicU64; 2],
     /// Those among them that needed no signature.
     pub(crate) resumed_handshakes: AtomicU64,
-    pub(crate) failed_handshakes: AtomicU64,
+    /// By reason, see [`crate::tls::HandshakeError::REASONS`].
+    pub(crate) failed_handshakes: [AtomicU64; 4],
     /// Of proxies that did not say on whose behalf they connect.
     pub(crate) refused_proxies: AtomicU64,
 }

@@ -77,14 +77,14 @@ async fn greet(
     write_at_once(&tcp);
     match tls::accept(tcp, tls, plane.limits.handshake_time).await {
         Ok(greeted) => {
-            plane.gauges.handshakes.fetch_add(1, Relaxed);
+            plane.gauges.handshakes[usize::from(greeted.newest)].fetch_add(1, Relaxed);
             plane.gauges.resumed_handshakes.fetch_add(u64::from(greeted.resumed), Relaxed);
             let session = Some(Arc::new(greeted.session));
             let client = Client { session, ..Client::new(address, true) };
             Some((Wire::secured(greeted.wire), client, greeted.http2))
         }
         Err(error) => {
-            plane.gauges.failed_handshakes.fetch_add(1, Relaxed);
+            plane.gauges.failed_handshakes[error.reason()].fetch_add(1, Relaxed);
             let error = error_chain(&error);
             tracing::debug!(client = %address, error, "no TLS handshake");
             None

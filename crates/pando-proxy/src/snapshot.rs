@@ -18,8 +18,8 @@ use pando_routing::{
 
 use crate::https::HttpsRules;
 use crate::live::{Endpoint, PoolLive, Registry};
-use crate::rules::Route;
 use crate::rules::route::{self, Shared};
+use crate::rules::{Route, RouteLive};
 
 /// A table, ready to be asked.
 #[derive(Debug)]
@@ -39,8 +39,8 @@ pub(crate) struct Snapshot {
 /// Where a rule leads.
 #[derive(Debug)]
 pub(crate) enum Lead {
-    /// There, and that is all.
-    Plain(Arc<PoolView>),
+    /// There, and that is all; if it has a name, it is counted.
+    Plain(Arc<PoolView>, Option<Arc<RouteLive>>),
     Ruled(Arc<Route>),
 }
 
@@ -152,10 +152,12 @@ fn name_of(endpoint: &pando_routing::Endpoint) -> Cow<'_, str> {
     }
 }
 
-fn target(rule: &Rule, parts: &route::Parts<'_>, labels: &mut HashMap<String, u32>) -> Option<Lead> {
+fn target(rule: &Rule, parts: &route::Parts<'_>, labels: &mut route::Labels) -> Option<Lead> {
     match (Route::of(rule, parts, labels), &rule.to) {
         (Some(route), _) => Some(Lead::Ruled(route)),
-        (None, Destination::Pool(pool)) => (parts.pool)(pool).map(Lead::Plain),
+        (None, Destination::Pool(pool)) => {
+            Some(Lead::Plain((parts.pool)(pool)?, route::counted(rule, parts, labels)))
+        }
         (None, _) => None,
     }
 }
@@ -202,10 +204,15 @@ impl Snapshot {
         let pools: HashMap<_, _> = table.pools.iter().filter_map(view).collect();
         let shared = Shared::of(&table, before.map(|before| &before.shared));
         let known = before.map(Self::routes_by_label).unwrap_or_default();
+        let kept: HashMap<&str, &Arc<RouteLive>> = match before {
+            Some(before) => before.counted().map(|live| (&*live.label, live)).collect(),
+            None => HashMap::new(),
+        };
         let parts = route::Parts {
             shared: &shared,
             pool: &|id| pools.get(id).cloned(),
             before: &|label| known.get(label).map(|route| Arc::clone(route)),
+            live: &|label| kept.get(label).map(|live| Arc::clone(live)),
         };
         let mut labels = HashMap::new();
         let targets = table.rules.iter().map(|rule| target(rule, &parts, &mut labels)).collect();
@@ -240,7 +247,15 @@ impl Snapshot {
     pub(crate) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.targets.iter().flatten().filter_map(|target| match target {
             Lead::Ruled(route) => Some(route),
-            Lead::Plain(_) => None,
+            Lead::Plain(..) => None,
+        })
+    }
+
+    /// What is counted of rules that have a name or do more than lead to a pool, in the table's order.
+    pub(crate) fn counted(&self) -> impl Iterator<Item = &Arc<RouteLive>> {
+        self.targets.iter().flatten().filter_map(|target| match target {
+            Lead::Ruled(route) => Some(&route.live),
+            Lead::Plain(_, live) => live.as_ref(),
         })
     }
 

@@ -24,7 +24,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::error::ProxyError;
 pub(crate) use certificates::Certificates;
 use certificates::Resolver;
-pub(crate) use handshake::accept;
+pub(crate) use handshake::{HandshakeError, VERSIONS, accept};
 pub(crate) use session::Session;
 use tickets::Tickets;
 pub(crate) use tickets::rotate;

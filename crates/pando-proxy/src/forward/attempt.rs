@@ -123,7 +123,11 @@ async fn ask<F: Front>(
         let reused = idle.is_some();
         let opened = match idle.take() {
             Some(link) => Ok(link),
-            None => open(protocol, &lease.endpoint, connect).await,
+            None => {
+                let opened = open(protocol, &lease.endpoint, connect).await;
+                pool.live.counters.opened(opened.is_ok());
+                opened
+            }
         };
         let mut link = opened.map_err(|error| unreachable(lease, pool, &error))?;
         link.begin(&asked.upstream);

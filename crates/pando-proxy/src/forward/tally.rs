@@ -28,7 +28,7 @@ pub(crate) struct Tally {
     took: Option<u64>,
     pool: Option<Arc<PoolLive>>,
     endpoint: Option<Arc<Endpoint>>,
-    /// The rule, where it does more than lead to a pool.
+    /// The rule, where it has a name or does more than lead to a pool.
     route: Option<Arc<RouteLive>>,
     status: u16,
     /// The answer is the proxy's own.
@@ -98,12 +98,21 @@ impl Tally {
     }
 
     pub(crate) fn for_route(&mut self, route: &Arc<RouteLive>) {
-        self.route = Some(Arc::clone(route));
+        if self.route.as_ref().is_some_and(|known| Arc::ptr_eq(known, route)) {
+            return;
+        }
+        route.figures.began();
+        if let Some(before) = self.route.replace(Arc::clone(route)) {
+            before.figures.ended(0);
+        }
     }
 
     pub(super) fn retried(&mut self) {
         if let Some(pool) = &self.pool {
             pool.counters.retried();
+        }
+        if let Some(route) = &self.route {
+            route.figures.retried();
         }
         self.retries += 1;
         if let Some(trace) = &mut self.trace {
@@ -155,6 +164,9 @@ impl Tally {
         if let Some(endpoint) = &self.endpoint {
             endpoint.counters.failed();
         }
+        if let Some(route) = &self.route {
+            route.figures.failed();
+        }
     }
 
     /// So many bytes of the body went to the client.
@@ -178,9 +190,21 @@ impl Tally {
             endpoint.counters.whole(self.status);
         }
         if let Some(route) = &self.route {
-            route.answered(self.status);
+            route.figures.whole(self.status, took);
         }
         self.counted = Some(Outcome::Whole);
+    }
+
+    fn count_bytes(&self) {
+        if let Some(pool) = &self.pool {
+            pool.counters.sent(self.bytes);
+        }
+        if let (Some(endpoint), false) = (&self.endpoint, self.is_own) {
+            endpoint.counters.sent(self.bytes);
+        }
+        if let Some(route) = &self.route {
+            route.figures.ended(self.bytes);
+        }
     }
 
     /// The answer broke off, by no fault of the client.
@@ -196,8 +220,12 @@ impl Drop for Tally {
             if let Some(pool) = &self.pool {
                 pool.counters.cancelled();
             }
+            if let Some(route) = &self.route {
+                route.figures.cancelled();
+            }
             Outcome::Cancelled
         });
+        self.count_bytes();
         let took = self.took.unwrap_or_else(|| moment::now().saturating_sub(self.started));
         if self.line.is_none() && self.trace.is_none() {
             return;

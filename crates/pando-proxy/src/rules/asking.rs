@@ -56,7 +56,7 @@ pub(super) async fn ask(question: Question<'_>, plane: &Arc<Plane>) -> Option<An
         drop_claims(paper);
     }
     let mut front = Asker { body, read: 0, most, answer: Answered::default() };
-    let routed = Routed { pool, strip: 0, change: Some(Arc::new(Change::of_ours(complete))) };
+    let routed = Routed { pool, strip: 0, route: None, change: Some(Arc::new(Change::of_ours(complete))) };
     let carrying = forward::carry(&mut front, &mut asked, routed, client, &id, plane, Tally::quiet(plane));
     match tokio::time::timeout(patience, carrying).await {
         Ok(Ok(forward::End::Next)) => Some(front.answer),

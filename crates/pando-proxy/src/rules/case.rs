@@ -241,7 +241,7 @@ impl Case<'_> {
         change: Change,
         tally: Tally,
     ) -> End {
-        let routed = Routed { pool, strip: self.strip, change: Some(Arc::new(change)) };
+        let routed = Routed { pool, strip: self.strip, route: None, change: Some(Arc::new(change)) };
         let carried = forward::carry(door, asked, routed, self.client, self.id, self.plane, tally).await;
         match carried {
             Err((page, tally)) => self.refuse(door, page.into(), asked, tally).await,

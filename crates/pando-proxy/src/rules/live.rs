@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::copy::Count;
 use crate::live::Line;
+use crate::stats::counters::RouteCounters;
 
 /// The live state behind one rule's label.
 #[derive(Debug)]
@@ -12,8 +13,7 @@ pub(crate) struct RouteLive {
     pub(crate) label: Arc<str>,
     /// What the newest rule of that label is for.
     path: Mutex<Arc<str>>,
-    /// Answers by the first digit of their status.
-    by_class: [AtomicU64; 5],
+    pub(crate) figures: RouteCounters,
     refused: [AtomicU64; Reason::ALL.len()],
     /// Requests that are held by a pause.
     pub(crate) held: Line,
@@ -76,7 +76,7 @@ impl RouteLive {
         Self {
             label,
             path: Mutex::new("/".into()),
-            by_class: Default::default(),
+            figures: RouteCounters::default(),
             refused: Default::default(),
             held: Line::default(),
             copies: Count::default(),
@@ -97,13 +97,6 @@ impl RouteLive {
         }
     }
 
-    /// A request was answered in whole.
-    pub(crate) fn answered(&self, status: u16) {
-        if let Some(count) = self.by_class.get(usize::from(status / 100).wrapping_sub(1)) {
-            count.fetch_add(1, Relaxed);
-        }
-    }
-
     pub(crate) fn kept(&self, reason: Reason) {
         self.refused[reason as usize].fetch_add(1, Relaxed);
     }
@@ -119,10 +112,6 @@ impl RouteLive {
     /// Requests that were copied, and such as should have been.
     pub(crate) fn copies(&self) -> (u64, u64) {
         (self.copied.load(Relaxed), self.not_copied.load(Relaxed))
-    }
-
-    pub(crate) fn by_class(&self) -> [u64; 5] {
-        std::array::from_fn(|n| self.by_class[n].load(Relaxed))
     }
 
     pub(crate) fn count(&self, reason: Reason) -> u64 {

@@ -80,11 +80,13 @@ pub(crate) struct Parts<'a> {
     pub(crate) pool: &'a dyn Fn(&PoolId) -> Option<Arc<PoolView>>,
     /// The route of that label in the table before.
     pub(crate) before: &'a dyn Fn(&str) -> Option<Arc<Route>>,
+    /// What was kept for that label.
+    pub(crate) live: &'a dyn Fn(&str) -> Option<Arc<RouteLive>>,
 }
 
 impl Route {
     /// `None`: the rule leads to a pool, and that is all. `labels` are those that are given already.
-    pub(crate) fn of(rule: &Rule, parts: &Parts<'_>, labels: &mut HashMap<String, u32>) -> Option<Arc<Self>> {
+    pub(crate) fn of(rule: &Rule, parts: &Parts<'_>, labels: &mut Labels) -> Option<Arc<Self>> {
         if !does_more(rule, parts) {
             return None;
         }
@@ -96,10 +98,7 @@ impl Route {
         };
         let label = unique(rule.label(), labels);
         let before = (parts.before)(&label);
-        let live = before
-            .as_ref()
-            .map_or_else(|| Arc::new(RouteLive::new(label.into())), |route| Arc::clone(&route.live));
-        live.set_path(&rule.path.to_string());
+        let live = live(rule, label, parts);
         let filters = rule.filters.clone().unwrap_or_default();
         let exempt = filters.maintenance.iter().flat_map(|Maintenance { allow, .. }| allow).collect();
         Some(Arc::new(Self {
@@ -134,8 +133,23 @@ impl Route {
     }
 }
 
+/// What is counted of a rule that only leads to a pool: something if it has a name.
+pub(crate) fn counted(rule: &Rule, parts: &Parts<'_>, labels: &mut Labels) -> Option<Arc<RouteLive>> {
+    rule.name.as_ref()?;
+    Some(live(rule, unique(rule.label(), labels), parts))
+}
+
+fn live(rule: &Rule, label: String, parts: &Parts<'_>) -> Arc<RouteLive> {
+    let live = (parts.live)(&label).unwrap_or_else(|| Arc::new(RouteLive::new(label.into())));
+    live.set_path(&rule.path.to_string());
+    live
+}
+
+/// How often a label was given.
+pub(crate) type Labels = HashMap<String, u32>;
+
 /// Rules for one path, without names, are told apart by a number.
-fn unique(label: String, labels: &mut HashMap<String, u32>) -> String {
+fn unique(label: String, labels: &mut Labels) -> String {
     let count = labels.entry(label.clone()).or_default();
     *count += 1;
     if *count == 1 { label } else { format!("{label}#{count}") }
@@ -173,7 +187,7 @@ mod tests {
     fn is_compiled(rule: &str, table: &str) -> bool {
         let table: Table = serde_json::from_str(table).unwrap();
         let shared = Shared::of(&table, None);
-        let parts = Parts { shared: &shared, pool: &|_| None, before: &|_| None };
+        let parts = Parts { shared: &shared, pool: &|_| None, before: &|_| None, live: &|_| None };
         does_more(&serde_json::from_str(rule).unwrap(), &parts)
     }
 

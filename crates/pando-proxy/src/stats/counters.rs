@@ -20,6 +20,11 @@ pub(crate) struct PoolCounters {
     cancelled: AtomicU64,
     latency: Box<[AtomicU64]>,
     latency_micros: AtomicU64,
+    /// Of answers' bodies.
+    bytes: AtomicU64,
+    /// Connections to endpoints that were opened, and those that could not be.
+    opened: AtomicU64,
+    not_opened: AtomicU64,
 }
 
 impl PoolCounters {
@@ -38,6 +43,9 @@ impl PoolCounters {
             cancelled: AtomicU64::new(0),
             latency,
             latency_micros: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
+            not_opened: AtomicU64::new(0),
         }
     }
 
@@ -85,6 +93,25 @@ impl PoolCounters {
         self.cancelled.fetch_add(1, Relaxed);
     }
 
+    /// So many bytes of an answer went to a client.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn opened(&self, is_open: bool) {
+        let count = if is_open { &self.opened } else { &self.not_opened };
+        count.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Connections that were opened, and those that could not be.
+    pub(crate) fn connections(&self) -> (u64, u64) {
+        (self.opened.load(Relaxed), self.not_opened.load(Relaxed))
+    }
+
     pub(crate) fn latency_micros(&self) -> u64 {
         self.latency_micros.load(Relaxed)
     }
@@ -115,9 +142,18 @@ impl PoolCounters {
 pub(crate) struct EndpointCounters {
     classes: [AtomicU64; 5],
     failed: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl EndpointCounters {
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
     pub(crate) fn whole(&self, status: u16) {
         self.classes[class_of(status)].fetch_add(1, Relaxed);
     }
@@ -135,6 +171,105 @@ impl EndpointCounters {
     }
 }
 
+/// Totals of one named rule, and what is under way. A latency is counted by octave alone: there may be a thousand of these.
+#[derive(Debug, Default)]
+pub(crate) struct RouteCounters {
+    classes: [AtomicU64; 5],
+    failed: AtomicU64,
+    cancelled: AtomicU64,
+    retries: AtomicU64,
+    bytes: AtomicU64,
+    in_flight: AtomicU64,
+    octaves: [AtomicU64; OCTAVES + 1],
+    latency_micros: AtomicU64,
+}
+
+/// Bounds of latencies: 2ⁿ µs from 2⁸ on, 0.25 ms to 134 s.
+pub(crate) const OCTAVES: usize = 20;
+
+/// The exponent of the first.
+pub(crate) const FIRST_OCTAVE: u32 = 8;
+
+/// What [`RouteCounters`] say at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RouteFigures {
+    pub(crate) by_class: [u64; 5],
+    pub(crate) failed: u64,
+    pub(crate) cancelled: u64,
+    pub(crate) retries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) in_flight: u64,
+    /// By bound; what is beyond the last comes last.
+    pub(crate) octaves: [u64; OCTAVES + 1],
+    pub(crate) latency_micros: u64,
+}
+
+impl RouteCounters {
+    pub(crate) fn began(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    /// However it ended.
+    pub(crate) fn ended(&self, bytes: u64) {
+        self.in_flight.fetch_sub(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// An answer reached its last byte.
+    pub(crate) fn whole(&self, status: u16, micros: u64) {
+        self.classes[class_of(status)].fetch_add(1, Relaxed);
+        self.octaves[octave_of(micros)].fetch_add(1, Relaxed);
+        self.latency_micros.fetch_add(micros, Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn cancelled(&self) {
+        self.cancelled.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn retried(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> RouteFigures {
+        RouteFigures {
+            by_class: std::array::from_fn(|n| self.classes[n].load(Relaxed)),
+            failed: self.failed.load(Relaxed),
+            cancelled: self.cancelled.load(Relaxed),
+            retries: self.retries.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            in_flight: self.in_flight.load(Relaxed),
+            octaves: std::array::from_fn(|n| self.octaves[n].load(Relaxed)),
+            latency_micros: self.latency_micros.load(Relaxed),
+        }
+    }
+}
+
+impl RouteFigures {
+    /// Those of both together.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        let add = |to: &mut [u64], from: &[u64]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        add(&mut self.by_class, &other.by_class);
+        add(&mut self.octaves, &other.octaves);
+        self.failed += other.failed;
+        self.cancelled += other.cancelled;
+        self.retries += other.retries;
+        self.bytes += other.bytes;
+        self.in_flight += other.in_flight;
+        self.latency_micros += other.latency_micros;
+        self
+    }
+}
+
+/// The first bound that it is below.
+fn octave_of(micros: u64) -> usize {
+    let bits = (u64::BITS - micros.leading_zeros()).saturating_sub(FIRST_OCTAVE);
+    usize::try_from(bits).map_or(OCTAVES, |octave| octave.min(OCTAVES))
+}
+
 /// 1xx is 0, 5xx and whatever lies beyond is 4.
 fn class_of(status: u16) -> usize {
     usize::from(status / 100).clamp(1, 5) - 1
@@ -143,6 +278,36 @@ fn class_of(status: u16) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn octaves_are_bounds_of_what_is_below_them() {
+        for (micros, octave) in [
+            (0, 0),
+            (255, 0),
+            (256, 1),
+            (511, 1),
+            (512, 2),
+            ((1 << 27) - 1, OCTAVES - 1),
+            (1 << 27, OCTAVES),
+            (u64::MAX, OCTAVES),
+        ] {
+            assert_eq!(octave_of(micros), octave, "{micros}");
+        }
+    }
+
+    #[test]
+    fn a_route_reads_what_was_counted_and_adds_up() {
+        let route = RouteCounters::default();
+        route.began();
+        route.began();
+        route.whole(200, 300);
+        route.ended(7);
+        let figures = route.read();
+        assert_eq!((figures.by_class, figures.in_flight, figures.bytes), ([0, 1, 0, 0, 0], 1, 7));
+        assert_eq!((figures.octaves[1], figures.latency_micros), (1, 300));
+        let twice = figures.and(&figures);
+        assert_eq!((twice.by_class[1], twice.in_flight, twice.bytes, twice.octaves[1]), (2, 2, 14, 2));
+    }
 
     #[test]
     fn a_pool_reads_what_was_counted() {

@@ -4,8 +4,8 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::HandshakeKind;
 use rustls::server::{Accepted, Acceptor};
+use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::StartHandshake;
@@ -30,6 +30,24 @@ pub(crate) enum HandshakeError {
     Broken(#[from] io::Error),
 }
 
+/// Versions, as metrics call them.
+pub(crate) const VERSIONS: [&str; 2] = ["1.2", "1.3"];
+
+impl HandshakeError {
+    /// As metrics call them.
+    pub(crate) const REASONS: [&str; 4] = ["timeout", "http", "hello", "broken"];
+
+    /// Which of them it is.
+    pub(crate) fn reason(&self) -> usize {
+        match self {
+            Self::TooSlow => 0,
+            Self::Http => 1,
+            Self::Hello(_) => 2,
+            Self::Broken(_) => 3,
+        }
+    }
+}
+
 /// A connection whose handshake is done.
 #[derive(Debug)]
 pub(crate) struct Greeted {
@@ -37,6 +55,8 @@ pub(crate) struct Greeted {
     pub(crate) session: Session,
     /// It was agreed that HTTP/2 is spoken.
     pub(crate) http2: bool,
+    /// TLS 1.3, else 1.2.
+    pub(crate) newest: bool,
     /// The client came back with a ticket.
     pub(crate) resumed: bool,
 }
@@ -57,7 +77,8 @@ async fn shake_hands(mut tcp: TcpStream, tls: &Tls) -> Result<Greeted, Handshake
     let agreed = &stream.get_ref().1;
     let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
     let http2 = agreed.alpn_protocol() == Some(super::HTTP2);
-    Ok(Greeted { wire: Secured::new(stream), session, http2, resumed })
+    let newest = agreed.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+    Ok(Greeted { wire: Secured::new(stream), session, http2, newest, resumed })
 }
 
 /// What the client would like.

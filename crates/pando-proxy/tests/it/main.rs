@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod locality;
 mod malformed;
+mod metrics;
 mod probes;
 mod proxied;
 mod retry;

@@ -22,8 +22,8 @@ async fn ready(app: &App) -> (TlsProxy, Caller) {
 
 async fn failed(proxy: &Proxy) -> u64 {
     let metrics = proxy.metrics().await;
-    let line = metrics.lines().find(|line| line.starts_with("pando_proxy_tls_handshakes_failed_total "));
-    line.unwrap().split(' ').nth(1).unwrap().parse().unwrap()
+    let lines = metrics.lines().filter(|line| line.starts_with("pando_proxy_tls_handshakes_failed_total{"));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 /// The beginning of a handshake as a real client makes it.
