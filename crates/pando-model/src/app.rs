@@ -260,9 +260,10 @@ pub struct HstsSpec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Algorithm {
-    #[default]
     RoundRobin,
     LeastConnections,
+    #[default]
+    PeakEwma,
 }
 
 /// Where the value of an environment variable comes from.

@@ -342,6 +342,7 @@ impl AppSpec {
         let algorithm = match self.balancing {
             Algorithm::RoundRobin => pando_routing::Algorithm::RoundRobin,
             Algorithm::LeastConnections => pando_routing::Algorithm::LeastConnections,
+            Algorithm::PeakEwma => pando_routing::Algorithm::PeakEwma,
         };
         Pool { algorithm, ..Pool::default() }
     }

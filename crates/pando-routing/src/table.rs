@@ -197,11 +197,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Algorithm {
-    #[default]
     RoundRobin,
     WeightedRoundRobin,
     LeastConnections,
     PowerOfTwo,
+    /// The default: one slow replica of several costs next to nothing.
+    #[default]
     PeakEwma,
     Hash {
         key: HashKey,

@@ -68,7 +68,7 @@ fn pool(given: &LoadBalancing, sink: &mut Sink) -> PoolSpec {
 }
 
 fn misfits(given: &LoadBalancing, sink: &mut Sink) {
-    let algorithm = given.algorithm.value().copied().unwrap_or(Algorithm::RoundRobin);
+    let algorithm = given.algorithm.value().copied().unwrap_or(Algorithm::PeakEwma);
     for (key, name) in [(given.hash_on.key(), "hash_on"), (given.hash_bound.key(), "hash_bound")] {
         if let Some(key) = key.filter(|_| algorithm != Algorithm::ConsistentHash) {
             let reason = format!("`{name}` means nothing with `algorithm: {}`", algorithm.word());
@@ -84,11 +84,11 @@ fn misfits(given: &LoadBalancing, sink: &mut Sink) {
 fn algorithm(given: &LoadBalancing) -> pando_routing::Algorithm {
     use pando_routing::Algorithm as Table;
     match given.algorithm.value() {
-        None | Some(Algorithm::RoundRobin) => Table::RoundRobin,
+        Some(Algorithm::RoundRobin) => Table::RoundRobin,
         Some(Algorithm::Weighted) => Table::WeightedRoundRobin,
         Some(Algorithm::LeastConnections) => Table::LeastConnections,
         Some(Algorithm::PowerOfTwo) => Table::PowerOfTwo,
-        Some(Algorithm::PeakEwma) => Table::PeakEwma,
+        None | Some(Algorithm::PeakEwma) => Table::PeakEwma,
         Some(Algorithm::ConsistentHash) => Table::Hash {
             key: given.hash_on.value().map_or(HashKey::Address, |key| key.0.clone()),
             bound_percent: given.hash_bound.value().map_or(HASH_BOUND, |bound| bound.0),

@@ -61,7 +61,7 @@ record! {
         /// Which replica gets a request: each in turn (`round_robin`; `weighted` by `weights`), the one with the fewest requests under way,
         /// the better of two drawn, the one that answers fastest (`peak_ewma`), or always the same for the same visitor
         /// (`consistent_hash`).
-        algorithm: Algorithm [default "round_robin"];
+        algorithm: Algorithm [default "peak_ewma"];
         /// With `consistent_hash`: what decides, `header NAME`, `cookie NAME`, `address` or `path`. Without it: `address`.
         hash_on: HashOn;
         /// With `consistent_hash`: how much of the average one replica may have under way before the next gets the request; `0%`: no bound.

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::net::SocketAddr;
 
 use pando_routing::{
-    Certificate, Endpoint, EndpointId, EndpointState, Pool, PoolId, Rule, SecretText, Table, TableVersion,
+    Algorithm, Certificate, Endpoint, EndpointId, EndpointState, Pool, PoolId, Rule, SecretText, Table, TableVersion,
     TicketKey,
 };
 use uuid::Uuid;
@@ -51,7 +51,8 @@ impl TableBuilder {
         adjust: impl FnOnce(&mut Pool),
     ) -> Self {
         let endpoints = endpoints.into_iter().map(|endpoint| endpoint.borrow().clone()).collect();
-        let mut pool = Pool { endpoints, ..Pool::default() };
+        // In turn, so that tests can say who is next.
+        let mut pool = Pool { endpoints, algorithm: Algorithm::RoundRobin, ..Pool::default() };
         pool.probe.interval_millis = 50;
         adjust(&mut pool);
         self.0.pools.insert(PoolId(name.to_owned()), pool);

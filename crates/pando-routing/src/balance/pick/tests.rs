@@ -57,7 +57,8 @@ fn each_algorithm_of_a_table_has_its_method() {
     let places = places(2);
     let hash = Algorithm::Hash { key: crate::policy::HashKey::Address, bound_percent: 125 };
     let method = |algorithm: &Algorithm| Method::of(algorithm, Some(&places), Some(7));
-    assert!(matches!(method(&Algorithm::default()), Method::RoundRobin));
+    assert!(matches!(method(&Algorithm::default()), Method::PeakEwma));
+    assert!(matches!(method(&Algorithm::RoundRobin), Method::RoundRobin));
     assert!(matches!(method(&Algorithm::WeightedRoundRobin), Method::WeightedRoundRobin));
     assert!(matches!(method(&Algorithm::LeastConnections), Method::LeastConnections));
     assert!(matches!(method(&Algorithm::PowerOfTwo), Method::PowerOfTwo));
