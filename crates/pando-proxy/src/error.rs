@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use pando_routing::TableError;
+use pando_routing::{Fault, Table, TableError};
 
 /// What kept the proxy from starting. Once it runs, trouble is logged and survived.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,11 @@ pub enum ProxyError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error(
+        "there is no table `{}`: write one (`{{\"version\": {{\"epoch\": 1, \"revision\": 1}}}}` is the least), or have it sent to `--control-socket`",
+        path.display()
+    )]
+    NoTable { path: PathBuf },
     #[error("cannot read the table `{}`", path.display())]
     ReadTable {
         path: PathBuf,
@@ -75,7 +80,7 @@ pub enum ProxyError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("the table is not valid")]
-    Invalid(Vec<String>),
+    Invalid(Vec<Fault>),
     #[error("version {offered} is lower than {held}, which is in use")]
     Lower { offered: String, held: String },
     #[error("version {0} is in use with other content; a changed table needs a higher version")]
@@ -97,8 +102,9 @@ pub(crate) enum Refusal {
     },
 }
 
-impl From<Vec<TableError>> for Refusal {
-    fn from(errors: Vec<TableError>) -> Self {
-        Self::Invalid(errors.iter().map(ToString::to_string).collect())
+impl Refusal {
+    /// All that is wrong with `table`.
+    pub(crate) fn invalid(errors: &[TableError], table: &Table) -> Self {
+        Self::Invalid(errors.iter().map(|error| error.fault(table)).collect())
     }
 }

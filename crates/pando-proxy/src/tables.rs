@@ -138,9 +138,10 @@ impl Tables {
         let held = self.plane.current();
         let now = self.plane.clock.now_millis() / 1000;
         let checking = tokio::task::spawn_blocking(move || {
-            table.validate_after(held.as_deref().map(|snapshot| &*snapshot.table))?;
+            let refused = |errors: Vec<_>| Refusal::invalid(&errors, &table);
+            table.validate_after(held.as_deref().map(|snapshot| &*snapshot.table)).map_err(refused)?;
             let known = held.as_deref().map(|snapshot| (&*snapshot.table, &*snapshot.https.certificates));
-            let certificates = Certificates::of(&table, known, now)?;
+            let certificates = Certificates::of(&table, known, now).map_err(refused)?;
             Ok((Arc::new(table), Arc::new(certificates)))
         });
         checking.await.map_err(|error| Refusal::Unchecked { source: error.into() })?

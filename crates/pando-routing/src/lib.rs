@@ -30,4 +30,4 @@ pub use table::{
     Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Protocol, Table,
     TableVersion, Timeouts,
 };
-pub use validate::{RuleFault, TableError};
+pub use validate::{Fault, Place, RuleFault, TableError};

@@ -1,5 +1,6 @@
 //! What must hold of a table before a proxy uses it.
 
+mod place;
 mod policies;
 mod rules;
 
@@ -8,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::certificate::CertificateFault;
 use crate::https;
 use crate::table::{ProbeKind, Table};
+pub use place::{Fault, Place};
 pub use rules::RuleFault;
 
 /// More keys than a rotation needs only make opening a ticket slower.

@@ -13,13 +13,14 @@ mod firewall;
 mod interlude;
 mod lb;
 mod look;
+mod near_miss;
 mod server;
 mod value;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 pub(crate) use apps::{ExecArgs, RunArgs, ScaleArgs, StartArgs, StopArgs, TokenArgs};
 pub(crate) use apps::{TokenCommand, TokenCreateArgs, TokenScope};
@@ -59,7 +60,9 @@ Examples:
 
 /// Reads the words. What is wrong with them, and the help that was asked for, come as a `clap::Error`.
 pub(crate) fn parse(words: &[OsString]) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(server::shielded(words))
+    let shielded = server::shielded(words);
+    Cli::try_parse_from(&shielded)
+        .map_err(|refusal| near_miss::suggest(refusal, &<Cli as CommandFactory>::command(), &shielded))
 }
 
 /// Takes an app from one server to many.

@@ -123,7 +123,9 @@ fn refuse(refusal: &Refusal) -> Response<Bytes> {
     let error = pando_rt::error_chain::error_chain(refusal);
     tracing::warn!(error, "a table was refused");
     let (status, reasons) = match refusal {
-        Refusal::Invalid(reasons) => (StatusCode::BAD_REQUEST, reasons.clone()),
+        Refusal::Invalid(reasons) => {
+            (StatusCode::BAD_REQUEST, reasons.iter().map(ToString::to_string).collect())
+        }
         Refusal::Lower { .. } | Refusal::Conflict(_) | Refusal::FromFile(_) => {
             (StatusCode::CONFLICT, Vec::new())
         }

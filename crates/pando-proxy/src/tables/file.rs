@@ -3,12 +3,13 @@
 //! The file is the only authority, so its version is reported and not judged: who
 //! edits by hand forgets to raise it.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pando_routing::Table;
+use pando_routing::{Fault, Table};
 
 use super::Tables;
 use crate::error::{ProxyError, Refusal};
@@ -27,7 +28,10 @@ const MOST: u64 = 16 << 20;
 /// # Errors
 /// The file cannot be read, or what is wrong with the table.
 pub(crate) async fn start(tables: &Tables, path: &Path) -> Result<Vec<u8>, ProxyError> {
-    let bytes = read(path).await.map_err(|source| ProxyError::ReadTable { path: path.to_owned(), source })?;
+    let bytes = read(path).await.map_err(|source| match source.kind() {
+        ErrorKind::NotFound => ProxyError::NoTable { path: path.to_owned() },
+        _ => ProxyError::ReadTable { path: path.to_owned(), source },
+    })?;
     match install(tables, &bytes).await {
         Ok(()) => Ok(bytes),
         Err(reasons) => Err(ProxyError::BadTable { path: path.to_owned(), reasons }),
@@ -94,9 +98,15 @@ async fn install(tables: &Tables, bytes: &[u8]) -> Result<(), Vec<String>> {
     let table = Table::read(bytes).map_err(|why| vec![why])?;
     match tables.install(table).await {
         Ok(_) => Ok(()),
-        Err(Refusal::Invalid(reasons)) => Err(reasons),
+        Err(Refusal::Invalid(faults)) => Err(faults.iter().map(|fault| found(fault, bytes)).collect()),
         Err(other) => Err(vec![other.to_string()]),
     }
+}
+
+/// With line and column.
+fn found(fault: &Fault, bytes: &[u8]) -> String {
+    let (line, column) = fault.place.in_text(bytes);
+    format!("line {line}, column {column}: {fault}")
 }
 
 async fn read(path: &Path) -> std::io::Result<Vec<u8>> {

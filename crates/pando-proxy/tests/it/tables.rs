@@ -134,10 +134,13 @@ async fn a_bad_table_file_at_the_start_is_an_error_that_names_the_reasons() {
         table_file: Some(path.clone()),
         ..Settings::default()
     };
-    assert!(matches!(start(settings()).await, Err(ProxyError::ReadTable { .. })));
+    let missing = start(settings()).await.unwrap_err();
+    assert!(matches!(missing, ProxyError::NoTable { .. }));
+    assert!(missing.to_string().contains("write one"), "{missing}");
     std::fs::write(&path, TableBuilder::new(1).rule("*", "/", "gone").json()).unwrap();
     let error = start(settings()).await.unwrap_err().to_string();
     assert!(error.contains("gone") && error.contains("table.json"), "{error}");
+    assert!(error.contains(": line 1, column ") && error.contains(": `rules[0]`: rule "), "{error}");
     assert!(matches!(start(Settings::default()).await, Err(ProxyError::NoListener)));
 }
 
