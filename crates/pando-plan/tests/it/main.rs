@@ -12,4 +12,5 @@ mod script;
 mod secrets;
 mod servers;
 mod spec;
+mod traffic;
 mod world;

@@ -11,6 +11,7 @@ use pando_model::time::Millis;
 
 use crate::servers;
 use crate::spec;
+use crate::traffic;
 use crate::world::{Behaviour, Weather, World, hits};
 
 const HISTORIES: u64 = 4000;
@@ -115,6 +116,9 @@ fn report(seed: u64, world: &World) -> Result<(), String> {
 }
 
 fn operate(world: &mut World, stormy: bool) {
+    if world.roll(6) == 0 {
+        traffic::interlude(world);
+    }
     let draw = world.roll(if stormy { 14 } else { 8 });
     match draw {
         0..=3 => deploy(world, stormy),
@@ -190,6 +194,7 @@ fn deploy(world: &mut World, wild: bool) {
     if let Some(worker) = spec.processes.get_mut(&ProcessName::new("worker").unwrap()) {
         worker.singleton = world.entropy.next_u64().is_multiple_of(3);
     }
+    traffic::draw(world, &mut spec);
     let length = world.roll(2000);
     let behaviour = match world.roll(10) {
         0 => Behaviour::NeverReady,
@@ -241,7 +246,7 @@ fn came_true(seed: u64, world: &mut World) -> Result<(), String> {
     if world.ports().len() != total {
         return Err(format!("seed {seed}: ports are shared: {:?}", world.ports()));
     }
-    Ok(())
+    traffic::is_published(seed, world)
 }
 
 fn wanted_of(world: &World, spec: &ProcessSpec, scale: Option<u32>) -> usize {

@@ -16,7 +16,10 @@ use pando_model::name::{AppName, ProcessName, RoleName};
 use pando_model::release::Digest;
 use pando_model::resources::Resources;
 use pando_model::time::Millis;
+use pando_model::traffic::RouteSpec;
 use pando_plan::Input;
+use pando_routing::PathMatch;
+use pando_routing::rule::{Redirect, Respond, Scheme};
 
 use crate::behaviour::{Behaviour, Kind};
 use crate::dice::Dice;
@@ -212,13 +215,34 @@ fn draw_spec(dice: &mut Dice, app: &AppName, most: u64) -> AppSpec {
             aliases: Vec::new(),
             https: Default::default(),
         }],
-        routes: Vec::new(),
-        balancing: if dice.chance(50) { Algorithm::RoundRobin } else { Algorithm::LeastConnections },
+        routes: draw_routes(dice),
+        balancing: match dice.below(3) {
+            0 => Algorithm::RoundRobin,
+            1 => Algorithm::LeastConnections,
+            _ => Algorithm::PeakEwma,
+        },
         pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
         services: BTreeMap::new(),
     }
+}
+
+/// Each leads to `web`, which every app has, or answers by itself.
+fn draw_routes(dice: &mut Dice) -> Vec<RouteSpec> {
+    let prefix = |path: &str| PathMatch::Prefix(path.to_owned());
+    let secure = Redirect { scheme: Some(Scheme::Https), ..Redirect::default() };
+    let all = [
+        RouteSpec { strip_prefix: true, ..RouteSpec::to("/api", ProcessName::web()) },
+        RouteSpec {
+            path: PathMatch::Exact("/robots.txt".to_owned()),
+            respond: Some(Respond::default()),
+            ..RouteSpec::default()
+        },
+        RouteSpec { path: prefix("/old"), redirect: Some(secure), ..RouteSpec::default() },
+        RouteSpec { name: Some("named".to_owned()), path: prefix("/named"), ..RouteSpec::default() },
+    ];
+    all.into_iter().filter(|_| dice.chance(25)).collect()
 }
 
 fn draw_process(dice: &mut Dice, role: RoleName, most: u64) -> ProcessSpec {
