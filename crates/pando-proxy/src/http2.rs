@@ -37,6 +37,7 @@ use crate::plane::Plane;
 use crate::settings::{Http2Limits, Limits};
 use crate::time::{Alarm, span, ticks};
 use crate::wire::Wire;
+pub(crate) use extended::acceptance;
 use guard::Rates;
 use pipe::Pipe;
 use request::{Fault, Translated, translate};

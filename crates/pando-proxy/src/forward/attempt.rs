@@ -26,7 +26,7 @@ use crate::front::Front;
 use crate::live::{Endpoint, Lease};
 use crate::plane::Plane;
 use crate::snapshot::PoolView;
-use crate::upstream::{Heard, Link, Stream, hide_cookie, write_changed_head, write_head};
+use crate::upstream::{Heard, Link, Stream, UpgradeAsked, hide_cookie, write_changed_head, write_head};
 use crate::wire::Wire;
 
 /// A request that cannot be sent twice takes an idle connection only if it was used so recently that no server's idle
@@ -130,6 +130,9 @@ async fn ask<F: Front>(
             }
         };
         let mut link = opened.map_err(|error| unreachable(lease, pool, &error))?;
+        if asked.head.upgrade.is_some() && !can_upgrade(asked, &link, connect).await {
+            return Err(Failure::Final(Page::NoWebSocket));
+        }
         link.begin(&asked.upstream);
         let mut upload = Upload::new(&asked.head, &plane.limits);
         // Who could not be asked again elsewhere waits on: the endpoint may yet come back.
@@ -146,6 +149,16 @@ async fn ask<F: Front>(
         }
         // The connection was at fault, not the endpoint: once more, over a new one.
         tally.retried();
+    }
+}
+
+/// A stream becomes a WebSocket only if its endpoint says so beforehand.
+async fn can_upgrade(asked: &Asked, link: &Link, patience: Duration) -> bool {
+    match &link.wire {
+        Wire::Stream(stream) if UpgradeAsked::of(asked).is_some_and(|asked| asked.is_websocket) => {
+            stream.takes_websockets(patience).await
+        }
+        _ => true,
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Page {
     Unreachable,
     /// The connection broke, or what came wasn't HTTP.
     Broken,
+    /// The endpoint's HTTP/2 has none of RFC 8441.
+    NoWebSocket,
     Silent,
     /// A rule turns the client's address away.
     Denied,
@@ -72,7 +74,7 @@ impl Page {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::NoTable | Self::NobodyReady | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreachable | Self::Broken => StatusCode::BAD_GATEWAY,
+            Self::Unreachable | Self::Broken | Self::NoWebSocket => StatusCode::BAD_GATEWAY,
             Self::Silent => StatusCode::GATEWAY_TIMEOUT,
             Self::Denied => StatusCode::FORBIDDEN,
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
@@ -95,6 +97,9 @@ impl Page {
             Self::Busy => "All instances are busy. Please try again in a moment.",
             Self::Unreachable => "The instance that was to answer could not be reached.",
             Self::Broken => "The instance that was to answer broke off.",
+            Self::NoWebSocket => {
+                "The instance speaks HTTP/2 and doesn't take WebSockets over it (RFC 8441, SETTINGS_ENABLE_CONNECT_PROTOCOL)."
+            }
             Self::Silent => "The instance did not answer in time.",
             Self::Denied => "This is not open to your address.",
             Self::Unauthorised => "A name and a password are needed here.",

@@ -48,8 +48,13 @@ impl Key {
     }
 
     fn answer(&self) -> String {
-        STANDARD.encode(Sha1::new().chain_update(self.0.as_bytes()).chain_update(SALT).finalize())
+        acceptance(self.0.as_bytes())
     }
+}
+
+/// What who takes part in a handshake with that key has to answer.
+pub(crate) fn acceptance(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(SALT).finalize())
 }
 
 /// A stream that carries bytes both ways.

@@ -11,6 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use h2::client::{ResponseFuture, SendRequest};
@@ -19,7 +20,7 @@ use http::Request;
 use pando_http::{Decoder, Framing, HeadScan, Method, RequestHead, Scanned};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http2::{broken, poll_room};
+use crate::http2::{acceptance, broken, poll_room};
 use pool::Connection;
 pub(crate) use pool::Streams;
 
@@ -47,6 +48,8 @@ pub(crate) struct Stream {
     read: usize,
     /// It is an answer to HEAD that is waited for.
     is_head: bool,
+    /// A WebSocket is asked for; what its handshake is answered with.
+    websocket: Option<String>,
     /// The endpoint has said that it did nothing.
     refused: bool,
     /// The request could not be sent.
@@ -71,8 +74,21 @@ impl Stream {
             out: Vec::new(),
             read: 0,
             is_head: false,
+            websocket: None,
             refused: false,
             failed: None,
+        }
+    }
+
+    /// Whether the endpoint takes WebSockets over its streams (RFC 8441). Its settings are waited for, at most so long.
+    pub(crate) fn takes_websockets(&self, patience: Duration) -> impl Future<Output = bool> + use<> {
+        let (send, connection) = (self.send_request.clone(), Arc::clone(&self.connection));
+        async move {
+            if !send.is_extended_connect_protocol_enabled() {
+                // Out of patience: as if it had said no.
+                let _ = tokio::time::timeout(patience, connection.settled()).await;
+            }
+            send.is_extended_connect_protocol_enabled()
         }
     }
 
@@ -115,10 +131,15 @@ impl Stream {
         // We have written it ourselves.
         head.read(&self.head, &limits)
             .map_err(|refusal| io::Error::new(io::ErrorKind::InvalidInput, refusal))?;
-        let request: Request<()> =
+        let mut request: Request<()> =
             ask::request(&head, &self.head).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         self.decoder = Decoder::from(head.framing);
         self.request_ended = head.framing == Framing::Empty;
+        if let Some(key) = ask::websocket_key(&head, &self.head) {
+            self.websocket = Some(acceptance(key));
+            self.request_ended = false;
+            ask::extend(&mut request);
+        }
         match self.send_request.send_request(request, self.request_ended) {
             Ok((response, send)) => (self.response, self.send) = (Some(response), Some(send)),
             Err(error) => return self.fail_to_send(error),
@@ -126,6 +147,17 @@ impl Stream {
         self.is_head = head.method == Method::Head;
         self.head = Vec::new();
         Poll::Ready(Ok(len - before))
+    }
+
+    /// Bytes of a WebSocket, as they are.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Some(send) = &mut self.send else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let room = ready!(poll_room(send, cx, bytes.len()))?;
+        send.send_data(Bytes::copy_from_slice(&bytes[..room]), false).map_err(broken)?;
+        Poll::Ready(Ok(room))
     }
 
     /// One piece of the body, or of its framing.
@@ -195,7 +227,12 @@ impl Stream {
                 let (head, receive) = response.into_parts();
                 self.response_ended = receive.is_end_stream();
                 let has_body = !self.response_ended;
-                self.chunked = answer::head(&mut self.out, &head, has_body, self.is_head);
+                match &self.websocket {
+                    Some(acceptance) if head.status.is_success() => {
+                        answer::switched(&mut self.out, &head.headers, acceptance);
+                    }
+                    _ => self.chunked = answer::head(&mut self.out, &head, has_body, self.is_head),
+                }
                 self.receive = Some(receive);
                 Poll::Ready(Ok(()))
             }
@@ -215,6 +252,7 @@ impl AsyncWrite for Stream {
         let this = self.get_mut();
         match this.send {
             None => this.poll_head(cx, bytes),
+            Some(_) if this.websocket.is_some() => this.poll_bytes(cx, bytes),
             Some(_) => this.poll_body(cx, bytes),
         }
     }
@@ -224,6 +262,11 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let (Some(send), Some(_), false) = (&mut this.send, &this.websocket, this.request_ended) {
+            this.request_ended = true;
+            send.send_data(Bytes::new(), true).map_err(broken)?;
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -5,6 +5,8 @@ use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::response::Parts;
 use pando_http::write;
 
+const ACCEPT: &str = "sec-websocket-accept";
+
 /// 1xx.
 pub(super) fn interim(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {
     start(out, status, headers);
@@ -23,6 +25,17 @@ pub(super) fn head(out: &mut Vec<u8>, head: &Parts, has_body: bool, to_head: boo
     }
     out.extend_from_slice(b"connection: close\r\n\r\n");
     chunked
+}
+
+/// The endpoint has taken a WebSocket: as it would say over HTTP/1.
+pub(super) fn switched(out: &mut Vec<u8>, headers: &HeaderMap, acceptance: &str) {
+    write::status_line(out, 101, b"Switching Protocols");
+    out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    write::field(out, ACCEPT.as_bytes(), acceptance.as_bytes());
+    for (name, value) in headers.iter().filter(|(name, _)| *name != ACCEPT && *name != CONTENT_LENGTH) {
+        write::field(out, name.as_str().as_bytes(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
 fn start(out: &mut Vec<u8>, status: StatusCode, headers: &HeaderMap) {

@@ -1,9 +1,12 @@
 //! A request's head on its way into a stream.
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Uri};
-use pando_http::{Known, Limits, MOST_FIELDS, RequestHead, Span, Trailers};
+use pando_http::{Known, Limits, MOST_FIELDS, RequestHead, Span, Trailers, field::tokens};
+
+const KEY: &str = "sec-websocket-key";
 
 /// What we have written is as large as what we took in.
 pub(super) fn limits() -> Limits {
@@ -30,6 +33,22 @@ pub(super) fn request(head: &RequestHead, bytes: &[u8]) -> Option<Request<()>> {
         headers.insert(http::header::TE, HeaderValue::from_static("trailers"));
     }
     Some(request)
+}
+
+/// The key of the WebSocket that is asked for, if one is.
+pub(super) fn websocket_key<'a>(head: &RequestHead, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let mut protocols = tokens(head.upgrade?.bytes(bytes));
+    let is_websocket = protocols.any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
+    let is_key = |name: &[u8]| name.eq_ignore_ascii_case(KEY.as_bytes());
+    let key = head.fields.iter().find(|field| is_key(field.name.bytes(bytes)))?;
+    (is_websocket && head.method == pando_http::Method::Get).then(|| key.value.bytes(bytes))
+}
+
+/// Makes it ask for a WebSocket (RFC 8441), whose handshake has no key there.
+pub(super) fn extend(request: &mut Request<()>) {
+    *request.method_mut() = Method::CONNECT;
+    request.headers_mut().remove(KEY);
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
 }
 
 pub(super) fn trailers(trailers: &Trailers) -> HeaderMap {

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Ping;
 use h2::client::{Builder, SendRequest};
 use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::Stream;
@@ -47,12 +49,29 @@ pub(super) struct Connection {
     left: AtomicBool,
     /// When an exchange last ended here, in ticks.
     used: AtomicU64,
+    settings: Settled,
+}
+
+/// Whether the endpoint's settings are here, for whoever asks.
+#[derive(Debug)]
+struct Settled {
+    wanted: Arc<Notify>,
+    here: watch::Receiver<bool>,
 }
 
 impl Connection {
     /// An exchange has ended here.
     pub(super) fn note_use(&self) {
         self.used.store(ticks(), Relaxed);
+    }
+
+    /// Comes back when the endpoint's settings are here, or nothing more comes over the connection.
+    pub(super) fn settled(&self) -> impl Future<Output = ()> + use<> {
+        self.settings.wanted.notify_one();
+        let mut here = self.settings.here.clone();
+        async move {
+            let _ = here.wait_for(|here| *here).await;
+        }
     }
 
     fn is_open(&self) -> bool {
@@ -159,12 +178,30 @@ async fn connect(address: SocketAddr) -> io::Result<(SendRequest<Bytes>, Arc<Con
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .max_header_list_size(u32::try_from(crate::upstream::MOST_HEAD).unwrap_or(u32::MAX));
-    let (send, connection) = builder.handshake(wire).await.map_err(broken)?;
+    let (send, mut connection) = builder.handshake(wire).await.map_err(broken)?;
+    let (wanted, (tell, here)) = (Arc::new(Notify::new()), watch::channel(false));
+    let (asked, ping) = (Arc::clone(&wanted), connection.ping_pong());
     let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        // Settings are the first that an endpoint says: with the answer to a ping they are here.
+        let settled = async {
+            asked.notified().await;
+            if let Some(mut ping) = ping {
+                let _ = ping.ping(Ping::opaque()).await;
+            }
+        };
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = settled => {
+                tell.send_replace(true);
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(%address, %error, "a connection over HTTP/2 has ended");
         }
     });
     let (driver, left, used) = (driver.abort_handle(), AtomicBool::new(false), AtomicU64::new(ticks()));
-    Ok((send, Arc::new(Connection { driver, left, used })))
+    let settings = Settled { wanted, here };
+    Ok((send, Arc::new(Connection { driver, left, used, settings })))
 }

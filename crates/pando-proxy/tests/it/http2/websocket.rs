@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
-use pando_routing::{Endpoint, EndpointState};
+use pando_routing::{Endpoint, EndpointState, Protocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -166,4 +166,131 @@ async fn what_is_no_handshake_opens_no_tunnel() {
     assert_eq!(app.last().method, "GET");
     // Whatever else is said is for nobody.
     let _ = upload(send, Bytes::from("hello")).await;
+}
+
+/// A replica that speaks HTTP/2 alone. `takes`: WebSockets too, which it echoes; what it was asked for is remembered.
+async fn h2c_echo(takes: bool, seen: std::sync::Arc<std::sync::Mutex<Vec<Request<()>>>>) -> Origin {
+    Origin::start(move |stream, _| {
+        let seen = seen.clone();
+        async move {
+            let mut builder = h2::server::Builder::new();
+            if takes {
+                builder.enable_connect_protocol();
+            }
+            // Probes say nothing.
+            let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
+            let mut serving = tokio::task::JoinSet::new();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let (head, body) = request.into_parts();
+                let refuses = head.uri.path() == "/refused";
+                seen.lock().unwrap().push(Request::from_parts(head, ()));
+                if refuses {
+                    let response = Response::builder().status(403).body(()).unwrap();
+                    respond.send_response(response, true).unwrap();
+                    continue;
+                }
+                let response = Response::builder().header("x-replica", "h2c").body(()).unwrap();
+                let send = respond.send_response(response, false).unwrap();
+                serving.spawn(async move {
+                    let stream = join(body, send);
+                    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+                    while let Some(Ok(message)) = socket.next().await {
+                        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+                            let _ = socket.send(message).await;
+                        }
+                    }
+                });
+            }
+        }
+    })
+    .await
+}
+
+async fn before_h2c(origin: &Origin) -> Proxy {
+    let proxy = Proxy::start_with(|settings, _| settings.workers = Some(1)).await;
+    let table = TableBuilder::serving(1, [origin.endpoint()]);
+    proxy.put_ready(&table.adjust("web", |pool| pool.protocol = Protocol::H2c)).await;
+    proxy
+}
+
+#[tokio::test]
+async fn a_replica_of_http_2_gets_websockets_from_clients_of_either_version() {
+    let seen = std::sync::Arc::default();
+    let origin = h2c_echo(true, std::sync::Arc::clone(&seen)).await;
+    let proxy = before_h2c(&origin).await;
+    let large = "x".repeat(1_000_000);
+    // The strict client checks the answer to its key.
+    let mut old = crate::support::websocket::connect(&proxy).await;
+    for text in ["hello", "", &large] {
+        crate::support::websocket::say(&mut old, text).await;
+    }
+    let client = Http2::connect(proxy.address).await;
+    let mut new = open(&client).await;
+    for text in ["hello", "", &large] {
+        say(&mut new, text).await;
+    }
+    crate::support::websocket::say(&mut old, "still here").await;
+    for asked in seen.lock().unwrap().iter() {
+        assert_eq!((asked.method().as_str(), asked.uri().path()), ("CONNECT", "/chat"));
+        let protocol = asked.extensions().get::<h2::ext::Protocol>().unwrap();
+        assert_eq!(protocol.as_str(), "websocket");
+        assert_eq!(asked.headers()["sec-websocket-version"], "13");
+        for gone in ["sec-websocket-key", "upgrade", "connection"] {
+            assert!(!asked.headers().contains_key(gone), "{gone}");
+        }
+    }
+    assert_eq!(seen.lock().unwrap().len(), 2);
+    old.close(None).await.unwrap();
+    while within("the end", old.next()).await.is_some_and(|message| message.is_ok()) {}
+    drop((old, new, client));
+    proxy.wait_for_stats("both are over", |stats| stats.in_flight.is_empty()).await;
+    let pool = proxy.pool("web").await;
+    assert_eq!((pool.by_class, pool.failed), ([2, 0, 0, 0, 0], 0));
+}
+
+#[tokio::test]
+async fn a_replica_without_extended_connect_is_not_asked_and_not_blamed() {
+    let seen = std::sync::Arc::default();
+    let origin = h2c_echo(false, std::sync::Arc::clone(&seen)).await;
+    let proxy = before_h2c(&origin).await;
+    let handshake = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    for _ in 0..20 {
+        let answer = proxy.client().await.request(handshake).await;
+        assert_eq!(answer.status, 502);
+        assert!(answer.text().contains("RFC 8441"), "{}", answer.text());
+    }
+    assert!(seen.lock().unwrap().is_empty());
+    let stats = proxy.stats().await;
+    assert!(stats.ejected.is_empty() && stats.not_in_rotation.is_empty(), "{stats:?}");
+    // Whatever else is asked for is answered.
+    let plain = "GET /refused HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n";
+    assert_eq!(proxy.client().await.request(plain).await.status, 403);
+    assert_eq!(seen.lock().unwrap()[0].method(), "GET");
+}
+
+#[tokio::test]
+async fn a_replica_of_http_2_may_refuse_a_websocket() {
+    let origin = h2c_echo(true, std::sync::Arc::default()).await;
+    let proxy = before_h2c(&origin).await;
+    let handshake = "GET /refused HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    assert_eq!(proxy.client().await.request(handshake).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_websocket_over_http_2_to_its_replica_ends_with_a_close_frame() {
+    let origin = h2c_echo(true, std::sync::Arc::default()).await;
+    let endpoint = origin.endpoint();
+    let proxy = Proxy::start().await;
+    let adjust =
+        |endpoint| TableBuilder::serving(2, [endpoint]).adjust("web", |pool| pool.protocol = Protocol::H2c);
+    proxy.put_ready(&adjust(endpoint.clone())).await;
+    let mut socket = crate::support::websocket::connect(&proxy).await;
+    crate::support::websocket::say(&mut socket, "hello").await;
+    let draining = Endpoint { state: EndpointState::Draining { deadline_millis: far(200) }, ..endpoint };
+    let mut last = adjust(draining).build();
+    last.version.revision = 3;
+    proxy.put(&TableBuilder::of(last)).await;
+    assert_eq!(crate::support::websocket::close_code(&mut socket).await, crate::support::websocket::AWAY);
 }

@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 use std::net::SocketAddr;
 
 use pando_routing::{
-    Algorithm, Certificate, Endpoint, EndpointId, EndpointState, Pool, PoolId, Rule, SecretText, Table, TableVersion,
-    TicketKey,
+    Algorithm, Certificate, Endpoint, EndpointId, EndpointState, Pool, PoolId, Rule, SecretText, Table,
+    TableVersion, TicketKey,
 };
 use uuid::Uuid;
 
