@@ -14,7 +14,7 @@ use crate::plane::Plane;
 use crate::proxy_protocol;
 use crate::time::ticks;
 use crate::tls::{self, Tls};
-use crate::wire::{Wire, write_at_once};
+use crate::wire::Wire;
 use crate::worker::Presence;
 use crate::{http1, http2};
 
@@ -78,7 +78,6 @@ async fn greet(
     tls: &Tls,
     plane: &Plane,
 ) -> Option<(Wire, Client, bool)> {
-    write_at_once(&tcp);
     match tls::accept(tcp, tls, plane.limits.handshake_time).await {
         Ok(greeted) => {
             plane.gauges.handshakes.fetch_add(1, Relaxed);

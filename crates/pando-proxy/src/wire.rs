@@ -24,9 +24,8 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    /// A client's connection.
+    /// A client's connection, which has its settings from its listener.
     pub(crate) fn accepted(tcp: TcpStream) -> Self {
-        write_at_once(&tcp);
         Self::Plain(tcp)
     }
 
@@ -63,8 +62,9 @@ impl Wire {
     /// while it is there.
     pub(crate) fn opened(tcp: TcpStream) -> Self {
         // A kernel that can't is no reason not to serve.
+        let _ = tcp.set_nodelay(true);
         let _ = keep_alive(&tcp);
-        Self::accepted(tcp)
+        Self::Plain(tcp)
     }
 
     /// See [`Inbox::poll_fill`].
@@ -118,12 +118,6 @@ impl Wire {
             secured.cut();
         }
     }
-}
-
-/// Small writes are whole messages here; waiting for more only adds to the latency.
-pub(crate) fn write_at_once(tcp: &TcpStream) {
-    // Not worth failing for.
-    let _ = tcp.set_nodelay(true);
 }
 
 fn keep_alive(tcp: &TcpStream) -> rustix::io::Result<()> {
