@@ -57,6 +57,7 @@ fn process(plane: &Plane, snapshot: Option<&Snapshot>, page: &mut Page) {
     page.add(&f::ACCEPTED, &[], gauges.accepted_connections.load(Relaxed));
     page.add(&f::HEADS_REFUSED, &[], gauges.refused_heads.load(Relaxed));
     page.add(&f::CROWDED, &[], gauges.refused_connections.load(Relaxed));
+    page.add(&f::DISPLACED, &[], gauges.displaced_connections.load(Relaxed));
     page.add(&f::UNMATCHED, &[], plane.unmatched.load(Relaxed));
     page.add(&f::TABLES_REFUSED, &[], gauges.refused_tables.load(Relaxed));
     if !plane.proxies.is_empty() {

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Stage};
 
 /// Says goodbye when it is dropped (`close_notify`), so that the client knows that it has got everything, unless it was cut.
 #[derive(Debug)]
@@ -18,7 +18,8 @@ pub(crate) struct Secured {
 }
 
 impl Secured {
-    pub(super) fn new(stream: TlsStream<Ahead>) -> Self {
+    pub(super) fn new(mut stream: TlsStream<Ahead>) -> Self {
+        stream.get_mut().0.enter(Stage::Talking);
         Self { stream, cut: false }
     }
 
@@ -31,6 +32,22 @@ impl Secured {
         self.cut = true;
     }
 
+    /// Sends what the handshake has left to say. To be called before the client is waited for.
+    pub(crate) fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.get_mut().0.poll_release(cx)
+    }
+
+    /// What is written now is the last of it, and goes out along with the goodbye, which has to follow.
+    pub(crate) fn part(&mut self) {
+        self.stream.get_mut().0.enter(Stage::Parting);
+    }
+
+    /// Says goodbye; ready when that, and all before it, is out.
+    pub(crate) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.get_mut().0.half_closes(false);
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TlsStream<Ahead>> {
         Pin::new(&mut self.get_mut().stream)
     }
@@ -40,7 +57,7 @@ impl Drop for Secured {
     fn drop(&mut self) {
         if !self.cut {
             // A client whose end takes no byte more is not waited for.
-            let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+            let _ = self.poll_goodbye(&mut Context::from_waker(Waker::noop()));
         }
     }
 }
@@ -77,7 +94,8 @@ impl AsyncWrite for Secured {
         self.stream().poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.get_mut().0.half_closes(true);
         self.stream().poll_shutdown(cx)
     }
 }

@@ -45,6 +45,7 @@ families! {
     UPGRADED: Gauge "pando_proxy_upgraded_connections" [] "Upgraded connections open.";
     ACCEPTED: Counter "pando_proxy_connections_accepted_total" [] "Client connections accepted.";
     CROWDED: Counter "pando_proxy_connections_refused_total" [] "Connections closed since their address had as many as it may.";
+    DISPLACED: Counter "pando_proxy_connections_displaced_total" [] "Connections without a request that were closed since all places were taken.";
     HEADS_REFUSED: Counter "pando_proxy_heads_refused_total" [] "Heads over HTTP/1 that were malformed, too large or too late to be a request's.";
     PROXY_HEADERS_REFUSED: Counter "pando_proxy_proxy_headers_refused_total" [] "Connections of proxies without a PROXY header.";
     UNMATCHED: Counter "pando_proxy_unmatched_total" [] "Requests that no rule matched.";
