@@ -19,7 +19,7 @@ use pando_model::time::Millis;
 use pando_model::traffic::RouteSpec;
 use pando_plan::Input;
 use pando_routing::PathMatch;
-use pando_routing::rule::{Redirect, Respond, Scheme};
+use pando_routing::rule::{Redirect, Respond, Rewrite};
 
 use crate::behaviour::{Behaviour, Kind};
 use crate::dice::Dice;
@@ -231,7 +231,7 @@ fn draw_spec(dice: &mut Dice, app: &AppName, most: u64) -> AppSpec {
 /// Each leads to `web`, which every app has, or answers by itself.
 fn draw_routes(dice: &mut Dice) -> Vec<RouteSpec> {
     let prefix = |path: &str| PathMatch::Prefix(path.to_owned());
-    let secure = Redirect { scheme: Some(Scheme::Https), ..Redirect::default() };
+    let moved = Redirect { path: Some(Rewrite::Prefix("/new".into())), ..Redirect::default() };
     let all = [
         RouteSpec { strip_prefix: true, ..RouteSpec::to("/api", ProcessName::web()) },
         RouteSpec {
@@ -239,7 +239,7 @@ fn draw_routes(dice: &mut Dice) -> Vec<RouteSpec> {
             respond: Some(Respond::default()),
             ..RouteSpec::default()
         },
-        RouteSpec { path: prefix("/old"), redirect: Some(secure), ..RouteSpec::default() },
+        RouteSpec { path: prefix("/old"), redirect: Some(moved), ..RouteSpec::default() },
         RouteSpec { name: Some("named".to_owned()), path: prefix("/named"), ..RouteSpec::default() },
     ];
     all.into_iter().filter(|_| dice.chance(25)).collect()
