@@ -100,6 +100,8 @@ impl ResponseHead {
         let has_none = method == Method::Head || matches!(self.status, 100..=199 | 204 | 304);
         self.framing = match coding {
             _ if has_none => ResponseFraming::Empty,
+            // One without a word says nothing, and yet makes the length a lie.
+            (None, _) if self.fields.has(Known::TransferEncoding) => return Err(NotHttp::Coding),
             (None, _) => match length? {
                 None => ResponseFraming::UntilClose,
                 Some(0) => ResponseFraming::Empty,
@@ -180,7 +182,10 @@ mod tests {
             assert_eq!(framing(lines, method), Ok(expected), "{lines}");
         }
         assert_eq!(framing("200 OK\r\ncontent-length: 5\r\ncontent-length: 6", Get), Err(NotHttp::Length));
-        assert_eq!(framing("200 OK\r\ntransfer-encoding: gzip, chunked", Get), Err(NotHttp::Coding));
+        for codings in ["gzip, chunked", "chunked, chunked", "gzip", "", " , ", ",\r\ncontent-length: 5"] {
+            let lines = format!("200 OK\r\ntransfer-encoding:{codings}");
+            assert_eq!(framing(&lines, Get), Err(NotHttp::Coding), "{codings:?}");
+        }
         assert!(matches!(framing("99 Low", Get), Err(NotHttp::Malformed(_))));
         assert!(matches!(framing("200 OK\r\nno colon", Get), Err(NotHttp::Malformed(_))));
     }
