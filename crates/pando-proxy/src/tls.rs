@@ -22,6 +22,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
 
 use crate::error::ProxyError;
+pub(crate) use ahead::Ahead;
 pub(crate) use certificates::Certificates;
 use certificates::Resolver;
 pub(crate) use handshake::accept;
@@ -35,7 +36,7 @@ pub(crate) use wire::Secured;
 const PROTOCOLS: [&[u8]; 3] = [HTTP2, b"http/1.1", b"http/1.0"];
 
 /// HTTP/2, as it is offered.
-const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// What handshakes are made with.
 #[derive(Debug)]

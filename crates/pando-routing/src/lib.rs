@@ -16,6 +16,7 @@ mod read;
 pub mod rule;
 pub mod stats;
 pub mod table;
+pub mod upstream;
 mod validate;
 
 pub use certificate::{Certificate, CertificateFacts, CertificateFault, SecretText, Secrets, TicketKey};
@@ -30,4 +31,5 @@ pub use table::{
     Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Protocol, Table,
     TableVersion, Timeouts,
 };
+pub use upstream::{ClientCertificate, UpstreamTls};
 pub use validate::{RuleFault, TableError};

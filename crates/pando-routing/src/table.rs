@@ -14,6 +14,7 @@ use crate::https::HostOptions;
 use crate::policy::{AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, Sticky};
 use crate::rule::Rule;
 use crate::rule::answers::ErrorPages;
+use crate::upstream::UpstreamTls;
 
 /// `(epoch, revision)`: a proxy keeps the highest that it has seen and refuses lower ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct Table {
     /// is for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub error_pages: BTreeMap<Arc<str>, ErrorPages>,
+    /// Sets of authorities in PEM, by name: whom pools believe that speak TLS with their endpoints.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ca_certificates: BTreeMap<Arc<str>, String>,
     /// Endpoints of this locality get the requests while one of them is in rotation. Set by whoever hands the table to one
     /// proxy; a published table has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +71,7 @@ impl Table {
             && self.pools == other.pools
             && self.hosts == other.hosts
             && self.error_pages == other.error_pages
+            && self.ca_certificates == other.ca_certificates
             && self.secret == other.secret
     }
 
@@ -95,6 +100,9 @@ pub struct Pool {
     /// What the endpoints speak.
     #[serde(skip_serializing_if = "is_default")]
     pub protocol: Protocol,
+    /// Default: what is spoken is spoken in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
     pub endpoints: Vec<Endpoint>,
     pub probe: Probe,
     pub timeouts: Timeouts,
@@ -135,6 +143,7 @@ impl Default for Pool {
         Self {
             algorithm: Algorithm::default(),
             protocol: Protocol::default(),
+            tls: None,
             endpoints: Vec::new(),
             probe: Probe::default(),
             timeouts: Timeouts::default(),
@@ -159,6 +168,7 @@ impl Pool {
         let Self {
             algorithm,
             protocol,
+            tls,
             endpoints: _,
             probe,
             timeouts,
@@ -172,8 +182,8 @@ impl Pool {
             drain,
             when_all_down,
         } = self;
-        (algorithm, protocol, probe, timeouts, slow_start_millis)
-            == (&other.algorithm, &other.protocol, &other.probe, &other.timeouts, &other.slow_start_millis)
+        (algorithm, protocol, tls, probe) == (&other.algorithm, &other.protocol, &other.tls, &other.probe)
+            && (timeouts, slow_start_millis) == (&other.timeouts, &other.slow_start_millis)
             && (sticky, outlier, retry) == (&other.sticky, &other.outlier, &other.retry)
             && (max_in_flight, adaptive_limit, queue)
                 == (&other.max_in_flight, &other.adaptive_limit, &other.queue)
@@ -224,6 +234,15 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 without TLS and without asking first, as gRPC servers speak it.
     H2c,
+    /// HTTP/2 over TLS, agreed on by ALPN.
+    H2,
+}
+
+impl Protocol {
+    #[must_use]
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
 }
 
 /// An address that serves. Its counters live on from table to table while the id is the same.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::certificate::CertificateFault;
 use crate::https;
 use crate::table::{ProbeKind, Table};
+use crate::upstream;
 pub use rules::RuleFault;
 
 /// More keys than a rotation needs only make opening a ticket slower.
@@ -56,6 +57,12 @@ pub enum TableError {
     Preload { host: String },
     #[error("the certificate for `{certificate}`: {fault}")]
     Certificate { certificate: String, fault: CertificateFault },
+    #[error("the authorities `{ca}` of `ca_certificates`: {fault}")]
+    Ca { ca: String, fault: CertificateFault },
+    #[error("the client certificate `{certificate}`: {fault}")]
+    ClientCertificate { certificate: String, fault: CertificateFault },
+    #[error("pool `{pool}`: {why}")]
+    Tls { pool: String, why: String },
     #[error("two certificates for `{0}`")]
     TwoCertificates(String),
     #[error("there are {0} ticket keys; at most 8 are taken")]
@@ -83,6 +90,7 @@ impl Table {
         self.check_numbers(&mut errors);
         self.pools.iter().for_each(|(id, pool)| policies::check(id, pool, &mut errors));
         https::check(&self.hosts, &mut errors);
+        upstream::check(self, held, &mut errors);
         self.check_secrets(held, &mut errors);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

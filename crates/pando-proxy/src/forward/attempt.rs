@@ -26,7 +26,9 @@ use crate::front::Front;
 use crate::live::{Endpoint, Lease};
 use crate::plane::Plane;
 use crate::snapshot::PoolView;
-use crate::upstream::{Heard, Link, Stream, hide_cookie, write_changed_head, write_head};
+use crate::upstream::{
+    Heard, Link, LinkError, NoTls, Stream, alert_of, hide_cookie, write_changed_head, write_head,
+};
 use crate::wire::Wire;
 
 /// A request that cannot be sent twice takes an idle connection only if it was used so recently that no server's idle
@@ -123,7 +125,7 @@ async fn ask<F: Front>(
         let reused = idle.is_some();
         let opened = match idle.take() {
             Some(link) => Ok(link),
-            None => open(protocol, &lease.endpoint, connect).await,
+            None => open(&lease.endpoint, connect).await,
         };
         let mut link = opened.map_err(|error| unreachable(lease, pool, &error))?;
         link.begin(&asked.upstream);
@@ -149,14 +151,15 @@ async fn ask<F: Front>(
 fn idle_link(protocol: Protocol, endpoint: &Endpoint, may_repeat: bool) -> Option<Box<Link>> {
     match protocol {
         Protocol::Http1 => endpoint.idle.take((!may_repeat).then_some(YOUTH)),
-        Protocol::H2c => endpoint.streams.reuse().map(over),
+        Protocol::H2c | Protocol::H2 => endpoint.streams.reuse().map(over),
     }
 }
 
-async fn open(protocol: Protocol, endpoint: &Endpoint, patience: Duration) -> io::Result<Box<Link>> {
-    match protocol {
-        Protocol::Http1 => Link::open(endpoint.address, patience).await,
-        Protocol::H2c => endpoint.streams.begin(endpoint.address, patience).await.map(over),
+async fn open(endpoint: &Endpoint, patience: Duration) -> io::Result<Box<Link>> {
+    let reach = endpoint.reach();
+    match reach.http2 {
+        false => Link::open(&reach, endpoint.address, patience).await,
+        true => endpoint.streams.begin(&reach, endpoint.address, patience).await.map(over),
     }
 }
 
@@ -171,7 +174,8 @@ fn unreachable(lease: &mut Lease, pool: &PoolView, error: &io::Error) -> Failure
     if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable) {
         lease.refused();
     } else {
-        lease.failed(pool, outlier::Failure::Connect);
+        let failure = NoTls::fault(error).map_or(outlier::Failure::Connect, outlier::Failure::Tls);
+        lease.failed(pool, failure);
     }
     Failure::Unreachable
 }
@@ -211,6 +215,9 @@ pub(super) fn failure_for(
 /// What the endpoint is to blame for, if it is.
 fn fault_of(error: &ExchangeError) -> Option<outlier::Failure> {
     Some(match error {
+        ExchangeError::Unanswered(LinkError::Broken(error)) => {
+            alert_of(error).map_or(outlier::Failure::Reset, outlier::Failure::Tls)
+        }
         ExchangeError::NotSent | ExchangeError::Unanswered(_) | ExchangeError::Broken(_) => {
             outlier::Failure::Reset
         }

@@ -11,13 +11,13 @@ use crate::inbox::Inbox;
 
 /// A connection whose bytes are read in pieces that grow as bodies do. It holds memory only while there is something to read.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     pub(super) tcp: TcpStream,
     inbox: Inbox,
 }
 
 impl Ahead {
-    pub(super) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: TcpStream) -> Self {
         Self { tcp, inbox: Inbox::default() }
     }
 }

@@ -57,7 +57,7 @@ async fn shake_hands(mut tcp: TcpStream, tls: &Tls) -> Result<Greeted, Handshake
     let agreed = &stream.get_ref().1;
     let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
     let http2 = agreed.alpn_protocol() == Some(super::HTTP2);
-    Ok(Greeted { wire: Secured::new(stream), session, http2, resumed })
+    Ok(Greeted { wire: Secured::with_client(stream), session, http2, resumed })
 }
 
 /// What the client would like.

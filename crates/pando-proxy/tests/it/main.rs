@@ -28,4 +28,5 @@ mod support;
 mod swaps;
 mod tables;
 mod tls;
+mod upstream_tls;
 mod websocket;

@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use super::Stream;
 use crate::http2::broken;
 use crate::time::{span, ticks};
-use crate::wire::Wire;
+use crate::upstream::Reach;
 use crate::worker;
 
 /// Exchanges over one connection, where the endpoint allows more: beyond that another connection costs less than waiting.
@@ -37,6 +36,8 @@ pub(crate) struct Streams {
 struct Held {
     open: Vec<(SendRequest<Bytes>, Arc<Connection>)>,
     closed: bool,
+    /// Of the [`Reach`] that connections are opened by now.
+    serial: u64,
 }
 
 /// Ends when neither the pool nor an exchange has a use for it.
@@ -79,13 +80,18 @@ impl Streams {
     /// Room for one exchange over a new connection.
     ///
     /// # Errors
-    /// Whatever connecting answers; `TimedOut` after `patience`.
-    pub(crate) async fn begin(&self, address: SocketAddr, patience: Duration) -> io::Result<Stream> {
-        let (send, connection) = tokio::time::timeout(patience, connect(address))
+    /// Whatever connecting answers, or why there is no TLS; `TimedOut` after `patience`.
+    pub(crate) async fn begin(
+        &self,
+        reach: &Reach,
+        address: SocketAddr,
+        patience: Duration,
+    ) -> io::Result<Stream> {
+        let (send, connection) = tokio::time::timeout(patience, connect(reach, address))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let mut held = self.own();
-        if !held.closed {
+        if !held.closed && held.serial == reach.serial {
             held.open.push((send.clone(), Arc::clone(&connection)));
         }
         Ok(Stream::new(send, connection))
@@ -135,6 +141,15 @@ impl Streams {
         }
     }
 
+    /// Keeps those alone from here on that are opened by another `Reach`. Exchanges that are under way go on.
+    pub(crate) fn begin_anew(&self, serial: u64) {
+        for held in &self.held {
+            let mut held = lock(held);
+            held.serial = serial;
+            held.open.clear();
+        }
+    }
+
     pub(crate) fn open(&self) {
         self.held.iter().for_each(|held| lock(held).closed = false);
     }
@@ -150,8 +165,8 @@ fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn connect(address: SocketAddr) -> io::Result<(SendRequest<Bytes>, Arc<Connection>)> {
-    let wire = Wire::opened(TcpStream::connect(address).await?);
+async fn connect(reach: &Reach, address: SocketAddr) -> io::Result<(SendRequest<Bytes>, Arc<Connection>)> {
+    let wire = reach.open(address).await?;
     let mut builder = Builder::new();
     builder
         .enable_push(false)

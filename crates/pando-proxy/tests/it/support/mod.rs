@@ -4,6 +4,7 @@ mod client;
 mod control;
 pub(crate) mod http2;
 mod origin;
+mod secure;
 mod table;
 mod tls;
 pub(crate) mod websocket;
@@ -18,6 +19,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use client::{Client, Response};
 pub(crate) use origin::{App, Origin, Respond};
+pub(crate) use secure::{Authority, SecureApp, Setup};
 pub(crate) use table::{NOBODY, TableBuilder, at, endpoint, far};
 pub(crate) use tls::{Caller, Issued, Secure, TlsProxy};
 
