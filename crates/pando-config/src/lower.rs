@@ -56,7 +56,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
     release::check_schedules(settings, sink);
     let services = services::services(settings, sink);
     release::check_autoscale(settings, &drafts, sink);
-    let pools = balancing::pools(settings, &drafts, sink);
+    let pools = balancing::pools(settings, &drafts, around, sink);
     let name = settings.name.value()?.clone();
     if sink.has_errors() || processes.is_empty() {
         return None;

@@ -30,11 +30,19 @@ pub struct Sticky {
     /// For how long the browser keeps it. Default 86,400 (a day, as AWS has it); 0: until it is closed.
     pub max_age_seconds: u64,
     pub same_site: SameSite,
+    /// Browsers send it over TLS alone. Default: if it was set over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secure: Option<bool>,
 }
 
 impl Default for Sticky {
     fn default() -> Self {
-        Self { cookie: "pando_server".into(), max_age_seconds: 86_400, same_site: SameSite::Lax }
+        Self {
+            cookie: "pando_server".into(),
+            max_age_seconds: 86_400,
+            same_site: SameSite::Lax,
+            secure: None,
+        }
     }
 }
 

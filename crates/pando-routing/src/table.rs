@@ -225,7 +225,7 @@ fn bound_percent() -> u32 {
     crate::balance::hash::BOUND_PERCENT
 }
 
-/// What is spoken with endpoints. Probes over HTTP speak HTTP/1.1 with all.
+/// What is spoken with endpoints; by probes over HTTP too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {

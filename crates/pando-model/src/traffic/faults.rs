@@ -5,7 +5,7 @@ use std::fmt;
 
 use pando_routing::{Host, Table, TableError};
 
-use super::{RouteSpec, Traffic, pool_id};
+use super::{RouteSpec, Traffic};
 use crate::app::AppSpec;
 use crate::name::ProcessName;
 
@@ -95,17 +95,22 @@ fn hosts(spec: &AppSpec) -> Vec<Host> {
 }
 
 fn of_pool(spec: &AppSpec, process: &ProcessName) -> impl Iterator<Item = String> {
-    let id = pool_id(&spec.name, process.as_str());
     let unknown = (!spec.processes.contains_key(process)).then(|| "there is no such process".to_owned());
     let weights = spec.pools.get(process).into_iter().flat_map(|pool| pool.weights.values());
     let wrong = weights
         .filter(|weight| !(1..=256).contains(*weight))
         .map(|weight| format!("a weight is {weight}; it must be 1 to 256"));
     let wrong: Vec<String> = wrong.collect();
-    let pools = [(id, spec.pool(process))].into();
-    let table = Table { schema: 1, pools, ..Table::default() };
-    let refused: Vec<String> = refused(&table).collect();
-    unknown.into_iter().chain(wrong).chain(refused)
+    let refused: Vec<String> = refused(&spec.of_pools(std::iter::once(process))).collect();
+    let shown = unshown(spec, process);
+    unknown.into_iter().chain(wrong).chain(refused).chain(shown)
+}
+
+/// Certificates are known by their hosts.
+fn unshown(spec: &AppSpec, process: &ProcessName) -> Option<String> {
+    let named = spec.pool(process).tls?.client_certificate?;
+    let is_host = named.parse::<Host>().is_ok_and(|host| host != Host::Any);
+    (!is_host).then(|| format!("the client certificate `{named}` is not named by a host"))
 }
 
 fn of_route(spec: &AppSpec, route: &RouteSpec, hosts: &[Host]) -> Vec<String> {
@@ -145,6 +150,8 @@ fn said(error: TableError) -> String {
         TableError::Range { what, value, least, most, .. } => {
             format!("{what} is {value}; it must be {least} to {most}")
         }
+        TableError::Tls { why, .. } => why,
+        TableError::Ca { fault, .. } => format!("its authorities: {fault}"),
         TableError::User { user, why, .. } => format!("user `{user}`: {why}"),
         other => other.to_string(),
     }
