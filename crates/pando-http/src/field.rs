@@ -101,15 +101,17 @@ impl Known {
         let (Some(start), Some(end)) = (STARTS.get(name.len()), STARTS.get(name.len() + 1)) else {
             return Self::Other;
         };
-        let (start, end) = (usize::from(*start), usize::from(*end));
-        let first = first_word(name);
-        // Most names are other ones, and few are told apart by more than how they begin.
-        let Some(at) = WORDS[start..end].iter().position(|known| known[0] == first) else {
-            return Self::Other;
-        };
         let words = words(name);
-        let found = WORDS[start + at..end].iter().position(|known| *known == words);
-        found.map_or(Self::Other, |more| NAMES[start + at + more].1)
+        let known = &NAMES[usize::from(*start)..usize::from(*end)];
+        let same = WORDS[usize::from(*start)..usize::from(*end)].iter().position(|known| *known == words);
+        match same.map(|at| known[at]) {
+            // The words leave something out of names longer than they are.
+            Some((known, _)) if name.len() > 16 && !name.eq_ignore_ascii_case(known.as_bytes()) => {
+                Self::Other
+            }
+            Some((_, known)) => known,
+            None => Self::Other,
+        }
     }
 
     /// One of 64 places.
@@ -128,8 +130,8 @@ impl Known {
 }
 
 /// [`NAMES`] as they are compared.
-const WORDS: [[u64; 3]; 36] = {
-    let (mut all, mut n) = ([[0; 3]; 36], 0);
+const WORDS: [[u64; 2]; 36] = {
+    let (mut all, mut n) = ([[0; 2]; 36], 0);
     while n < all.len() {
         all[n] = words(NAMES[n].0.as_bytes());
         n += 1;
@@ -137,35 +139,16 @@ const WORDS: [[u64; 3]; 36] = {
     all
 };
 
-/// A name of 2 to 24 characters in lower case, as three words that overlap where it is shorter: names of the same length are the
-/// same if their words are.
-const fn words(name: &[u8]) -> [u64; 3] {
+/// A name's first and last characters in lower case, eight each or as many as it has: together all of it, up to 16.
+const fn words(name: &[u8]) -> [u64; 2] {
     if let (Some(first), Some(last)) = (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        let (_, rest) = name.split_at((name.len() - 8) / 2);
-        let middle = match rest.first_chunk::<8>() {
-            Some(middle) => u64::from_le_bytes(*middle),
-            None => 0,
-        };
-        [lower(u64::from_le_bytes(*first)), lower(u64::from_le_bytes(*last)), lower(middle)]
+        [lower(u64::from_le_bytes(*first)), lower(u64::from_le_bytes(*last))]
     } else if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        [lower(u32::from_le_bytes(*first) as u64), lower(u32::from_le_bytes(*last) as u64), 0]
+        [lower(u32::from_le_bytes(*first) as u64), lower(u32::from_le_bytes(*last) as u64)]
     } else if let (Some(first), Some(last)) = (name.first_chunk::<2>(), name.last_chunk::<2>()) {
-        [lower(u16::from_le_bytes(*first) as u64), lower(u16::from_le_bytes(*last) as u64), 0]
+        [lower(u16::from_le_bytes(*first) as u64), lower(u16::from_le_bytes(*last) as u64)]
     } else {
-        [0; 3]
-    }
-}
-
-/// The first of [`words`].
-const fn first_word(name: &[u8]) -> u64 {
-    if let Some(first) = name.first_chunk::<8>() {
-        lower(u64::from_le_bytes(*first))
-    } else if let Some(first) = name.first_chunk::<4>() {
-        lower(u32::from_le_bytes(*first) as u64)
-    } else if let Some(first) = name.first_chunk::<2>() {
-        lower(u16::from_le_bytes(*first) as u64)
-    } else {
-        0
+        [0; 2]
     }
 }
 

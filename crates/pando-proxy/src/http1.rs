@@ -45,7 +45,7 @@ pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: S
         connection.begin(&asked.head);
         match forward(&mut connection, asked, &client, &plane).await {
             End::Next => {}
-            End::Close => return connection.close().await,
+            End::Close => return connection.close(plane.limits.client_stall).await,
             End::Cut => return connection.cut(),
             End::Tunnel(tunnel) => {
                 let (wire, first) = connection.into_parts();

@@ -35,9 +35,28 @@ impl Wire {
         Self::Tls(Box::new(secured))
     }
 
-    /// Whether its end is said, not only seen: what is closed without a word looks cut.
-    pub(crate) fn says_goodbye(&self) -> bool {
-        matches!(self, Self::Tls(_))
+    /// Sends what was kept back of the handshake. To be called before the client is waited for.
+    pub(crate) fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tls(secured) => secured.poll_release(cx),
+            Self::Plain(_) | Self::Stream(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// What is written from now on is the last of it. It may be kept back until [`Wire::poll_goodbye`].
+    pub(crate) fn part(&mut self) {
+        if let Self::Tls(secured) = self {
+            secured.part();
+        }
+    }
+
+    /// Says that this is the end where that is said, not only seen (what is closed without a word looks cut); ready when all that
+    /// was ever written is out.
+    pub(crate) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tls(secured) => secured.poll_goodbye(cx),
+            Self::Plain(_) | Self::Stream(_) => Poll::Ready(Ok(())),
+        }
     }
 
     /// A connection to an endpoint. It breaks within ten seconds when the other machine is gone, however long an answer may take

@@ -15,14 +15,16 @@ use crate::settings::Limits;
 const LINGER: Duration = Duration::from_secs(2);
 
 impl Http1 {
-    /// After an answer. Where the client may still be sending, it is listened to for a while: closing at once would take the
-    /// answer from it.
-    pub(super) async fn close(mut self) {
+    /// After an answer, whose end the client has `stall` to take. Where the client may still be sending, it is listened to for a
+    /// while: closing at once would take the answer from it.
+    pub(super) async fn close(mut self, stall: Duration) {
+        let goodbye = tokio::time::timeout(stall, poll_fn(|cx| self.wire.poll_goodbye(cx)));
+        if !matches!(goodbye.await, Ok(Ok(()))) {
+            return;
+        }
         // Running out of patience is fine: the client had its time.
         if !self.is_body_over() || self.has_input() {
             let _ = tokio::time::timeout(LINGER, self.discard()).await;
-        } else if self.wire.says_goodbye() {
-            let _ = tokio::time::timeout(LINGER, self.wire.shutdown()).await;
         }
     }
 

@@ -206,6 +206,9 @@ impl Front for Http1 {
             self.ended = true;
             write::end(self.outbox.queue(), trailers);
         }
+        if !self.persistent {
+            self.wire.part();
+        }
         self.poll_flush(cx)
     }
 }

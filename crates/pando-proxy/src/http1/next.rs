@@ -72,7 +72,11 @@ impl Http1 {
                 if let Some(next) = self.look(&mut scan, &head_limits) {
                     return Poll::Ready(next);
                 }
-                match self.poll_fill(cx) {
+                let filled = self.poll_fill(cx);
+                if filled.is_pending() && matches!(self.wire.poll_release(cx), Poll::Ready(Err(_))) {
+                    return Poll::Ready(Next::Over);
+                }
+                match filled {
                     Poll::Ready(Ok(1..)) => {}
                     Poll::Ready(_) => return Poll::Ready(Next::Over),
                     Poll::Pending if self.has_input() => {

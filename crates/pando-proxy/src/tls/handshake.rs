@@ -1,6 +1,7 @@
 //! From a connection that was accepted to one that is secure, in bounded time.
 
-use std::io::{self, Read};
+use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,12 +49,20 @@ pub(crate) async fn accept(tcp: TcpStream, tls: &Tls, patience: Duration) -> Res
     handshake.unwrap_or(Err(HandshakeError::TooSlow))
 }
 
-async fn shake_hands(mut tcp: TcpStream, tls: &Tls) -> Result<Greeted, HandshakeError> {
-    let accepted = hello(&mut tcp).await?;
+async fn shake_hands(tcp: TcpStream, tls: &Tls) -> Result<Greeted, HandshakeError> {
+    let mut ahead = Ahead::new(tcp);
+    let accepted = hello(&mut ahead).await?;
     // As the handshake will find it in a moment; a table that comes between changes which, not for whom.
     let session = Session::new(accepted.client_hello().server_name(), &tls.certificates.load());
-    let stream =
-        StartHandshake::from_parts(accepted, Ahead::new(tcp)).into_stream(Arc::clone(&tls.config)).await?;
+    let start = StartHandshake::from_parts(accepted, ahead);
+    let stream = match start.into_stream(Arc::clone(&tls.config)).into_fallible().await {
+        Ok(stream) => stream,
+        Err((error, mut ahead)) => {
+            // The reason may have been kept back.
+            let _ = poll_fn(|cx| ahead.poll_release(cx)).await;
+            return Err(error.into());
+        }
+    };
     let agreed = &stream.get_ref().1;
     let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
     let http2 = agreed.alpn_protocol() == Some(super::HTTP2);
@@ -61,47 +70,31 @@ async fn shake_hands(mut tcp: TcpStream, tls: &Tls) -> Result<Greeted, Handshake
 }
 
 /// What the client would like.
-async fn hello(tcp: &mut TcpStream) -> Result<Accepted, HandshakeError> {
+async fn hello(ahead: &mut Ahead) -> Result<Accepted, HandshakeError> {
     let mut acceptor = Acceptor::default();
     let mut first = None;
     loop {
-        tcp.readable().await?;
-        match acceptor.read_tls(&mut Peeked { tcp, first: &mut first }) {
-            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error.into()),
+        if ahead.inbox().is_empty() && poll_fn(|cx| ahead.poll_fill(cx)).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
+        let mut unread = ahead.inbox().bytes();
+        first = first.or(unread.first().copied());
+        let taken = acceptor.read_tls(&mut unread)?;
+        ahead.inbox().consume(taken);
         match acceptor.accept() {
             Ok(Some(accepted)) => return Ok(accepted),
             Ok(None) => {}
             Err(_) if first.is_some_and(|byte| byte.is_ascii_uppercase()) => {
-                tcp.write_all(NOT_HERE).await?;
-                tcp.shutdown().await?;
+                ahead.tcp.write_all(NOT_HERE).await?;
+                ahead.tcp.shutdown().await?;
                 return Err(HandshakeError::Http);
             }
             Err((error, mut alert)) => {
                 let mut last_words = Vec::new();
                 alert.write_all(&mut last_words)?;
-                tcp.write_all(&last_words).await?;
+                ahead.tcp.write_all(&last_words).await?;
                 return Err(HandshakeError::Hello(error));
             }
         }
-    }
-}
-
-/// Reads what is there, and remembers the very first byte.
-struct Peeked<'a> {
-    tcp: &'a TcpStream,
-    first: &'a mut Option<u8>,
-}
-
-impl Read for Peeked<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let count = self.tcp.try_read(buf)?;
-        if count > 0 {
-            self.first.get_or_insert(buf[0]);
-        }
-        Ok(count)
     }
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsStream, client, server};
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, Stage};
 
 /// Says goodbye when it is dropped (`close_notify`), so that the other side knows that it has got everything, unless it was cut.
 #[derive(Debug)]
@@ -21,11 +21,17 @@ pub(crate) struct Secured {
 
 impl Secured {
     pub(super) fn with_client(stream: server::TlsStream<Ahead>) -> Self {
-        Self { stream: stream.into(), cut: false, strict: false }
+        Self::after(stream.into(), false)
     }
 
+    /// What ends the handshake may go out along with the first request.
     pub(crate) fn with_endpoint(stream: client::TlsStream<Ahead>) -> Self {
-        Self { stream: stream.into(), cut: false, strict: true }
+        Self::after(stream.into(), true)
+    }
+
+    fn after(mut stream: TlsStream<Ahead>, strict: bool) -> Self {
+        stream.get_mut().0.enter(Stage::Talking);
+        Self { stream, cut: false, strict }
     }
 
     /// Whether there is something to be read, the end or an error, now. What belongs to TLS alone, such as tickets, is taken in on the
@@ -45,6 +51,22 @@ impl Secured {
         self.cut = true;
     }
 
+    /// Sends what the handshake has left to say. To be called before the client is waited for.
+    pub(crate) fn poll_release(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.get_mut().0.poll_release(cx)
+    }
+
+    /// What is written now is the last of it, and goes out along with the goodbye, which has to follow.
+    pub(crate) fn part(&mut self) {
+        self.stream.get_mut().0.enter(Stage::Parting);
+    }
+
+    /// Says goodbye; ready when that, and all before it, is out.
+    pub(crate) fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.get_mut().0.half_closes(false);
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TlsStream<Ahead>> {
         Pin::new(&mut self.get_mut().stream)
     }
@@ -54,7 +76,7 @@ impl Drop for Secured {
     fn drop(&mut self) {
         if !self.cut {
             // A client whose end takes no byte more is not waited for.
-            let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+            let _ = self.poll_goodbye(&mut Context::from_waker(Waker::noop()));
         }
     }
 }
@@ -94,7 +116,8 @@ impl AsyncWrite for Secured {
         self.stream().poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.get_mut().0.half_closes(true);
         self.stream().poll_shutdown(cx)
     }
 }

@@ -4,22 +4,21 @@
 //! accepts connections into the backlog, so that none is refused. It outlives the daemon, and takes over the sockets of a
 //! program whose earlier keeper was killed.
 
+mod restart;
 mod running;
 mod sockets;
+mod spec;
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde::{Deserialize, Serialize};
 
 use super::child::Exit;
 use super::output::Journal;
@@ -28,77 +27,14 @@ use super::run::{answer, catch_signals, now, protect_from_memory_killer, take_si
 use crate::control::Answer;
 use crate::dir::{lock, read_json, write_json};
 use crate::listen;
-use crate::logs::{LogSettings, LogWriter};
+use crate::logs::LogWriter;
 use crate::proc::Process;
+use restart::Restart;
 use running::Running;
 use sockets::{Found, listens, take_over_or_bind};
-
-/// What to keep running.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct KeepSpec {
-    /// What it is called in its log, `LOG_DIRECTORY/NAME.log`, such as `proxy`.
-    pub name: String,
-    pub program: PathBuf,
-    pub args: Vec<String>,
-    /// The whole environment, but for `PANDO_LISTEN`.
-    pub env: BTreeMap<String, String>,
-    /// The system user that the program becomes, after the sockets are bound. `None`: as the caller.
-    pub user: Option<String>,
-    /// Where to listen, in the order in which the program gets the sockets. Port 0: any.
-    pub listen: Vec<SocketAddr>,
-    /// Absolute; holds the keeper's lock and state. One keeper lives in one directory.
-    pub dir: PathBuf,
-    /// A second one, started beside the first, takes its place without a gap and says when ([`crate::listen::KeeperLine`]); then the
-    /// first ends by itself. So it can be [renewed](crate::keeper::Keeper::renew).
-    #[serde(default)]
-    pub hands_over: bool,
-    pub log_directory: PathBuf,
-    pub log: LogSettings,
-}
-
-/// What a keeper says of itself, in `state.json` of its directory.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct KeepState {
-    pub(crate) keeper: Process,
-    /// What it does: `keep.json` may have been written anew since.
-    pub(crate) spec: KeepSpec,
-    /// With the ports that they have got.
-    pub(crate) listen: Vec<SocketAddr>,
-    pub(crate) child: Option<Process>,
-    /// How often something else was to be kept, with or without success.
-    #[serde(default)]
-    pub(crate) renewals: u64,
-    /// Why the last of them came to nothing.
-    #[serde(default)]
-    pub(crate) renewal_error: Option<String>,
-}
-
-impl KeepState {
-    fn new(spec: &KeepSpec, listen: Vec<SocketAddr>) -> Self {
-        let (keeper, spec) = (Process::this(), spec.clone());
-        Self { keeper, spec, listen, child: None, renewals: 0, renewal_error: None }
-    }
-}
-
-impl KeepSpec {
-    /// Whether a keeper of `held` can go on with this.
-    #[must_use]
-    pub fn is_renewal_of(&self, held: &Self) -> bool {
-        let same = (&self.name, &self.listen, &self.dir, &self.user)
-            == (&held.name, &held.listen, &held.dir, &held.user);
-        same && self.hands_over && held.hands_over
-    }
-}
-
-pub(crate) const SPEC: &str = "keep.json";
-pub(crate) const STATE: &str = "state.json";
-pub(crate) const LOCK: &str = "lock";
-
-/// With the time that a start takes, the program is away for less than 200 ms; the backlog holds what comes meanwhile.
-const LONGEST_PAUSE: Duration = Duration::from_millis(150);
-
-/// A program that ran for less has failed to start.
-const A_GOOD_RUN: Duration = Duration::from_secs(1);
+pub use spec::KeepSpec;
+use spec::wanted;
+pub(crate) use spec::{KeepState, LOCK, SPEC, STATE};
 
 /// Somebody who looks whether a keeper lives holds its lock for microseconds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
@@ -401,57 +337,10 @@ impl Keep {
     }
 }
 
-/// What `keep.json` asks for now, if it can be had without another keeper.
-fn wanted(held: &KeepSpec) -> Result<KeepSpec, String> {
-    let path = held.dir.join(SPEC);
-    let wanted: Option<KeepSpec> =
-        read_json(&path).map_err(|error| format!("can't read `{}`: {error}", path.display()))?;
-    let wanted = wanted.ok_or_else(|| format!("`{}` holds no spec", path.display()))?;
-    match wanted.is_renewal_of(held) {
-        true => Ok(wanted),
-        false => Err("what is wanted needs another keeper".to_owned()),
-    }
-}
-
 /// SIGHUP asks for a renewal.
 fn catch_renewals() -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGHUP, write)?;
     Ok(read)
-}
-
-/// When to start the program again: at once, then after pauses that grow for as long as it ends right away.
-#[derive(Debug, Default)]
-struct Restart {
-    at: Option<Instant>,
-    failures: u32,
-}
-
-impl Restart {
-    fn ended(&mut self, now: Instant, ran: Duration) {
-        self.failures = if ran >= A_GOOD_RUN { 0 } else { self.failures.saturating_add(1) };
-        let backoff = pando_rt::backoff::Backoff { first: Duration::from_millis(25), most: LONGEST_PAUSE };
-        self.at = Some(now + backoff.after(self.failures));
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.at.is_none_or(|at| now >= at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_150_ms_and_a_good_run_ends_them() {
-        let (mut restart, now) = (Restart::default(), Instant::now());
-        let mut pauses = Vec::new();
-        for ran in [60_000, 0, 0, 0, 0, 0, 0, 1000] {
-            restart.ended(now, Duration::from_millis(ran));
-            pauses.push((restart.at.unwrap() - now).as_millis());
-        }
-        assert_eq!(pauses, [0, 0, 25, 50, 100, 150, 150, 0]);
-    }
 }

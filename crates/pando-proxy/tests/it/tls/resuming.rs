@@ -1,8 +1,11 @@
 //! Sessions that are taken up again, here and at another balancer.
 
-use rustls::version::{TLS12, TLS13};
+use std::time::Duration;
 
-use crate::support::{App, Caller, Issued, TableBuilder, TlsProxy};
+use rustls::version::{TLS12, TLS13};
+use tokio::io::AsyncReadExt;
+
+use crate::support::{App, Caller, Issued, TableBuilder, TlsProxy, within};
 
 const HOST: &str = "a.example";
 
@@ -61,4 +64,20 @@ async fn tables_without_news_of_keys_leave_tickets_good() {
     assert!(!resumes(&caller, &proxy).await);
     proxy.proxy.put(&TableBuilder::serving(2, [&app.endpoint]).certificate(&issued, &[HOST])).await;
     assert!(resumes(&caller, &proxy).await);
+}
+
+#[tokio::test]
+async fn who_asks_for_nothing_yet_has_a_ticket_all_the_same() {
+    let (app, issued) = (App::named("app").await, Issued::for_hosts(&[HOST]));
+    let [proxy, _] = two(&issued, &app, [&[], &[]]).await;
+    let mut client = Caller::speaking(&[&issued], &TLS13).call(proxy.secure, HOST).await;
+    within("a ticket", async {
+        while client.session().tls13_tickets_received() == 0 {
+            // There is nothing to read but the ticket, which is none of the client's business.
+            let look = client.stream.read_u8();
+            assert!(tokio::time::timeout(Duration::from_millis(5), look).await.is_err());
+        }
+    })
+    .await;
+    assert_eq!(client.get("/").await.text(), "app");
 }
