@@ -22,8 +22,9 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
     let pools = pools(apps);
     let Traffic { rules, error_pages, users } = traffic(view, apps, &pools);
     let hosts = hosts::hosts(apps.iter().filter_map(AppPlan::routing_spec));
-    let ca_certificates =
-        pools.values().filter_map(|wanted| wanted.spec.authorities(wanted.process)).collect();
+    let of_pools = pools.values().filter_map(|wanted| wanted.spec.authorities(wanted.process));
+    let of_hosts = hosts::authorities(apps.iter().filter_map(AppPlan::routing_spec), &hosts);
+    let ca_certificates = of_pools.chain(of_hosts).collect();
     let same = before.is_some_and(|before| {
         before.version.epoch == desired.epoch
             && before.rules == rules

@@ -33,6 +33,8 @@ pub(crate) struct Paper {
     pub(crate) response: ResponseHead,
     /// Values of `Cookie` fields that go up without one cookie, which is named.
     pub(crate) cookies: Cookies,
+    /// What it is told of the client's certificate, in lines.
+    pub(crate) shown: Option<Arc<[u8]>>,
     /// The request as the endpoint gets it.
     pub(crate) upstream: Vec<u8>,
     /// For whatever is waited for while the request is answered. It stays armed from one request to the next.
@@ -96,6 +98,7 @@ impl Drop for Asked {
         paper.bytes = Inbox::default();
         paper.upstream.clear();
         paper.cookies.own = None;
+        paper.shown = None;
         if paper.upstream.capacity() > LARGEST {
             return;
         }

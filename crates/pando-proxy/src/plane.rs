@@ -74,6 +74,8 @@ pub(crate) struct Gauges {
     /// Those among them that needed no signature.
     pub(crate) resumed_handshakes: AtomicU64,
     pub(crate) failed_handshakes: AtomicU64,
+    /// Those among them whose client had no certificate, or a bad one, where a good one is asked for.
+    pub(crate) refused_clients: AtomicU64,
     /// Of proxies that did not say on whose behalf they connect.
     pub(crate) refused_proxies: AtomicU64,
 }

@@ -85,6 +85,7 @@ async fn greet(
         }
         Err(error) => {
             plane.gauges.failed_handshakes.fetch_add(1, Relaxed);
+            plane.gauges.refused_clients.fetch_add(u64::from(error.is_about_certificate()), Relaxed);
             let error = error_chain(&error);
             tracing::debug!(client = %address, error, "no TLS handshake");
             None

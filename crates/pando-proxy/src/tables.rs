@@ -29,7 +29,7 @@ use crate::live::endpoint::{Endpoint, Kept};
 use crate::live::idle::IdleLinks;
 use crate::plane::Plane;
 use crate::snapshot::Snapshot;
-use crate::tls::Certificates;
+use crate::tls::{Askers, Certificates};
 use crate::upstream::{Outbound, Outbounds, Wanted};
 
 /// What was made of a table that can be used.
@@ -37,6 +37,8 @@ use crate::upstream::{Outbound, Outbounds, Wanted};
 struct Ready {
     certificates: Arc<Certificates>,
     outbounds: Outbounds,
+    /// Where somebody listens for TLS.
+    askers: Option<Askers>,
 }
 
 /// Takes tables, one at a time.
@@ -145,12 +147,14 @@ impl Tables {
     async fn check(&self, table: Table) -> Result<(Arc<Table>, Ready), Refusal> {
         let held = self.plane.current();
         let now = self.plane.clock.now_millis() / 1000;
+        let plane = Arc::clone(&self.plane);
         let checking = tokio::task::spawn_blocking(move || {
             table.validate_after(held.as_deref().map(|snapshot| &*snapshot.table))?;
             let known = held.as_deref().map(|snapshot| (&*snapshot.table, &*snapshot.https.certificates));
             let certificates = Arc::new(Certificates::of(&table, known, now)?);
             let outbounds = Outbound::all(&table, held.as_deref().map(|snapshot| &snapshot.outbounds))?;
-            Ok((Arc::new(table), Ready { certificates, outbounds }))
+            let askers = plane.tls.as_ref().map(|tls| tls.askers(&table)).transpose()?;
+            Ok((Arc::new(table), Ready { certificates, outbounds, askers }))
         });
         checking.await.map_err(|error| Refusal::Unchecked { source: error.into() })?
     }
@@ -182,7 +186,7 @@ impl Tables {
 
     /// See the module's documentation for the order.
     fn swap(&self, table: Arc<Table>, ready: Ready) {
-        let Ready { certificates, outbounds } = ready;
+        let Ready { certificates, outbounds, askers } = ready;
         let version = table.version;
         let mut registry = self.plane.registry();
         let renewal = registry.renew(&table, |endpoint| self.make(endpoint));
@@ -200,7 +204,7 @@ impl Tables {
         }
         // Who is redirected to TLS must find it ready.
         if let Some(tls) = &self.plane.tls {
-            tls.renew(&certificates, &table.secret.ticket_keys);
+            tls.renew(&certificates, &table.secret.ticket_keys, askers.unwrap_or_default());
         }
         let https = HttpsRules::of(&table, certificates, self.plane.https_port);
         let before = self.plane.current();

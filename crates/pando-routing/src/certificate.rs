@@ -18,6 +18,10 @@ use crate::balance::hash::SecretKey;
 use crate::table::{Host, Table};
 use crate::upstream::ClientCertificate;
 
+mod subject;
+
+pub use subject::subject;
+
 /// Bytes of a chain at most, and of a key.
 const MOST_CHAIN_BYTES: usize = 64 << 10;
 const MOST_KEY_BYTES: usize = 16 << 10;

@@ -61,6 +61,8 @@ pub enum TableError {
     Ca { ca: String, fault: CertificateFault },
     #[error("the client certificate `{certificate}`: {fault}")]
     ClientCertificate { certificate: String, fault: CertificateFault },
+    #[error("host `{host}`: its clients can't be asked for certificates: {why}")]
+    ClientAuth { host: String, why: String },
     #[error("pool `{pool}`: {why}")]
     Tls { pool: String, why: String },
     #[error("two certificates for `{0}`")]
@@ -89,7 +91,7 @@ impl Table {
         self.check_endpoints(&mut errors);
         self.check_numbers(&mut errors);
         self.pools.iter().for_each(|(id, pool)| policies::check(id, pool, &mut errors));
-        https::check(&self.hosts, &mut errors);
+        https::check(&self.hosts, &self.ca_certificates, &mut errors);
         upstream::check(self, held, &mut errors);
         self.check_secrets(held, &mut errors);
         if errors.is_empty() { Ok(()) } else { Err(errors) }

@@ -10,7 +10,7 @@ use pando_routing::{Pool, Probe, ProbeKind, Timeouts};
 
 mod tls;
 
-use super::{Draft, Surroundings};
+use super::{Draft, Surroundings, authorities};
 use crate::decode::{Field, OrRecord, Switch};
 use crate::diagnostic::Sink;
 use crate::raw::Settings;
@@ -70,7 +70,7 @@ fn pool(given: &LoadBalancing, around: &Surroundings<'_>, sink: &mut Sink) -> Po
     let weights = given.weights.value().map(|weights| weights.entries.as_slice()).unwrap_or_default();
     let weights = weights.iter().map(|(server, weight)| (server.value.clone(), weight.value.0)).collect();
     let standby = given.standby.value().map(|servers| servers.0.clone()).unwrap_or_default();
-    let ca_certificates = tls.and_then(|tls| tls::authorities(tls, around, sink));
+    let ca_certificates = tls.and_then(|tls| authorities::read(&tls.ca, around, sink));
     PoolSpec { pool, weights, standby, ca_certificates }
 }
 

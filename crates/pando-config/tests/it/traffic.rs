@@ -102,6 +102,34 @@ fn what_is_wrong_with_tls_to_replicas_is_said_where_it_is_written() {
     assert!(careless.warnings.to_string().contains("not verified"), "{}", careless.warnings);
 }
 
+#[test]
+fn who_may_come_in_by_a_certificate_is_read_from_a_file() {
+    let of = |rules: &str| {
+        let text = format!(
+            "{{name: a, source: ., domains: [{{domain: a.example, https: {{client_auth: {rules}}}}}], processes: {{web: {{command: x}}}}}}"
+        );
+        load(
+            Path::new("pando.yaml"),
+            None,
+            &MemoryFiles::default().with("pando.yaml", text.as_str()).with("ca.pem", CA),
+        )
+    };
+    let loaded = of("{ca: ca.pem, optional: true}").unwrap_or_else(|problems| panic!("{problems}"));
+    let asked = loaded.targets[0].spec.domains[0].https.client_auth.clone().unwrap();
+    assert!(asked.optional && asked.ca_certificates == CA);
+    assert!(
+        !of("{ca: ca.pem}").unwrap().targets[0].spec.domains[0].https.client_auth.as_ref().unwrap().optional
+    );
+    for (rules, expected) in [("{ca: gone.pem}", "there is no file"), ("{optional: true}", "ca")] {
+        let problems = of(rules).unwrap_err().to_string();
+        assert!(problems.contains(expected), "{rules}: {problems}");
+    }
+    let mut spec = loaded.targets[0].spec.clone();
+    spec.domains[0].https.client_auth.as_mut().unwrap().ca_certificates = "nothing".to_owned();
+    let found = faults(&spec);
+    assert!(found.len() == 1 && found[0].to_string().contains("the domain `a.example`"), "{found:?}");
+}
+
 /// Every file of the guide is one that `pando check` takes.
 #[test]
 fn the_guides_examples_are_valid() {

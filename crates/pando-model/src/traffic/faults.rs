@@ -25,6 +25,8 @@ pub enum Place {
     Route(usize),
     /// How requests are spread over this process.
     Pool(ProcessName),
+    /// How this domain is served.
+    Domain(String),
     /// The routes together.
     Routes,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Fault {
         match &self.place {
             Place::Route(index) => write!(f, "route {}: {}", index + 1, self.message),
             Place::Pool(process) => write!(f, "the balancing of `{process}`: {}", self.message),
+            Place::Domain(domain) => write!(f, "the domain `{domain}`: {}", self.message),
             Place::Routes => write!(f, "the routes: {}", self.message),
         }
     }
@@ -53,6 +56,7 @@ pub fn faults(spec: &AppSpec) -> Vec<Fault> {
         let messages = of_pool(spec, process);
         found.extend(messages.map(|message| Fault { place: Place::Pool(process.clone()), message }));
     }
+    found.extend(of_domains(spec));
     for (index, route) in spec.routes.iter().enumerate() {
         let messages = of_route(spec, route, &hosts);
         found.extend(messages.into_iter().map(|message| Fault { place: Place::Route(index), message }));
@@ -104,6 +108,16 @@ fn of_pool(spec: &AppSpec, process: &ProcessName) -> impl Iterator<Item = String
     let refused: Vec<String> = refused(&spec.of_pools(std::iter::once(process))).collect();
     let shown = unshown(spec, process);
     unknown.into_iter().chain(wrong).chain(refused).chain(shown)
+}
+
+/// Whose clients would be asked for certificates of nobody.
+fn of_domains(spec: &AppSpec) -> impl Iterator<Item = Fault> {
+    spec.domains.iter().filter_map(|domain| {
+        let pem = &domain.https.client_auth.as_ref()?.ca_certificates;
+        let fault = pando_routing::upstream::authorities(pem).err()?;
+        let message = format!("the authorities of its clients: {fault}");
+        Some(Fault { place: Place::Domain(domain.domain.clone()), message })
+    })
 }
 
 /// Certificates are known by their hosts.

@@ -79,6 +79,9 @@ fn tls(gauges: &Gauges, snapshot: Option<&Snapshot>, page: &mut Page) {
     page.counter("pando_proxy_tls_handshakes_resumed_total", help, "", resumed);
     let failed = gauges.failed_handshakes.load(Relaxed);
     page.counter("pando_proxy_tls_handshakes_failed_total", "TLS handshakes that failed.", "", failed);
+    let refused = gauges.refused_clients.load(Relaxed);
+    let help = "TLS handshakes that failed for want of a good certificate of the client's.";
+    page.counter("pando_proxy_tls_client_certificates_refused_total", help, "", refused);
     let Some(snapshot) = snapshot else { return };
     let (without, _) = snapshot.https.without_certificate(&snapshot.table);
     let help = "Hosts of the table without a certificate.";

@@ -27,8 +27,22 @@ pub(crate) enum HandshakeError {
     Http,
     #[error("the client's hello can't be used: {0}")]
     Hello(#[source] rustls::Error),
+    #[error("the client's certificate is not good any more: {0}")]
+    Client(#[source] rustls::Error),
     #[error("the handshake broke off: {0}")]
     Broken(#[from] io::Error),
+}
+
+impl HandshakeError {
+    /// Whether the client has shown no certificate, or a bad one, where a good one is asked for.
+    pub(crate) fn is_about_certificate(&self) -> bool {
+        let error = match self {
+            Self::Client(error) => Some(error),
+            Self::Broken(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
+            _ => None,
+        };
+        matches!(error, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
+    }
 }
 
 /// A connection whose handshake is done.
@@ -53,9 +67,12 @@ async fn shake_hands(tcp: TcpStream, tls: &Tls) -> Result<Greeted, HandshakeErro
     let mut ahead = Ahead::new(tcp);
     let accepted = hello(&mut ahead).await?;
     // As the handshake will find it in a moment; a table that comes between changes which, not for whom.
-    let session = Session::new(accepted.client_hello().server_name(), &tls.certificates.load());
+    let name = accepted.client_hello().server_name().map(str::to_owned);
+    let mut session = Session::new(name.as_deref(), &tls.certificates.load());
+    let asker = tls.askers.load().find(name.as_deref());
+    let config = asker.as_ref().map_or(&tls.config, |asker| &asker.config);
     let start = StartHandshake::from_parts(accepted, ahead);
-    let stream = match start.into_stream(Arc::clone(&tls.config)).into_fallible().await {
+    let stream = match start.into_stream(Arc::clone(config)).into_fallible().await {
         Ok(stream) => stream,
         Err((error, mut ahead)) => {
             // The reason may have been kept back.
@@ -66,6 +83,11 @@ async fn shake_hands(tcp: TcpStream, tls: &Tls) -> Result<Greeted, HandshakeErro
     let agreed = &stream.get_ref().1;
     let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
     let http2 = agreed.alpn_protocol() == Some(super::HTTP2);
+    if let Some(asker) = asker {
+        let shown = agreed.peer_certificates();
+        asker.looks_again(shown).map_err(HandshakeError::Client)?;
+        session.was_asked(&asker, shown);
+    }
     Ok(Greeted { wire: Secured::with_client(stream), session, http2, resumed })
 }
 

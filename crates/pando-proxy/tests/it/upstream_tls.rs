@@ -261,10 +261,10 @@ async fn an_answer_that_is_cut_without_a_goodbye_is_not_whole() {
     proxy.put_ready(&table(1, &app, &authority, tls(Some("own")))).await;
     let mut client = proxy.client().await;
     client.send("GET / HTTP/1.1\r\nhost: a.example\r\n\r\n").await;
-    let head = client.head().await;
-    assert_eq!((head.status, head.header("transfer-encoding")), (200, Some("chunked")));
-    assert_eq!(client.chunk().await, Some(Some(b"half".to_vec())));
-    assert_eq!(client.chunk().await, None, "no last chunk");
+    // The connection is cut, which may take along what was sent already.
+    let rest = String::from_utf8(client.rest().await).unwrap();
+    assert!(!rest.contains("\r\n0\r\n") && (rest.is_empty() || rest.starts_with("HTTP/1.1 200")), "{rest}");
+    assert_eq!(proxy.wait_for_pool("web", |pool| pool.requests > 0).await.failed, 1);
 }
 
 /// A probe by TCP finds that it listens; what a request finds is that it speaks no TLS, in time.

@@ -1,16 +1,10 @@
 //! TLS with replicas, and the protocol that goes with it.
 
-use std::path::Path;
-
 use pando_routing::{Protocol, UpstreamTls};
 
 use crate::decode::Switch;
 use crate::diagnostic::Sink;
-use crate::lower::Surroundings;
 use crate::raw::balancing::{LoadBalancing, ReplicaTls, Speaks};
-
-/// Bytes of a file with authorities.
-const MOST: usize = 1 << 20;
 
 pub(super) fn given(given: &LoadBalancing) -> Option<&ReplicaTls> {
     given.tls.value().and_then(Switch::on)
@@ -62,30 +56,4 @@ pub(super) fn rules(given: &LoadBalancing, tls: &ReplicaTls, sink: &mut Sink) ->
         insecure_skip_verify,
         client_certificate: tls.client_certificate.value().map(|host| host.0.as_str().into()),
     }
-}
-
-/// As the file has them.
-pub(super) fn authorities(tls: &ReplicaTls, around: &Surroundings<'_>, sink: &mut Sink) -> Option<String> {
-    let at = tls.ca.get()?;
-    let path = Path::new(&at.value.0);
-    let reason = match around.read(path) {
-        Ok(bytes) if bytes.len() > MOST => format!("`{}` is larger than 1 MiB", path.display()),
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(pem) => match pando_routing::upstream::authorities(&pem) {
-                Ok(_) => return Some(pem),
-                Err(fault) => format!("`{}`: {fault}", path.display()),
-            },
-            Err(_) => format!("`{}` is not PEM", path.display()),
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            format!("there is no file `{}`", path.display())
-        }
-        Err(error) => format!("`{}` can't be read: {error}", path.display()),
-    };
-    sink.error_hint(
-        at.span,
-        reason,
-        "authorities are a file in PEM, named as seen from the directory of this one",
-    );
-    None
 }
