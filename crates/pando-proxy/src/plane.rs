@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -38,6 +38,8 @@ pub(crate) struct Plane {
     /// Threads that serve.
     pub(crate) workers: usize,
     pub(crate) log: Option<LogHandle>,
+    /// Some pool's endpoints are told where clients connect to.
+    pub(crate) announces: AtomicBool,
     /// Requests that no rule matched.
     pub(crate) unmatched: AtomicU64,
     pub(crate) gauges: Gauges,
@@ -98,6 +100,7 @@ impl Plane {
             key,
             workers,
             log,
+            announces: AtomicBool::new(false),
             unmatched: AtomicU64::new(0),
             gauges: Gauges::default(),
             tls: None,

@@ -169,6 +169,7 @@ fn settings_of(pool: &Pool) -> Pool {
         algorithm: pool.algorithm.clone(),
         protocol: pool.protocol,
         tls: pool.tls.clone(),
+        proxy_protocol: pool.proxy_protocol,
         probe: pool.probe.clone(),
         timeouts: pool.timeouts,
         slow_start_millis: pool.slow_start_millis,

@@ -192,7 +192,11 @@ impl Tables {
         let renewal = registry.renew(&table, |endpoint| self.make(endpoint));
         self.restore(&table, &registry);
         for (id, pool) in &table.pools {
-            let wanted = Wanted { http2: pool.protocol.is_http2(), outbound: outbounds.get(id) };
+            let wanted = Wanted {
+                http2: pool.protocol.is_http2(),
+                outbound: outbounds.get(id),
+                proxy_protocol: pool.proxy_protocol,
+            };
             let live = pool.endpoints.iter().filter_map(|endpoint| registry.endpoint(endpoint.id));
             live.for_each(|live| live.reach_by(wanted));
             // One for all endpoints of the pool: there may be thousands.
@@ -202,6 +206,8 @@ impl Tables {
                 .filter_map(|endpoint| registry.endpoint(endpoint.id))
                 .for_each(|live| live.activate(&probe));
         }
+        let announces = table.pools.values().any(|pool| pool.proxy_protocol.is_some());
+        self.plane.announces.store(announces, SeqCst);
         // Who is redirected to TLS must find it ready.
         if let Some(tls) = &self.plane.tls {
             tls.renew(&certificates, &table.secret.ticket_keys, askers.unwrap_or_default());

@@ -1,11 +1,13 @@
 //! Connections to endpoints, and what is said over them.
 
+mod announce;
 mod head;
 mod link;
 mod reach;
 mod secure;
 mod stream;
 
+pub(crate) use announce::Ends;
 pub(crate) use head::{UpgradeAsked, drop_claims, hide_cookie, tell_shown, write_changed_head, write_head};
 pub(crate) use link::{Heard, Link, LinkError, MOST_HEAD};
 pub(crate) use reach::{Reach, Wanted};

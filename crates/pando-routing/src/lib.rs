@@ -24,7 +24,9 @@ pub use https::{HostOptions, Hsts, Https};
 pub use matcher::{Match, Matcher};
 pub use names::NameMap;
 pub use network::{Network, NetworkSet};
-pub use policy::{AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
+pub use policy::{
+    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, SameSite, Sticky,
+};
 pub use rule::{Asks, Destination, Filters, PathMatch, Rule};
 pub use stats::{Acknowledgement, Ejected, EndpointStats, Latency, PoolStats, ProxyStats};
 pub use table::{

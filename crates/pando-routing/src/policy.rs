@@ -143,6 +143,17 @@ impl Default for Drain {
     }
 }
 
+/// How endpoints are told on whose behalf a connection is opened, by the PROXY protocol. A connection then carries requests of one
+/// client's connection alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// As a line of text.
+    V1,
+    /// In binary.
+    V2,
+}
+
 /// What becomes of a request while no endpoint is in rotation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,7 +11,9 @@ use uuid::Uuid;
 use crate::certificate::Secrets;
 pub use crate::host::Host;
 use crate::https::HostOptions;
-use crate::policy::{AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, Sticky};
+use crate::policy::{
+    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, Sticky,
+};
 use crate::rule::Rule;
 use crate::rule::answers::ErrorPages;
 use crate::upstream::UpstreamTls;
@@ -103,6 +105,9 @@ pub struct Pool {
     /// Default: what is spoken is spoken in the clear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTls>,
+    /// Default: endpoints are told of clients by headers alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
     pub endpoints: Vec<Endpoint>,
     pub probe: Probe,
     pub timeouts: Timeouts,
@@ -144,6 +149,7 @@ impl Default for Pool {
             algorithm: Algorithm::default(),
             protocol: Protocol::default(),
             tls: None,
+            proxy_protocol: None,
             endpoints: Vec::new(),
             probe: Probe::default(),
             timeouts: Timeouts::default(),
@@ -169,6 +175,7 @@ impl Pool {
             algorithm,
             protocol,
             tls,
+            proxy_protocol,
             endpoints: _,
             probe,
             timeouts,
@@ -183,6 +190,7 @@ impl Pool {
             when_all_down,
         } = self;
         (algorithm, protocol, tls, probe) == (&other.algorithm, &other.protocol, &other.tls, &other.probe)
+            && *proxy_protocol == other.proxy_protocol
             && (timeouts, slow_start_millis) == (&other.timeouts, &other.slow_start_millis)
             && (sticky, outlier, retry) == (&other.sticky, &other.outlier, &other.retry)
             && (max_in_flight, adaptive_limit, queue)

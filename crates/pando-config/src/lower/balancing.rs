@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pando_model::{PoolSpec, ProcessName};
 use pando_routing::policy::{
-    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky,
+    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, SameSite, Sticky,
 };
 use pando_routing::{Pool, Probe, ProbeKind, Timeouts};
 
@@ -59,6 +59,10 @@ fn pool(given: &LoadBalancing, around: &Surroundings<'_>, sink: &mut Sink) -> Po
         retry: retry(given),
         max_in_flight: count(&given.max_in_flight),
         adaptive_limit: adaptive(given, sink),
+        proxy_protocol: given.proxy_protocol.value().map(|version| match version {
+            raw::ProxyProtocol::V1 => ProxyProtocol::V1,
+            raw::ProxyProtocol::V2 => ProxyProtocol::V2,
+        }),
         drain: drain(given),
         queue: given.queue.value().map(|queue| self::queue(&queue.0)),
         when_all_down: match given.when_all_down.value() {

@@ -40,6 +40,14 @@ choice! {
 }
 
 choice! {
+    /// How replicas are told on whose behalf a connection is opened.
+    ProxyProtocol {
+        V1 = "v1",
+        V2 = "v2",
+    }
+}
+
+choice! {
     /// Whether a cookie comes along from other sites.
     SameSite {
         Lax = "lax",
@@ -95,6 +103,9 @@ record! {
         protocol: Speaks [default "http1"];
         /// Whether replicas speak TLS: `true`, or the keys below.
         tls: Switch<ReplicaTls>;
+        /// How replicas are told on whose behalf a connection is opened (PROXY protocol): as text (`v1`) or in binary (`v2`), before TLS if there is both.
+        /// Without it: by `X-Forwarded-For` alone.
+        proxy_protocol: ProxyProtocol;
         /// How long WebSockets and streams of events go on while their replica drains.
         drain: Drain;
         /// The load balancers' own look at each replica, beside the health check on its server.

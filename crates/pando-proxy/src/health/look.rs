@@ -59,7 +59,7 @@ async fn ask_over(
     (path, host): (&str, Option<&str>),
     expect: Option<&Expect>,
 ) -> io::Result<Option<String>> {
-    let wire = reach.begin(tcp).await?;
+    let wire = reach.begin(tcp, None).await?;
     let address = address.to_string();
     let question = ask::Question {
         path,

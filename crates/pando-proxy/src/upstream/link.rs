@@ -12,7 +12,7 @@ use pando_http::{HeadScan, Scanned};
 
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
-use crate::upstream::Reach;
+use crate::upstream::{Ends, Reach};
 use crate::wire::Wire;
 
 /// Bytes of an answer's head at most. Endpoints are the user's own; this is a bound, not a policy.
@@ -31,6 +31,8 @@ pub(crate) struct Link {
     before: u64,
     /// Of the [`Reach`] that it was opened by.
     pub(crate) serial: u64,
+    /// The only client's connection whose requests it carries, if that was said when it was opened.
+    pub(crate) behalf: Option<Ends>,
 }
 
 /// The head of an answer is at the inbox's start.
@@ -58,12 +60,13 @@ impl Link {
     pub(crate) async fn open(
         reach: &Reach,
         address: SocketAddr,
+        behalf: Option<Ends>,
         patience: Duration,
     ) -> io::Result<Box<Self>> {
-        let connecting = tokio::time::timeout(patience, reach.open(address));
+        let connecting = tokio::time::timeout(patience, reach.open(address, behalf));
         let wire = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let mut link = Self::over(wire);
-        link.serial = reach.serial;
+        (link.serial, link.behalf) = (reach.serial, behalf);
         Ok(link)
     }
 
@@ -77,6 +80,7 @@ impl Link {
             heard_any: false,
             before: 0,
             serial: 0,
+            behalf: None,
         })
     }
 

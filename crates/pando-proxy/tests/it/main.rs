@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod algorithms;
+mod announced;
 mod basics;
 mod control;
 mod drain;

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use super::Stream;
 use crate::http2::broken;
 use crate::time::{span, ticks};
-use crate::upstream::Reach;
+use crate::upstream::{Ends, Reach};
 use crate::worker;
 
 /// Exchanges over one connection, where the endpoint allows more: beyond that another connection costs less than waiting.
@@ -40,6 +40,22 @@ struct Held {
     serial: u64,
 }
 
+/// So many connections are kept of clients that each have their own.
+const MOST_APART: usize = 256;
+
+impl Held {
+    /// Where each client has connections of its own, the oldest that is idle gives way.
+    fn make_room(&mut self, behalf: Option<Ends>) {
+        if behalf.is_none() || self.open.len() < MOST_APART {
+            return;
+        }
+        // One count is the pool's own.
+        if let Some(at) = self.open.iter().position(|(_, connection)| Arc::strong_count(connection) == 1) {
+            self.open.remove(at);
+        }
+    }
+}
+
 /// Ends when neither the pool nor an exchange has a use for it.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -48,6 +64,8 @@ pub(super) struct Connection {
     left: AtomicBool,
     /// When an exchange last ended here, in ticks.
     used: AtomicU64,
+    /// The only client's connection whose exchanges it carries, if that was said when it was opened.
+    behalf: Option<Ends>,
 }
 
 impl Connection {
@@ -85,25 +103,28 @@ impl Streams {
         &self,
         reach: &Reach,
         address: SocketAddr,
+        behalf: Option<Ends>,
         patience: Duration,
     ) -> io::Result<Stream> {
-        let (send, connection) = tokio::time::timeout(patience, connect(reach, address))
+        let (send, connection) = tokio::time::timeout(patience, connect(reach, address, behalf))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let mut held = self.own();
         if !held.closed && held.serial == reach.serial {
+            held.make_room(behalf);
             held.open.push((send.clone(), Arc::clone(&connection)));
         }
         Ok(Stream::new(send, connection))
     }
 
     /// Room for one exchange over a connection that is open.
-    pub(crate) fn reuse(&self) -> Option<Stream> {
+    pub(crate) fn reuse(&self, behalf: Option<Ends>) -> Option<Stream> {
         let mut held = self.own();
         held.open.retain(|(_, connection)| connection.is_open());
         // One count is the pool's own.
         let has_room = |(send, connection): &&(SendRequest<Bytes>, Arc<Connection>)| {
-            Arc::strong_count(connection) <= MOST_STREAMS.min(send.current_max_send_streams())
+            connection.behalf == behalf
+                && Arc::strong_count(connection) <= MOST_STREAMS.min(send.current_max_send_streams())
         };
         let (send, connection) = held.open.iter().find(has_room)?;
         Some(Stream::new(send.clone(), Arc::clone(connection)))
@@ -165,8 +186,12 @@ fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn connect(reach: &Reach, address: SocketAddr) -> io::Result<(SendRequest<Bytes>, Arc<Connection>)> {
-    let wire = reach.open(address).await?;
+async fn connect(
+    reach: &Reach,
+    address: SocketAddr,
+    behalf: Option<Ends>,
+) -> io::Result<(SendRequest<Bytes>, Arc<Connection>)> {
+    let wire = reach.open(address, behalf).await?;
     let mut builder = Builder::new();
     builder
         .enable_push(false)
@@ -181,5 +206,5 @@ async fn connect(reach: &Reach, address: SocketAddr) -> io::Result<(SendRequest<
         }
     });
     let (driver, left, used) = (driver.abort_handle(), AtomicBool::new(false), AtomicU64::new(ticks()));
-    Ok((send, Arc::new(Connection { driver, left, used })))
+    Ok((send, Arc::new(Connection { driver, left, used, behalf })))
 }

@@ -17,7 +17,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{HandshakeKind, RootCertStore, ServerConfig};
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -69,6 +69,8 @@ pub(crate) struct Seen {
     pub(crate) protocol: Mutex<Option<Vec<u8>>>,
     /// Whether the last one has shown a certificate.
     pub(crate) shown: Mutex<bool>,
+    /// The last line of the PROXY protocol.
+    pub(crate) announced: Mutex<String>,
 }
 
 impl Seen {
@@ -102,11 +104,20 @@ pub(crate) struct Setup {
     pub(crate) alpn: Vec<&'static str>,
     /// Each answer breaks off without a goodbye.
     pub(crate) cut: bool,
+    /// Connections begin with a line of the PROXY protocol.
+    pub(crate) announced: bool,
 }
 
 impl Setup {
     pub(crate) fn new(issued: Issued) -> Self {
-        Self { issued, clients: None, only_tls12: false, alpn: vec!["http/1.1"], cut: false }
+        Self {
+            issued,
+            clients: None,
+            only_tls12: false,
+            alpn: vec!["http/1.1"],
+            cut: false,
+            announced: false,
+        }
     }
 
     fn config(&self) -> ServerConfig {
@@ -140,11 +151,17 @@ pub(crate) struct SecureApp {
 impl SecureApp {
     pub(crate) async fn start(name: &'static str, setup: Setup) -> Self {
         let (acceptor, seen) = (TlsAcceptor::from(Arc::new(setup.config())), Arc::new(Seen::default()));
-        let (memory, cut) = (Arc::clone(&seen), setup.cut);
-        let origin = Origin::start(move |tcp, _| {
+        let (memory, cut, announced) = (Arc::clone(&seen), setup.cut, setup.announced);
+        let origin = Origin::start(move |mut tcp, _| {
             let (acceptor, seen) = (acceptor.clone(), Arc::clone(&memory));
             async move {
                 tcp.set_nodelay(true).unwrap();
+                let mut line = Vec::new();
+                while announced && !line.ends_with(b"\r\n") {
+                    let Ok(byte) = tcp.read_u8().await else { return };
+                    line.push(byte);
+                }
+                *seen.announced.lock().unwrap() = String::from_utf8(line).unwrap();
                 // Clients that break off are the tests' business.
                 let Ok(stream) = acceptor.accept(tcp).await else { return };
                 seen.note(&stream);
@@ -186,7 +203,7 @@ async fn speak_http2(stream: TlsStream<TcpStream>, name: &'static str, seen: &Se
 /// Half an answer whose end is the connection's, which then breaks without a goodbye.
 async fn cut_off(mut stream: TlsStream<TcpStream>) {
     let mut byte = [0; 1024];
-    let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut byte).await;
+    let _ = stream.read(&mut byte).await;
     stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nhalf").await.unwrap();
     stream.flush().await.unwrap();
     let (mut tcp, _) = stream.into_inner();
