@@ -14,7 +14,7 @@ use pando_api::v1::balancers::RequestCounts;
 use pando_api::v1::traffic::{EndpointSeen, EndpointTraffic, EndpointView, ProxyTraffic, Traffic};
 use pando_model::id::ServerId;
 use pando_model::name::{AppName, ServerName};
-use pando_model::time::Timestamp;
+use pando_model::time::{Millis, Timestamp};
 use pando_routing::{
     Ejected, Endpoint, EndpointId, EndpointState, EndpointStats, PoolStats, ProxyStats, Table,
 };
@@ -26,6 +26,13 @@ use news::News;
 /// Runs that are remembered of each server's load balancer.
 const BOOTS: usize = 8;
 
+/// Of so many of them, the newest, each endpoint's figures are remembered too: one may still hand over to the next.
+const DETAILED: usize = 2;
+
+/// A server's load balancer is told of so many times in a minute: nobody reads more, and who lies must not flood the events.
+const MOST_NEWS: usize = 60;
+const MINUTE: Millis = Millis::from_secs(60);
+
 /// The newest counters of each run, and what arrived lately.
 #[derive(Debug, Default)]
 pub struct TrafficMemory(Mutex<BTreeMap<ServerId, Known>>);
@@ -34,6 +41,8 @@ pub struct TrafficMemory(Mutex<BTreeMap<ServerId, Known>>);
 struct Known {
     runs: Vec<Run>,
     meter: Option<Meter>,
+    /// When the minute began that is under way, and how much was told in it.
+    told: (Timestamp, usize),
 }
 
 #[derive(Debug, Clone)]
@@ -64,6 +73,13 @@ impl Run {
             ejected: stats.ejected.clone(),
             why_out: stats.why_out.clone(),
         }
+    }
+
+    fn forget_endpoints(&mut self) {
+        self.endpoints = BTreeMap::new();
+        self.in_flight = BTreeMap::new();
+        self.not_in_rotation = BTreeSet::new();
+        self.ejected = Vec::new();
     }
 
     fn sees(&self, server: &ServerName, id: EndpointId) -> Option<EndpointSeen> {
@@ -185,8 +201,19 @@ impl Known {
                 let surplus = (self.runs.len() + 1).saturating_sub(BOOTS);
                 self.runs.drain(..surplus);
                 self.runs.push(run);
+                let older = self.runs.len().saturating_sub(DETAILED);
+                self.runs[..older].iter_mut().for_each(Run::forget_endpoints);
             }
         }
+        self.within_bounds(news, now)
+    }
+
+    fn within_bounds(&mut self, mut news: Vec<News>, now: Timestamp) -> Vec<News> {
+        if now.since(self.told.0) >= MINUTE {
+            self.told = (now, 0);
+        }
+        news.truncate(MOST_NEWS - self.told.1.min(MOST_NEWS));
+        self.told.1 += news.len();
         news
     }
 }
@@ -283,5 +310,58 @@ mod tests {
             memory.record(server(), &stats(boot.into(), 1, boot), Timestamp::default());
         }
         assert_eq!(requests(&memory), (12..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_tells_without_end_is_heard_so_often_in_a_minute() {
+        let (memory, mut told) = (TrafficMemory::default(), 0);
+        let web = EndpointId(Uuid::from_u128(7));
+        let at = |second| Timestamp::default() + Millis::from_secs(second);
+        for sequence in 1..=200u64 {
+            let reason = pando_routing::balance::outlier::Reason::Consecutive {
+                failures: 5,
+                last: pando_routing::balance::outlier::Failure::Reset,
+            };
+            let since_millis = i64::try_from(sequence).unwrap() * 5_000;
+            let ejected = Ejected {
+                endpoint: web,
+                text: reason.to_string(),
+                reason,
+                times: 1,
+                since_millis,
+                until_millis: since_millis + 1_000,
+            };
+            let lie = ProxyStats { ejected: vec![ejected], ..stats(1, sequence, 0) };
+            told += memory.record(server(), &lie, at(100 + sequence / 10)).len();
+        }
+        assert_eq!(told, MOST_NEWS);
+        assert_eq!(memory.record(server(), &stats(1, 201, 0), at(200)), [], "it has left the table");
+        let fails_open = |count| ProxyStats {
+            pools: [(
+                PoolId("hits/web".to_owned()),
+                PoolStats { failed_open: count, ..PoolStats::default() },
+            )]
+            .into(),
+            ..stats(1, 300 + count, 0)
+        };
+        memory.record(server(), &fails_open(0), at(201));
+        assert_eq!(
+            memory.record(server(), &fails_open(1), at(202)).len(),
+            1,
+            "the next minute is another one"
+        );
+    }
+
+    #[test]
+    fn endpoints_are_remembered_of_the_newest_runs_alone() {
+        let memory = TrafficMemory::default();
+        for boot in 1..=4 {
+            let endpoints = [(EndpointId(Uuid::from_u128(7)), EndpointStats::default())].into();
+            let stats = ProxyStats { endpoints, ..stats(boot, 1, 3) };
+            memory.record(server(), &stats, Timestamp::default());
+        }
+        let detailed: Vec<_> = memory.lock()[&server()].runs.iter().map(|run| run.endpoints.len()).collect();
+        assert_eq!(detailed, [0, 0, 1, 1]);
+        assert_eq!(requests(&memory), [3, 3, 3, 3]);
     }
 }

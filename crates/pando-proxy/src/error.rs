@@ -43,6 +43,12 @@ pub enum ProxyError {
         #[source]
         source: io::Error,
     },
+    #[error("no proxy answers at `{}`; to start one, leave out `--reload`", path.display())]
+    NobodyThere {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("the proxy at `{}` was not replaced", path.display())]
     Upgrade {
         path: PathBuf,

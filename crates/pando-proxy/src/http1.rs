@@ -16,22 +16,25 @@ use crate::forward::{End, forward};
 use crate::http2;
 use crate::plane::Plane;
 use crate::wire::Wire;
+use crate::worker::Presence;
 use front::Http1;
 use next::{Next, Patience};
 
 /// Serves one connection until it ends. When `stop` begins it ends gracefully.
-pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, stop: Shutdown) {
+pub(crate) async fn serve(wire: Wire, client: Client, plane: Arc<Plane>, presence: Presence, stop: Shutdown) {
     let mut connection = Http1::new(wire);
     // A proxy that another one succeeds is in no hurry: idle clients learn of it by their next answer.
     let stopping = pin!(plane.end.wait());
-    let mut patience = Patience::new(stopping);
+    let mut patience = Patience::new(stopping, &presence);
     let mut is_first = true;
     loop {
         let asked = match connection.next(&plane.limits, &mut patience).await {
             Next::Asked(asked) => asked,
             Next::Preface if is_first => {
                 let (wire, first) = connection.into_parts();
-                return Box::pin(http2::serve(wire, first, client, Arc::clone(&plane), stop.clone())).await;
+                let serving =
+                    http2::serve(wire, first, client, Arc::clone(&plane), presence.clone(), stop.clone());
+                return Box::pin(serving).await;
             }
             Next::Preface => return refuse(connection, Refusal::Version, &plane).await,
             Next::Refused(refusal) => return refuse(connection, refusal, &plane).await,

@@ -37,6 +37,7 @@ use crate::plane::Plane;
 use crate::settings::{Http2Limits, Limits};
 use crate::time::{Alarm, span, ticks};
 use crate::wire::Wire;
+use crate::worker::Presence;
 use guard::Rates;
 use pipe::Pipe;
 use request::{Fault, Translated, translate};
@@ -68,7 +69,15 @@ const LAST_STREAM_UNHURRIED: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one connection until it ends. `first` was read from it already. When `stop` begins it ends gracefully.
-pub(crate) async fn serve(wire: Wire, first: Inbox, client: Client, plane: Arc<Plane>, stop: Shutdown) {
+pub(crate) async fn serve(
+    wire: Wire,
+    first: Inbox,
+    client: Client,
+    plane: Arc<Plane>,
+    presence: Presence,
+    stop: Shutdown,
+) {
+    presence.has_begun(ticks());
     let limits = &plane.limits.http2;
     let rates = Rates { resets: limits.resets, control: limits.control_frames };
     let pipe = Pipe::new(wire, first, rates);
@@ -80,6 +89,7 @@ pub(crate) async fn serve(wire: Wire, first: Inbox, client: Client, plane: Arc<P
         streams: JoinSet::new(),
         client,
         plane: Arc::clone(&plane),
+        presence,
         alarm: Alarm::default(),
         idle_since: ticks(),
         phase: Phase::Open,
@@ -121,6 +131,7 @@ struct Connection {
     streams: JoinSet<()>,
     client: Client,
     plane: Arc<Plane>,
+    presence: Presence,
     alarm: Alarm,
     /// When there was last a stream.
     idle_since: u64,
@@ -144,6 +155,11 @@ impl Connection {
             }
             let (deadline, then) = self.deadline(&standing);
             if self.alarm.poll(cx, deadline).is_pending() {
+                match (self.streams.is_empty(), standing.unfinished) {
+                    (false, _) => self.presence.works(),
+                    (true, Some(since)) => self.presence.has_begun(since),
+                    (true, None) => self.presence.is_silent(self.idle_since),
+                }
                 return Poll::Pending;
             }
             match then {

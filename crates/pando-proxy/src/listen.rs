@@ -4,10 +4,16 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 
+use socket2::SockRef;
+
 use crate::error::ProxyError;
 
 /// Connections that the kernel holds while we are busy; it bounds this by its own `somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// Bytes that the kernel takes for a client beyond those on their way: enough to keep any connection busy until more is asked for,
+/// and a bound for clients that hardly read, for whom it would take up to four megabytes.
+const UNSENT: u32 = 128 << 10;
 
 /// Files for the control side, probes and logs.
 const SPARE_FILES: usize = 128;
@@ -47,7 +53,8 @@ fn adopt(fd: OwnedFd) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Makes a listener one of the runtime's.
+/// Makes a listener one of the runtime's. What is written to its connections is sent at once: small writes are whole messages here,
+/// and waiting for more only adds to the latency.
 ///
 /// # Errors
 /// When it isn't a socket that can be waited for.
@@ -55,6 +62,9 @@ pub(crate) fn into_async(listener: TcpListener) -> io::Result<tokio::net::TcpLis
     listener.set_nonblocking(true)?;
     // Bound elsewhere with a short queue, maybe; listening again only changes its length.
     rustix::net::listen(listener.as_fd(), BACKLOG)?;
+    // Connections inherit both. A kernel that can't is no reason not to serve.
+    let socket = SockRef::from(&listener);
+    let _ = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_notsent_lowat(UNSENT));
     tokio::net::TcpListener::from_std(listener)
 }
 
@@ -77,4 +87,20 @@ pub(crate) fn room(wanted: usize) -> usize {
         );
     }
     room.min(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_have_the_settings_of_their_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = into_async(listener).unwrap();
+        let _client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(accepted.nodelay().unwrap());
+        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT);
+    }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Gauges {
     pub(crate) refused_heads: AtomicU64,
     /// Of addresses that had as many as they may.
     pub(crate) refused_connections: AtomicU64,
+    /// Ended for want of places, while they waited for nothing.
+    pub(crate) displaced_connections: AtomicU64,
     pub(crate) open_tunnels: AtomicU64,
     pub(crate) refused_tables: AtomicU64,
     pub(crate) handshakes: AtomicU64,

@@ -12,8 +12,10 @@ use crate::client::Client;
 use crate::inbox::Inbox;
 use crate::plane::Plane;
 use crate::proxy_protocol;
+use crate::time::ticks;
 use crate::tls::{self, Tls};
-use crate::wire::{Wire, write_at_once};
+use crate::wire::Wire;
+use crate::worker::Presence;
 use crate::{http1, http2};
 
 /// What is true of every connection of a listener.
@@ -29,8 +31,10 @@ pub(crate) async fn serve(
     mut address: SocketAddr,
     entrance: Entrance,
     plane: Arc<Plane>,
+    presence: Presence,
     stop: Shutdown,
 ) {
+    presence.has_begun(ticks());
     if plane.is_proxied(address.ip()) {
         match Box::pin(announce(&mut tcp, address, &plane)).await {
             Some(source) => address = source,
@@ -50,9 +54,9 @@ pub(crate) async fn serve(
     client.here = here;
     if http2 {
         // Boxed, so that connections of HTTP/1 have no room for it.
-        Box::pin(http2::serve(wire, Inbox::default(), client, plane, stop)).await;
+        Box::pin(http2::serve(wire, Inbox::default(), client, plane, presence, stop)).await;
     } else {
-        http1::serve(wire, client, plane, stop).await;
+        http1::serve(wire, client, plane, presence, stop).await;
     }
 }
 
@@ -76,7 +80,6 @@ async fn greet(
     tls: &Tls,
     plane: &Plane,
 ) -> Option<(Wire, Client, bool)> {
-    write_at_once(&tcp);
     match tls::accept(tcp, tls, plane.limits.handshake_time).await {
         Ok(greeted) => {
             plane.gauges.handshakes.fetch_add(1, Relaxed);

@@ -72,7 +72,8 @@ pub enum LogTarget {
 /// Bounds. The defaults are those of a public entry point.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Client connections at a time; more wait in the listener's queue. Default 16384.
+    /// Client connections at a time. For one more, another one is closed that waits for nothing (half a head or handshake first, then
+    /// the longest silence); where each has a request under way, the new one waits. Default 16384.
     pub connections: usize,
     /// Bytes of a request's head; more are answered 431. Default 64 KiB, at least 8 KiB.
     pub head_bytes: usize,

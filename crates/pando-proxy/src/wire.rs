@@ -24,9 +24,8 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    /// A client's connection.
+    /// A client's connection, which has its settings from its listener.
     pub(crate) fn accepted(tcp: TcpStream) -> Self {
-        write_at_once(&tcp);
         Self::Plain(tcp)
     }
 
@@ -130,17 +129,11 @@ impl Wire {
     }
 }
 
-/// Small writes are whole messages here; waiting for more only adds to the latency.
-pub(crate) fn write_at_once(tcp: &TcpStream) {
-    // Not worth failing for.
-    let _ = tcp.set_nodelay(true);
-}
-
-/// What holds for connections to endpoints.
+/// What holds for connections to endpoints. A kernel that can't is no reason not to serve.
 pub(crate) fn tune(tcp: &TcpStream) {
-    // A kernel that can't is no reason not to serve.
+    // Small writes are whole messages here; waiting for more only adds to the latency.
+    let _ = tcp.set_nodelay(true);
     let _ = keep_alive(tcp);
-    write_at_once(tcp);
 }
 
 fn keep_alive(tcp: &TcpStream) -> rustix::io::Result<()> {

@@ -7,6 +7,7 @@
 mod accept;
 mod guests;
 mod share;
+mod waiting;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -27,6 +28,8 @@ use share::{Handed, Shares};
 
 /// Connections that were handed over and not taken yet.
 const HANDED: usize = 1024;
+
+pub(crate) use waiting::Presence;
 
 thread_local! {
     static INDEX: Cell<usize> = const { Cell::new(0) };
@@ -171,5 +174,5 @@ struct Accepted {
     tcp: tokio::net::TcpStream,
     address: SocketAddr,
     entrance: Entrance,
-    seat: tokio::sync::OwnedSemaphorePermit,
+    seat: Option<tokio::sync::OwnedSemaphorePermit>,
 }

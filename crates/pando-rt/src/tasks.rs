@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::shutdown::Shutdown;
@@ -27,9 +28,10 @@ impl Tasks {
         &self.shutdown
     }
 
-    /// Starts a task that listens to [`Tasks::shutdown`] by itself and ends in good time.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tracker.spawn(task);
+    /// Starts a task that listens to [`Tasks::shutdown`] by itself and ends in good time. With what it answers, the task can be
+    /// ended before.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.tracker.spawn(task).abort_handle()
     }
 
     /// Starts a task that may be dropped at any await point when the end begins.

@@ -14,6 +14,7 @@ mod printer;
 mod progress;
 mod table;
 mod terminal;
+mod watch;
 mod words;
 
 use std::ffi::OsString;

@@ -94,9 +94,18 @@ fn is_nobody(error: &io::Error) -> bool {
 /// # Errors
 /// Nobody is there, or why the successor does not serve. The proxy that is there goes on then.
 pub async fn upgrade(control_socket: &Path) -> Result<u32, ProxyError> {
-    let failed = |source| ProxyError::Upgrade { path: control_socket.to_owned(), source };
+    let path = || control_socket.to_owned();
+    let failed = |source| ProxyError::Upgrade { path: path(), source };
+    let mut stream = match UnixStream::connect(control_socket).await {
+        Ok(stream) => stream,
+        Err(source)
+            if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+        {
+            return Err(ProxyError::NobodyThere { path: path(), source });
+        }
+        Err(source) => return Err(failed(source)),
+    };
     let asking = async {
-        let mut stream = UnixStream::connect(control_socket).await?;
         let request =
             "POST /v1/upgrade HTTP/1.1\r\nhost: proxy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         stream.write_all(request.as_bytes()).await?;

@@ -12,6 +12,7 @@ use crate::asked::Asked;
 use crate::http2::PREFACE_HEAD;
 use crate::settings::Limits;
 use crate::time::{Alarm, span, ticks};
+use crate::worker::Presence;
 
 /// How long an idle connection lives on after the shutdown began, so that a request that is just on its way is still
 /// answered, with a wish to close.
@@ -31,16 +32,17 @@ pub(super) enum Next {
 }
 
 /// How long a connection waits: one alarm for all of its requests, and an ear for the shutdown.
-pub(super) struct Patience<F> {
+pub(super) struct Patience<'a, F> {
+    presence: &'a Presence,
     alarm: Alarm,
     stopping: Pin<F>,
     /// When the last idle connections are closed; once the shutdown has begun.
     last_request: Option<u64>,
 }
 
-impl<F: std::ops::DerefMut<Target: Future<Output = ()>>> Patience<F> {
-    pub(super) fn new(stopping: Pin<F>) -> Self {
-        Self { alarm: Alarm::default(), stopping, last_request: None }
+impl<'a, F: std::ops::DerefMut<Target: Future<Output = ()>>> Patience<'a, F> {
+    pub(super) fn new(stopping: Pin<F>, presence: &'a Presence) -> Self {
+        Self { presence, alarm: Alarm::default(), stopping, last_request: None }
     }
 
     /// Ready when `deadline` has passed, or the end of an idle connection that the shutdown has met.
@@ -55,7 +57,7 @@ impl<F: std::ops::DerefMut<Target: Future<Output = ()>>> Patience<F> {
 
 impl Http1 {
     /// Cancel-safe: what was read stays.
-    pub(super) async fn next<F>(&mut self, limits: &Limits, patience: &mut Patience<F>) -> Next
+    pub(super) async fn next<F>(&mut self, limits: &Limits, patience: &mut Patience<'_, F>) -> Next
     where
         F: std::ops::DerefMut<Target: Future<Output = ()>>,
     {
@@ -65,11 +67,14 @@ impl Http1 {
             fields: limits.head_fields,
         };
         let mut scan = HeadScan::default();
-        let idle_until = ticks().saturating_add(span(limits.client_idle));
+        let silent_since = ticks();
+        let idle_until = silent_since.saturating_add(span(limits.client_idle));
+        patience.presence.is_silent(silent_since);
         let mut head_until = None;
         poll_fn(|cx| {
             loop {
                 if let Some(next) = self.look(&mut scan, &head_limits) {
+                    patience.presence.works();
                     return Poll::Ready(next);
                 }
                 let filled = self.poll_fill(cx);
@@ -80,8 +85,11 @@ impl Http1 {
                     Poll::Ready(Ok(1..)) => {}
                     Poll::Ready(_) => return Poll::Ready(Next::Over),
                     Poll::Pending if self.has_input() => {
-                        let until =
-                            *head_until.get_or_insert_with(|| ticks().saturating_add(span(limits.head_time)));
+                        let until = *head_until.get_or_insert_with(|| {
+                            let now = ticks();
+                            patience.presence.has_begun(now);
+                            now.saturating_add(span(limits.head_time))
+                        });
                         return patience.poll(cx, until, false).map(|()| Next::TooSlow);
                     }
                     Poll::Pending => return patience.poll(cx, idle_until, true).map(|()| Next::Over),

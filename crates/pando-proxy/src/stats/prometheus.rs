@@ -53,6 +53,9 @@ fn process(plane: &Plane, snapshot: Option<&Snapshot>, page: &mut Page) {
     let crowded = gauges.refused_connections.load(Relaxed);
     let help = "Connections closed since their address had as many as it may.";
     page.counter("pando_proxy_connections_refused_total", help, "", crowded);
+    let displaced = gauges.displaced_connections.load(Relaxed);
+    let help = "Connections without a request that were closed since all places were taken.";
+    page.counter("pando_proxy_connections_displaced_total", help, "", displaced);
     let unmatched = plane.unmatched.load(Relaxed);
     page.counter("pando_proxy_unmatched_total", "Requests that no rule matched.", "", unmatched);
     let refused = gauges.refused_tables.load(Relaxed);

@@ -6,15 +6,19 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::share::Handed;
+use super::waiting::{self, Presence};
 use super::{Accepted, Common};
 use crate::plane::Plane;
 use crate::serve::{self, Entrance};
 
 /// How often it is said that connections cannot be accepted.
 const WARN_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often somebody is looked for who could go, while a connection waits for its place.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// After an accept that failed for want of something (files, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -31,10 +35,12 @@ pub(super) async fn accept(listener: TcpListener, entrance: Entrance, common: Co
         let accepted = tokio::select! {
             biased;
             () = common.clients.shutdown().wait() => return,
-            accepted = next(&listener, entrance, &common) => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => {
+            Ok((tcp, address)) => {
+                let seat = seat(&common).await;
+                let accepted = Accepted { tcp, address, entrance, seat };
                 if let Some(own) = common.shares.hand_on(accepted) {
                     serve(own, &common);
                 }
@@ -73,11 +79,22 @@ pub(super) async fn receive(mut queue: mpsc::Receiver<Handed>, common: Common) {
     }
 }
 
-/// The next connection, once there is room for it. Cancel-safe: a connection that was accepted is returned at once.
-async fn next(listener: &TcpListener, entrance: Entrance, common: &Common) -> io::Result<Accepted> {
-    let seat = Arc::clone(&common.room).acquire_owned().await.map_err(io::Error::other)?;
-    let (tcp, address) = listener.accept().await?;
-    Ok(Accepted { tcp, address, entrance, seat })
+/// A place for one more connection. Where all are taken, another one goes that waits for nothing; where none does, the new one
+/// waits. `None`: the shutdown has begun, and whoever came before it is served all the same.
+async fn seat(common: &Common) -> Option<OwnedSemaphorePermit> {
+    let mut seat = Arc::clone(&common.room).try_acquire_owned().ok();
+    while seat.is_none() {
+        if waiting::make_room() {
+            common.plane.gauges.displaced_connections.fetch_add(1, Relaxed);
+        }
+        let vacant = tokio::time::timeout(LOOK_AGAIN, Arc::clone(&common.room).acquire_owned());
+        seat = tokio::select! {
+            biased;
+            () = common.clients.shutdown().wait() => return None,
+            vacant = vacant => vacant.ok().and_then(Result::ok),
+        };
+    }
+    seat
 }
 
 /// Whether only the connection that was to be accepted is lost.
@@ -98,10 +115,13 @@ fn serve(accepted: Accepted, common: &Common) {
     }
     let place = common.shares.take_place();
     let open = Open::new(Arc::clone(&plane));
-    common.clients.spawn(async move {
-        serve::serve(tcp, address, entrance, plane, stop).await;
-        drop((seat, place, open, guest));
+    let (stay, presence) = (waiting::arrive(), Presence::default());
+    let (name, seen) = (stay.name(), presence.clone());
+    let task = common.clients.spawn(async move {
+        serve::serve(tcp, address, entrance, plane, presence, stop).await;
+        drop((seat, place, open, guest, stay));
     });
+    waiting::enter(name, seen, task);
 }
 
 /// Counts a connection while it is open, however it ends.

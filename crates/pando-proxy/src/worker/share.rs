@@ -30,7 +30,7 @@ pub(super) struct Handed {
     tcp: std::net::TcpStream,
     address: SocketAddr,
     entrance: Entrance,
-    seat: OwnedSemaphorePermit,
+    seat: Option<OwnedSemaphorePermit>,
 }
 
 impl Handed {

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Response;
+use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{App, Client, Origin, Proxy, TableBuilder, until, within};
+use crate::support::{App, Client, Origin, Proxy, Respond, TableBuilder, until, within};
 
 async fn serving(app: &App) -> Proxy {
     let proxy = Proxy::start().await;
@@ -346,23 +347,74 @@ async fn strange_answers_reach_the_client_as_502_or_clean() {
     assert_eq!(proxy.get("/").await.status, 502);
 }
 
+/// Three places, and whoever works keeps theirs.
 #[tokio::test]
-async fn more_connections_than_allowed_wait_their_turn() {
-    let app = App::named("ok").await;
+async fn more_connections_than_allowed_wait_for_one_that_works() {
+    let (let_go, held) = tokio::sync::watch::channel(false);
+    let app = App::serving(move |_| -> Respond {
+        let mut held = held.clone();
+        Box::pin(async move {
+            let _ = held.wait_for(|over| *over).await;
+            Response::new(Full::new(Bytes::from("ok")).boxed_unsync())
+        })
+    })
+    .await;
     let proxy = Proxy::start_with(|settings, _| settings.limits.connections = 3).await;
     proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
     let mut clients = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         let mut client = proxy.client().await;
-        assert_eq!(client.get("/").await.status, 200);
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
         clients.push(client);
     }
-    let mut fourth = proxy.client().await;
-    fourth.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let early = tokio::time::timeout(Duration::from_millis(200), fourth.try_response()).await;
+    until("three are served", async || proxy.metrics().await.contains("pando_proxy_connections 3\n")).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), clients[3].try_response()).await;
     assert!(early.is_err(), "{early:?}");
-    drop(clients.pop());
-    assert_eq!(fourth.response().await.status, 200);
+    assert!(let_go.send(true).is_ok());
+    for client in &mut clients {
+        assert_eq!(client.response().await.status, 200);
+    }
+    assert!(proxy.metrics().await.contains("pando_proxy_connections_displaced_total "));
+}
+
+/// Whoever only holds a place loses it to those who ask: half a head first, then the longest silence.
+#[tokio::test]
+async fn who_asks_for_nothing_makes_room() {
+    let app = App::named("ok").await;
+    let proxy = Proxy::start_with(|settings, _| {
+        settings.limits.connections = 3;
+        settings.workers = Some(1);
+    })
+    .await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    let (mut silent, mut active) = (proxy.client().await, proxy.client().await);
+    assert_eq!(silent.get("/").await.status, 200);
+    let mut holders = Vec::new();
+    for n in 0..20 {
+        let mut holder = proxy.client().await;
+        holder.send("GET / HTTP/1.1\r\nhost:").await;
+        let known = format!("pando_proxy_connections_accepted_total {}\n", n + 3);
+        until("it is known", async || proxy.metrics().await.contains(&known)).await;
+        assert_eq!(active.get("/").await.status, 200, "{n}");
+        holders.push(holder);
+    }
+    for holder in &mut holders[..19] {
+        let told = within("an end", holder.stream.read_u8()).await;
+        assert!(told.is_err(), "nothing is said to them");
+    }
+    assert_eq!(
+        silent.get("/").await.status,
+        200,
+        "those with half a head have gone, this one is silent only"
+    );
+    drop(holders);
+    until("they have gone", async || proxy.metrics().await.contains("pando_proxy_connections 2\n")).await;
+    assert_eq!(active.get("/").await.status, 200);
+    let mut others = [proxy.client().await, proxy.client().await];
+    for other in &mut others {
+        assert_eq!(other.get("/").await.status, 200);
+    }
+    assert!(within("an end", silent.stream.read_u8()).await.is_err(), "it was silent for longest");
 }
 
 /// Bytes that may be anything: the proxy answers or closes, and goes on.

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use pando_api::v1::apps::{AppStatus, MaintenanceRequest, PauseRequest};
 use pando_model::desired::Wish;
 use pando_model::time::{Millis, Timestamp};
@@ -54,11 +53,17 @@ async fn on(args: &MaintenanceOnArgs, context: &Context) -> anyhow::Result<()> {
 
 /// No more of it than the cluster would take.
 fn read_page(path: &Path) -> anyhow::Result<String> {
-    let file = std::fs::File::open(path).with_context(|| format!("can't read {}", path.display()))?;
     let mut page = String::new();
-    let read = file.take(MOST_PAGE).read_to_string(&mut page);
-    read.with_context(|| format!("can't read {}", path.display()))?;
-    Ok(page)
+    let read = std::fs::File::open(path).and_then(|file| file.take(MOST_PAGE).read_to_string(&mut page));
+    match read {
+        Ok(_) => Ok(page),
+        Err(error) => {
+            let trouble = Trouble::wrong(format!("can't read the page `{}`: {error}", path.display()));
+            Err(trouble
+                .hint("`--page` takes a file of HTML in UTF-8; it is read here, not on the servers")
+                .into())
+        }
+    }
 }
 
 fn millis(span: Span) -> Millis {

@@ -3,25 +3,21 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pando_api::client::{Client, ClientError};
+use pando_api::client::Client;
 use pando_api::v1::apps::{AppState, AppStatus, AppSummary, ReplicaState, ReplicaStatus};
 use pando_api::v1::status::{ClusterStatus, ServerStatus};
 use pando_model::desired::{Deployment, DeploymentPhase};
-use pando_rt::shutdown::termination;
-use tokio::time::MissedTickBehavior;
 
 use crate::cli::StatusArgs;
 use crate::commands::interlude;
 use crate::commands::server::{server_table, server_word, standing_word};
 use crate::context::{App, Context};
 use crate::printer::{Paint, Printer, Style};
-use crate::progress::Progress;
 use crate::table::{Cell, Table};
+use crate::watch::{Pace, Picture};
 use crate::words::{age, counted, harmless, listed, now};
 
-const EVERY: Duration = Duration::from_secs(1);
-/// A picture that takes longer to get is of the past, and one that stands still says nothing of that.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PACE: Pace = Pace { every: Duration::from_secs(1), patience: Duration::from_secs(3) };
 
 pub(crate) async fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let app = if args.all { None } else { context.app_if_any(&args.app)? };
@@ -38,88 +34,16 @@ pub(crate) async fn run(args: &StatusArgs, context: &Context) -> anyhow::Result<
 }
 
 async fn show(printer: Printer, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
-    match (app, printer.is_json()) {
-        (Some(app), true) => printer.json(&client.app(&app.name).await?),
-        (None, true) => printer.json(&client.status().await?),
-        (app, false) => printer.lines(&Seen::look(app, client).await?.lines(printer.paint(), true)),
+    let seen = Seen::look(app, client).await?;
+    match printer.is_json() {
+        true => seen.json(printer),
+        false => printer.lines(&seen.lines(printer.paint(), true)),
     }
 }
 
-/// Anew every second, until the program is told to end. Piped: whenever something else than ages and open requests has
-/// changed. As JSON: one after the other.
+/// Anew every second, until the program is told to end.
 pub(crate) async fn watch(context: &Context, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
-    let printer = context.printer();
-    let progress = Progress::new(printer);
-    let mut screen = Screen { printer, progress, last: Vec::new(), told: Vec::new() };
-    let watched = tokio::select! {
-        // A question that is left unanswered changes nothing.
-        watched = screen.follow(app, client) => watched,
-        told = termination() => told.map_err(Into::into),
-    };
-    screen.progress.leave(&screen.last);
-    watched
-}
-
-/// What `--watch` shows.
-struct Screen {
-    printer: Printer,
-    progress: Progress,
-    /// The picture that is drawn; it stays when the watching ends.
-    last: Vec<String>,
-    /// What was printed last where nothing is drawn, without what moves by itself.
-    told: Vec<String>,
-}
-
-impl Screen {
-    /// Ends with a failure alone.
-    async fn follow(&mut self, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
-        let mut tick = tokio::time::interval(EVERY);
-        // A picture that came late is followed by the next one in its own time, not by several at once.
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tick.tick().await;
-            match tokio::time::timeout(PATIENCE, self.look(app, client)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) if !error.downcast_ref().is_some_and(ClientError::is_absence) => {
-                    return Err(error);
-                }
-                Ok(Err(_)) | Err(_) => self.tell_absence(),
-            }
-        }
-    }
-
-    async fn look(&mut self, app: Option<&App>, client: &Client) -> anyhow::Result<()> {
-        if self.printer.is_json() {
-            return show(self.printer, app, client).await;
-        }
-        let seen = Seen::look(app, client).await?;
-        if self.draws() {
-            self.last = seen.lines(self.printer.talk_paint(), true);
-            self.progress.show(&self.last);
-            return Ok(());
-        }
-        let still = seen.lines(self.printer.paint(), false);
-        if still != self.told {
-            self.printer.lines(&seen.lines(self.printer.paint(), true))?;
-            self.told = still;
-        }
-        Ok(())
-    }
-
-    fn draws(&self) -> bool {
-        self.progress.is_live() && !self.printer.is_json()
-    }
-
-    fn tell_absence(&mut self) {
-        let line = "the control plane does not answer; replicas and traffic go on";
-        if self.draws() {
-            self.last = vec![line.to_owned()];
-            self.progress.show(&self.last);
-        } else if self.told != [line] {
-            self.printer.warn(line);
-            self.told = vec![line.to_owned()];
-        }
-    }
+    crate::watch::watch(context.printer(), PACE, async || Seen::look(app, client).await).await
 }
 
 /// What is shown, as it was at one moment.
@@ -135,12 +59,21 @@ impl Seen {
         let (status, cluster) = tokio::join!(client.app(&app.name), client.status());
         Ok(Self::App(Box::new(status?), cluster.ok()))
     }
+}
 
-    /// `moving`: with ages and open requests, which change from one look to the next.
+impl Picture for Seen {
+    /// Ages and open requests move.
     fn lines(&self, paint: Paint, moving: bool) -> Vec<String> {
         match self {
             Self::App(status, cluster) => of_app(status, cluster.as_ref(), paint, moving),
             Self::Cluster(status) => of_cluster(status, paint),
+        }
+    }
+
+    fn json(&self, printer: Printer) -> anyhow::Result<()> {
+        match self {
+            Self::App(status, _) => printer.json(status),
+            Self::Cluster(status) => printer.json(status),
         }
     }
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use pando_api::Client;
 use pando_api::v1::traffic::{EndpointTraffic, TrafficQuery};
-use pando_rt::shutdown::termination;
-use tokio::time::MissedTickBehavior;
+use rows::Row;
 
 use crate::cli::TopArgs;
 use crate::context::Context;
-use crate::printer::Printer;
-use crate::progress::Progress;
+use crate::printer::{Paint, Printer};
+use crate::watch::{Pace, Picture, watch};
 
 /// Looks closer together than load balancers report tell nothing new.
 const SHORTEST: Duration = Duration::from_millis(500);
@@ -23,54 +22,37 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn run(args: &TopArgs, context: &Context) -> anyhow::Result<()> {
     let (client, printer) = (context.client()?, context.printer());
     let query = TrafficQuery { app: args.app.clone() };
-    let mut screen = Screen { printer, progress: Progress::new(printer), last: Vec::new() };
-    let watched = tokio::select! {
-        watched = screen.follow(args, &client, &query) => watched,
-        told = termination() => told.map_err(Into::into),
-    };
-    screen.progress.leave(&screen.last);
-    watched
-}
-
-/// Where the table is drawn, or printed where nothing can be drawn.
-struct Screen {
-    printer: Printer,
-    progress: Progress,
-    last: Vec<String>,
-}
-
-impl Screen {
-    /// Ends with a failure, or after one table where one is wanted.
-    async fn follow(&mut self, args: &TopArgs, client: &Client, query: &TrafficQuery) -> anyhow::Result<()> {
-        let mut before = look(client, query).await?;
-        let mut tick = tokio::time::interval(args.every.0.max(SHORTEST));
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tick.tick().await;
-        loop {
-            tick.tick().await;
-            let now = look(client, query).await?;
-            self.show(&before, &now, args.once)?;
-            if args.once {
-                return Ok(());
-            }
-            before = now;
-        }
+    let pace = Pace { every: args.every.0.max(SHORTEST), patience: PATIENCE };
+    let mut before = tokio::time::timeout(PATIENCE, client.endpoints(&query)).await??;
+    // What is shown is what has come since.
+    tokio::time::sleep(pace.every).await;
+    let mut look = async || rates(&client, &query, &mut before).await;
+    if !args.once {
+        return watch(printer, pace, look).await;
     }
-
-    fn show(&mut self, before: &EndpointTraffic, now: &EndpointTraffic, once: bool) -> anyhow::Result<()> {
-        let rows = rows::rows(before, now);
-        if self.printer.is_json() {
-            return self.printer.json(&rows);
-        }
-        if self.progress.is_live() && !once {
-            self.last = rows::lines(&rows, self.printer.talk_paint());
-            self.progress.show(&self.last);
-            return Ok(());
-        }
-        self.printer.lines(&rows::lines(&rows, self.printer.paint()))
+    let rates = tokio::time::timeout(PATIENCE, look()).await??;
+    match printer.is_json() {
+        true => rates.json(printer),
+        false => printer.lines(&rates.lines(printer.paint(), true)),
     }
 }
 
-async fn look(client: &Client, query: &TrafficQuery) -> anyhow::Result<EndpointTraffic> {
-    Ok(tokio::time::timeout(PATIENCE, client.endpoints(query)).await??)
+/// What has come since `before`, which becomes now.
+async fn rates(client: &Client, query: &TrafficQuery, before: &mut EndpointTraffic) -> anyhow::Result<Rates> {
+    let now = client.endpoints(query).await?;
+    let rates = Rates(rows::rows(before, &now));
+    *before = now;
+    Ok(rates)
+}
+
+struct Rates(Vec<Row>);
+
+impl Picture for Rates {
+    fn lines(&self, paint: Paint, _moving: bool) -> Vec<String> {
+        rows::lines(&self.0, paint)
+    }
+
+    fn json(&self, printer: Printer) -> anyhow::Result<()> {
+        printer.json(&self.0)
+    }
 }

@@ -99,3 +99,30 @@ fn a_deploy_s_waits_are_drawn_below_its_steps_and_go() {
     assert!(screen.ends_with("hits v43 is live on 2 servers: 3 replicas replaced in 14.2 s"), "{screen}");
     assert!(!screen.contains("web: 1 of 3 ready"), "what was waited for is wiped: {screen}");
 }
+
+/// `lb top` is for when something is wrong: it must outlive an absence of the control plane.
+#[test]
+fn the_table_of_replicas_comes_back_when_the_control_plane_does() {
+    let (asked, silent) = (AtomicU64::new(0), TcpListener::bind("127.0.0.1:0").unwrap());
+    let hang = silent.local_addr().unwrap();
+    let fake = Fake::new(move |_| {
+        let count = asked.fetch_add(1, Ordering::SeqCst);
+        if count == 2 {
+            let _ = TcpStream::connect(hang).and_then(|mut stream| stream.read(&mut [0]));
+        }
+        Answer::ok(serde_json::json!({
+            "now": format!("2026-01-01T00:00:{:02}Z", count % 60),
+            "endpoints": [{ "pool": "hits/web", "name": format!("web-{}", count.min(9)),
+                "address": "10.0.0.1:80", "draining": false, "seen": [] }],
+        }))
+    });
+    let place = Place::with(&fake);
+    let mut terminal = place.on_terminal(&["lb", "top", "--every", "500ms", "--color", "never"], 20, 100);
+    terminal.wait_for("the first table", |screen| screen.contains("web-1"));
+    terminal.wait_for("its absence", |screen| screen.contains("does not answer") && !screen.contains("web-"));
+    drop(silent);
+    let back = terminal.wait_for("the table again", |screen| screen.contains("web-9"));
+    assert_eq!(back.matches("REPLICA").count(), 1, "{back}");
+    terminal.press("\x03");
+    assert_eq!(terminal.ended(), 0);
+}

@@ -36,6 +36,7 @@ fn wrong_words_are_refused_with_the_nearest_right_ones() {
     check_refused(&["lb", "cutover", "--every", "soon"], "such as `10m`");
     check_refused(&["dev", "--stop", "--port", "80"], "cannot be used with");
     check_refused(&["proxy"], "--table");
+    check_refused(&["maintenance", "on", "--page", "nope.html"], "can't read the page `nope.html`");
     check_refused(&["events", "-n", "0"], "1..=1000");
     check_refused(&["completion", "basch"], "bash");
     check_refused(&[], "Usage: pando");
