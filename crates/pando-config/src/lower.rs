@@ -4,6 +4,7 @@
 //! What is right but can't be run by this version yet is told apart: a file
 //! stays valid, and a deploy consults [`unsupported`](Lowered::unsupported).
 
+mod authorities;
 mod balancing;
 mod counts;
 mod domains;
@@ -47,7 +48,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
     let run = run::run_source(settings, around, sink);
     let drafts = process::drafts(settings, around, sink);
     let routes = routes::routes(settings, &drafts, around, sink);
-    let domains = domains::domains(settings, &drafts, sink);
+    let domains = domains::domains(settings, &drafts, around, sink);
     let plain = matches!(run, Some(RunSource::Directory { .. }));
     let processes = process::processes(settings, &drafts, plain, sink);
     let env = env::variables(&settings.env, settings, sink);
@@ -56,7 +57,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
     release::check_schedules(settings, sink);
     let services = services::services(settings, sink);
     release::check_autoscale(settings, &drafts, sink);
-    let pools = balancing::pools(settings, &drafts, sink);
+    let pools = balancing::pools(settings, &drafts, around, sink);
     let name = settings.name.value()?.clone();
     if sink.has_errors() || processes.is_empty() {
         return None;

@@ -15,7 +15,7 @@ mod template;
 mod text;
 mod traffic;
 
-pub(crate) use address::{Host, ServerAddress};
+pub(crate) use address::{Host, ServerAddress, ServerName};
 pub(crate) use amount::{Amount, Count, Decimal, Percent, Port};
 pub(crate) use duration::Duration;
 pub(crate) use image::{ImageReference, Tag};

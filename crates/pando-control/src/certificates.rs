@@ -6,6 +6,7 @@
 
 pub mod expiry;
 mod import;
+mod join;
 pub mod keys;
 mod mark;
 mod secrets;
@@ -19,6 +20,7 @@ use pando_trust::{Sealed, Vault, VaultError};
 use serde::{Deserialize, Serialize};
 
 pub use import::{Bare, Imported, New, NotImported, check, hosts_of, import, left_bare};
+pub use join::join;
 pub use mark::mark;
 pub use secrets::open;
 

@@ -56,6 +56,7 @@ struct Run {
     in_flight: BTreeMap<EndpointId, u64>,
     not_in_rotation: BTreeSet<EndpointId>,
     ejected: Vec<Ejected>,
+    why_out: BTreeMap<EndpointId, String>,
 }
 
 impl Run {
@@ -70,6 +71,7 @@ impl Run {
             in_flight: stats.in_flight.clone(),
             not_in_rotation: stats.not_in_rotation.clone(),
             ejected: stats.ejected.clone(),
+            why_out: stats.why_out.clone(),
         }
     }
 
@@ -90,6 +92,7 @@ impl Run {
             heard_at: self.heard_at,
             in_rotation: stats.is_some() && !self.not_in_rotation.contains(&id),
             ejected: self.ejected.iter().find(|ejected| ejected.endpoint == id).cloned(),
+            why_out: self.why_out.get(&id).cloned(),
             in_flight,
             stats: stats.unwrap_or_default(),
         })
@@ -253,6 +256,7 @@ mod tests {
             hosts_without_certificate: Vec::new(),
             endpoints: Default::default(),
             ejected: Vec::new(),
+            why_out: BTreeMap::new(),
         }
     }
 

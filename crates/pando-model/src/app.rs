@@ -231,6 +231,20 @@ pub struct HttpsSpec {
     /// What browsers are told to remember. Default: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hsts: Option<HstsSpec>,
+    /// Clients have to show a certificate. Default: nobody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<ClientAuthSpec>,
+}
+
+/// Who may come in by a certificate of theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientAuthSpec {
+    /// The authorities that certificates have to come from, in PEM.
+    pub ca_certificates: String,
+    /// Who shows none comes in too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 impl HttpsSpec {
@@ -241,7 +255,7 @@ impl HttpsSpec {
 
 impl Default for HttpsSpec {
     fn default() -> Self {
-        Self { redirect: true, hsts: None }
+        Self { redirect: true, hsts: None, client_auth: None }
     }
 }
 

@@ -38,6 +38,9 @@ pub struct PoolSpec {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub standby: BTreeSet<ServerName>,
+    /// The authorities that replicas' certificates come from, in PEM, where the pool has `tls`. A table knows them by the pool's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certificates: Option<String>,
 }
 
 impl PoolSpec {
@@ -337,7 +340,12 @@ impl AppSpec {
     #[must_use]
     pub fn pool(&self, process: &ProcessName) -> Pool {
         if let Some(spec) = self.pools.get(process) {
-            return Pool { endpoints: Vec::new(), ..spec.pool.clone() };
+            let mut pool = Pool { endpoints: Vec::new(), ..spec.pool.clone() };
+            if let Some(tls) = &mut pool.tls {
+                let name = || pool_id(&self.name, process.as_str()).0.into();
+                tls.ca = spec.ca_certificates.as_ref().map(|_| name());
+            }
+            return pool;
         }
         let algorithm = match self.balancing {
             Algorithm::RoundRobin => pando_routing::Algorithm::RoundRobin,
@@ -347,13 +355,30 @@ impl AppSpec {
         Pool { algorithm, ..Pool::default() }
     }
 
-    /// A table of this app alone, without endpoints; for checks.
+    /// Whom a process's pool believes, by the name that [`AppSpec::pool`] names it by, if it says so itself.
+    #[must_use]
+    pub fn authorities(&self, process: &ProcessName) -> Option<(Arc<str>, String)> {
+        let pem = self.pools.get(process)?.ca_certificates.clone()?;
+        Some((self.pool(process).tls?.ca?, pem))
+    }
+
+    /// A table of this app alone, without endpoints; for checks. Certificates that pools show to their endpoints are not in it, nor
+    /// named.
+    #[must_use]
+    fn of_pools<'p>(&self, processes: impl Iterator<Item = &'p ProcessName> + Clone) -> Table {
+        let pools = processes.clone().map(|process| {
+            let mut pool = self.pool(process);
+            pool.tls.iter_mut().for_each(|tls| tls.client_certificate = None);
+            (pool_id(&self.name, process.as_str()), pool)
+        });
+        let ca_certificates = processes.filter_map(|process| self.authorities(process)).collect();
+        Table { schema: 1, pools: pools.collect(), ca_certificates, ..Table::default() }
+    }
+
+    /// As above, with what its rules say.
     fn table(&self, hosts: &[Host]) -> Table {
         let Traffic { rules, error_pages, users } = Traffic::of(self, hosts, Interlude::default());
-        let pools = self.processes.keys();
-        let pools =
-            pools.map(|process| (pool_id(&self.name, process.as_str()), self.pool(process))).collect();
-        let mut table = Table { schema: 1, rules, pools, error_pages, ..Table::default() };
+        let mut table = Table { rules, error_pages, ..self.of_pools(self.processes.keys()) };
         table.secret.users = users;
         table
     }

@@ -1,8 +1,10 @@
 //! How each domain is served where there is TLS, as apps ask for it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pando_model::app::{AppSpec, DomainSpec, HstsSpec};
+use pando_routing::https::ClientAuth;
 use pando_routing::{Host, HostOptions, Hsts, Https};
 
 /// Browsers preload only what holds for a year.
@@ -25,7 +27,35 @@ pub(crate) fn hosts<'a>(specs: impl Iterator<Item = &'a AppSpec>) -> BTreeMap<Ho
 
 fn own(domain: &DomainSpec) -> HostOptions {
     let hsts = domain.https.hsts.as_ref().map(hsts);
-    HostOptions { https: Https { redirect: domain.https.redirect, hsts, canonical: None } }
+    let client_auth = domain.https.client_auth.as_ref().map(|asked| {
+        let ca = authorities_of(domain);
+        ClientAuth { ca, optional: asked.optional }
+    });
+    HostOptions { https: Https { redirect: domain.https.redirect, hsts, canonical: None, client_auth } }
+}
+
+/// Whom domains believe that ask clients for certificates, by the names that [`hosts`] names them by.
+pub(crate) fn authorities<'a>(
+    specs: impl Iterator<Item = &'a AppSpec>,
+    hosts: &BTreeMap<Host, HostOptions>,
+) -> BTreeMap<Arc<str>, String> {
+    let mut authorities = BTreeMap::new();
+    for domain in specs.flat_map(|spec| &spec.domains) {
+        let Some(asked) = &domain.https.client_auth else { continue };
+        // Of two apps that want one name, the first has it.
+        authorities.entry(authorities_of(domain)).or_insert_with(|| asked.ca_certificates.clone());
+    }
+    let named = |name: &Arc<str>| {
+        hosts
+            .values()
+            .any(|options| options.https.client_auth.as_ref().is_some_and(|asked| asked.ca == *name))
+    };
+    authorities.retain(|name, _| named(name));
+    authorities
+}
+
+fn authorities_of(domain: &DomainSpec) -> Arc<str> {
+    format!("clients of {}", domain.domain).into()
 }
 
 /// Sent to the domain, if that is one host.
@@ -58,6 +88,7 @@ fn straighten(hosts: &mut BTreeMap<Host, HostOptions>) {
 
 #[cfg(test)]
 mod tests {
+    use pando_model::app::ClientAuthSpec;
     use pando_model::app::HttpsSpec;
     use pando_model::time::Millis;
     use pando_routing::Table;
@@ -73,7 +104,8 @@ mod tests {
         let text = r#"{"name": "hits", "run": {"directory": {"path": "."}}, "strategy": "replace", "min_ready": 0, "processes": {}}"#;
         let spec = AppSpec { domains, ..serde_json::from_str(text).unwrap() };
         let hosts = hosts(std::iter::once(&spec));
-        let table = Table { schema: 1, hosts: hosts.clone(), ..Table::default() };
+        let ca_certificates = authorities(std::iter::once(&spec), &hosts);
+        let table = Table { schema: 1, hosts: hosts.clone(), ca_certificates, ..Table::default() };
         assert_eq!(table.validate(), Ok(()));
         hosts.into_iter().map(|(host, options)| (host.to_string(), options.https)).collect()
     }
@@ -81,6 +113,20 @@ mod tests {
     #[test]
     fn plain_domains_cost_load_balancers_nothing() {
         assert_eq!(of(vec![domain("a.example", &[]), domain("*.a.example", &[])]), BTreeMap::new());
+    }
+
+    #[test]
+    fn clients_are_asked_by_the_app_that_has_the_name() {
+        let pem = include_str!("../../pando-config/tests/fixtures/internal-ca.pem");
+        let mut strict = domain("a.example", &["www.a.example"]);
+        let asked = ClientAuthSpec { ca_certificates: pem.to_owned(), optional: true };
+        strict.https.client_auth = Some(asked);
+        let hosts = of(vec![strict.clone(), domain("b.example", &[])]);
+        let asked = hosts["a.example"].client_auth.as_ref().unwrap();
+        assert!(asked.optional && &*asked.ca == "clients of a.example");
+        assert_eq!(hosts["www.a.example"].client_auth.as_ref(), Some(asked));
+        assert_eq!(hosts["b.example"].client_auth, None);
+        assert_eq!(of(vec![domain("a.example", &[]), domain("www.a.example", &[]), strict]), BTreeMap::new());
     }
 
     #[test]
@@ -106,7 +152,7 @@ mod tests {
     fn what_is_asked_of_a_domain_holds_for_its_aliases_and_covers_no_other() {
         let mut strict = domain("*.a.example", &["a.example"]);
         let hsts = HstsSpec { max_age: Millis::from_secs(YEAR), include_subdomains: true, preload: true };
-        strict.https = HttpsSpec { redirect: false, hsts: Some(hsts.clone()) };
+        strict.https = HttpsSpec { redirect: false, hsts: Some(hsts.clone()), client_auth: None };
         let hosts = of(vec![strict.clone(), domain("shop.a.example", &[])]);
         assert_eq!(hosts["a.example"], hosts["*.a.example"]);
         assert!(!hosts["a.example"].redirect && hosts["a.example"].hsts.as_ref().unwrap().preload);

@@ -22,12 +22,16 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
     let pools = pools(apps);
     let Traffic { rules, error_pages, users } = traffic(view, apps, &pools);
     let hosts = hosts::hosts(apps.iter().filter_map(AppPlan::routing_spec));
+    let of_pools = pools.values().filter_map(|wanted| wanted.spec.authorities(wanted.process));
+    let of_hosts = hosts::authorities(apps.iter().filter_map(AppPlan::routing_spec), &hosts);
+    let ca_certificates = of_pools.chain(of_hosts).collect();
     let same = before.is_some_and(|before| {
         before.version.epoch == desired.epoch
             && before.rules == rules
             && before.hosts == hosts
             && before.error_pages == error_pages
             && before.secret.users == users
+            && before.ca_certificates == ca_certificates
             && are_pools(view, &pools, before)
     });
     // Which certificates a table goes out with is not in it, but is a change of it all the same.
@@ -46,6 +50,7 @@ pub(crate) fn publish(view: &View<'_>, apps: &[AppPlan<'_>], plan: &mut Plan) {
         pools,
         hosts,
         error_pages,
+        ca_certificates,
         secret,
         ..Table::default()
     }));

@@ -36,6 +36,8 @@ pub(crate) struct Paper {
     pub(crate) cookies: Cookies,
     /// What goes up of the trace that it belongs to; empty where nothing is traced.
     pub(crate) trace: Lines,
+    /// What it is told of the client's certificate, in lines.
+    pub(crate) shown: Option<Arc<[u8]>>,
     /// The request as the endpoint gets it.
     pub(crate) upstream: Vec<u8>,
     /// For whatever is waited for while the request is answered. It stays armed from one request to the next.
@@ -100,6 +102,7 @@ impl Drop for Asked {
         paper.upstream.clear();
         paper.cookies.own = None;
         paper.trace.clear();
+        paper.shown = None;
         if paper.upstream.capacity() > LARGEST {
             return;
         }

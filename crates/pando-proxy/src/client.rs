@@ -5,13 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::tls::Session;
+use crate::upstream::Ends;
 
 /// A client, as the replica and the log are told of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     /// Its address without the port.
     pub(crate) address: IpAddr,
-    /// The same as text, in its shortest form.
+    pub(crate) port: u16,
+    /// Where it connected to, if anybody wants to know.
+    pub(crate) here: Option<SocketAddr>,
+    /// The address as text, in its shortest form.
     pub(crate) ip: IpText,
     /// Nobody on the way between the client and us can read along: what replicas see as `https`.
     pub(crate) secure: bool,
@@ -21,11 +25,16 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, secure: bool) -> Self {
-        let address = address.ip().to_canonical();
+        let (address, port) = (address.ip().to_canonical(), address.port());
         let mut ip = IpText { bytes: [0; 45], len: 0 };
         // It has room for the longest address.
         let _ = write!(ip, "{address}");
-        Self { address, ip, secure, session: None }
+        Self { address, port, here: None, ip, secure, session: None }
+    }
+
+    /// Its connection, by both ends.
+    pub(crate) fn ends(&self) -> Ends {
+        Ends { client: SocketAddr::new(self.address, self.port), here: self.here }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::plane::Plane;
 use crate::rules::{self, Change, Route, RouteLive, Shown};
 use crate::snapshot::{Lead, PoolView, Snapshot};
 use crate::tunnel::Tunnel;
-use crate::upstream::{Heard, Link, drop_claims};
+use crate::upstream::{Heard, Link, drop_claims, tell_shown};
 use attempt::Failure;
 pub(crate) use id::{HEADER as ID_HEADER, Id};
 pub(crate) use page::{Page, Wants, stand_in};
@@ -117,7 +117,7 @@ pub(crate) async fn forward<F: Front>(
     asked.spell_path();
     let trace = plane.tracing.as_ref().map(|tracing| tracing.begin(&mut asked, client));
     let mut tally = Tally::begin(plane, &asked, client, &id, began, trace);
-    let routed = match consider(&asked, client, plane) {
+    let routed = match consider(&mut asked, client, plane) {
         Ok(Found::Plain(routed)) => routed,
         Ok(Found::Ruled(route, strip)) => {
             // Boxed: other requests have no room for it.
@@ -162,7 +162,7 @@ pub(crate) async fn carry<F: Front>(
 }
 
 /// Everything that can be said before an endpoint is asked.
-fn consider(asked: &Asked, client: &Client, plane: &Plane) -> Result<Found, Refused> {
+fn consider(asked: &mut Asked, client: &Client, plane: &Plane) -> Result<Found, Refused> {
     if asked.head.method == Method::Connect {
         return Err(Page::ConnectRefused.into());
     }
@@ -180,6 +180,10 @@ fn consider(asked: &Asked, client: &Client, plane: &Plane) -> Result<Found, Refu
     let target = Target { host, path: asked.path(), origin: head.origin.bytes(bytes) };
     if let Some(location) = snapshot.https.elsewhere(target, client.secure) {
         return Err(Refused { fields: vec![("location".into(), location)], ..Page::Moved.into() });
+    }
+    if snapshot.https.asks_clients() {
+        let shown = snapshot.https.shown(host, client)?;
+        tell_shown(asked, shown);
     }
     Ok(find(snapshot, asked, client)?)
 }

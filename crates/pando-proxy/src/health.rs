@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::balance::moment;
 use crate::live::endpoint::{Endpoint, ProbeOrder};
+use look::Sight;
 use verdict::{Seen, Verdict};
 
 /// How often an endpoint is looked at that was never up.
@@ -85,10 +86,14 @@ async fn inherited(endpoint: &Endpoint, orders: &mut watch::Receiver<ProbeOrder>
 }
 
 async fn look(endpoint: &Endpoint, verdict: &mut Verdict, probe: &Probe) {
-    let seen = match verdict.needs_look(&probe.kind) {
-        true => look::at(endpoint.address, probe).await,
-        false => Seen::Nothing,
+    let Sight { seen, why } = match verdict.needs_look(&probe.kind) {
+        true => look::at(endpoint.address, &endpoint.reach(), probe).await,
+        false => Sight::good(Seen::Nothing),
     };
+    if let Some(why) = &why {
+        tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, why, "a probe failed");
+    }
+    endpoint.set_why_out(why);
     judge(endpoint, verdict, seen, probe);
 }
 
@@ -97,7 +102,8 @@ fn judge(endpoint: &Endpoint, verdict: &mut Verdict, seen: Seen, probe: &Probe) 
     verdict.after(seen, probe);
     if verdict.is_up() != before {
         let (id, address) = (endpoint.id, endpoint.address);
-        tracing::info!(endpoint = %id, %address, up = verdict.is_up(), "the probe's verdict changed");
+        let why = endpoint.why_out();
+        tracing::info!(endpoint = %id, %address, up = verdict.is_up(), why = why.as_deref(), "the probe's verdict changed");
     }
     match seen {
         // Traffic has said so itself.

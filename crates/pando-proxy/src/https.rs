@@ -5,8 +5,10 @@ use std::sync::Arc;
 use pando_routing::matcher::{LONGEST_HOST, normalise};
 use pando_routing::{Host, HostOptions, Table};
 
+use crate::client::Client;
+use crate::forward::Page;
 use crate::hosts::HostMap;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, Mark, mark};
 
 /// Where authorities look for what proves that a host is ours: reachable without TLS, at the very host that is asked for.
 const CHALLENGES: &[u8] = b"/.well-known/acme-challenge/";
@@ -22,6 +24,8 @@ const HTTPS: u16 = 443;
 pub(crate) struct HttpsRules {
     pub(crate) certificates: Arc<Certificates>,
     hosts: HostMap<Rule>,
+    /// Some host has its clients show who they are.
+    asks: bool,
     /// Where TLS is spoken; `None`: nowhere that we know of.
     port: Option<u16>,
 }
@@ -32,16 +36,19 @@ struct Rule {
     redirect: bool,
     hsts: Option<Arc<[u8]>>,
     canonical: Option<Box<[u8]>>,
+    /// What clients have to have passed.
+    client_auth: Option<Mark>,
 }
 
 impl Rule {
-    fn of(options: &HostOptions) -> Self {
+    fn of(table: &Table, options: &HostOptions) -> Self {
         let canonical = match &options.https.canonical {
             Some(Host::Exact(name)) => Some(name.as_bytes().into()),
             _ => None,
         };
         let hsts = options.https.hsts.as_ref().map(|hsts| hsts.value().into_bytes().into());
-        Self { redirect: options.https.redirect, hsts, canonical }
+        let client_auth = options.https.client_auth.as_ref().and_then(|policy| mark(table, policy));
+        Self { redirect: options.https.redirect, hsts, canonical, client_auth }
     }
 }
 
@@ -58,8 +65,9 @@ pub(crate) struct Target<'a> {
 
 impl HttpsRules {
     pub(crate) fn of(table: &Table, certificates: Arc<Certificates>, port: Option<u16>) -> Self {
-        let hosts = table.hosts.iter().map(|(host, options)| (host.clone(), Rule::of(options))).collect();
-        Self { certificates, hosts, port }
+        let rule = |(host, options): (&Host, &HostOptions)| (host.clone(), Rule::of(table, options));
+        let asks = table.hosts.values().any(|options| options.https.client_auth.is_some());
+        Self { certificates, hosts: table.hosts.iter().map(rule).collect(), asks, port }
     }
 
     /// Where a request has to go instead, if it does.
@@ -105,6 +113,25 @@ impl HttpsRules {
         }
         location.extend_from_slice(target.origin);
         location
+    }
+
+    /// Whether some host has its clients show who they are.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.asks
+    }
+
+    /// What replicas are told of the client's certificate, if the host asks for one and it has shown one.
+    ///
+    /// # Errors
+    /// The host asks for one, and nobody has looked at this client as that host wants it.
+    pub(crate) fn shown(&self, host: &[u8], client: &Client) -> Result<Option<Arc<[u8]>>, Page> {
+        let mut room = [0; LONGEST_HOST];
+        let rule = self.hosts.find(normalise(host, &mut room));
+        let Some(mark) = rule.and_then(|rule| rule.client_auth.as_ref()) else { return Ok(None) };
+        match &client.session {
+            Some(session) if session.has_passed(mark) => Ok(session.shown().map(Arc::clone)),
+            _ => Err(Page::NotShown),
+        }
     }
 
     /// What answers over TLS say to browsers.

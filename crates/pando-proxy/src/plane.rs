@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -41,6 +41,8 @@ pub(crate) struct Plane {
     pub(crate) log: Option<LogHandle>,
     /// `None`: requests belong to no trace of ours.
     pub(crate) tracing: Option<Tracing>,
+    /// Some pool's endpoints are told where clients connect to.
+    pub(crate) announces: AtomicBool,
     /// Requests that no rule matched.
     pub(crate) unmatched: AtomicU64,
     pub(crate) gauges: Gauges,
@@ -80,7 +82,7 @@ pub(crate) struct Gauges {
     /// Those among them that needed no signature.
     pub(crate) resumed_handshakes: AtomicU64,
     /// By reason, see [`crate::tls::HandshakeError::REASONS`].
-    pub(crate) failed_handshakes: [AtomicU64; 4],
+    pub(crate) failed_handshakes: [AtomicU64; 5],
     /// Of proxies that did not say on whose behalf they connect.
     pub(crate) refused_proxies: AtomicU64,
 }
@@ -104,6 +106,7 @@ impl Plane {
             workers,
             log,
             tracing: None,
+            announces: AtomicBool::new(false),
             unmatched: AtomicU64::new(0),
             gauges: Gauges::default(),
             tls: None,

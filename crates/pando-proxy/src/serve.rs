@@ -41,7 +41,8 @@ pub(crate) async fn serve(
             None => return,
         }
     }
-    let (wire, client, http2) = match &plane.tls {
+    let here = plane.announces.load(Relaxed).then(|| tcp.local_addr().ok()).flatten();
+    let (wire, mut client, http2) = match &plane.tls {
         // Boxed, for what a handshake needs is much, and not needed any more after it.
         Some(tls) if entrance.tls => match Box::pin(greet(tcp, address, tls, &plane)).await {
             Some(greeted) => greeted,
@@ -50,6 +51,7 @@ pub(crate) async fn serve(
         // Who knows that HTTP/2 is spoken here begins with its preface, which the reader of HTTP/1 meets.
         _ => (Wire::accepted(tcp), Client::new(address, false), false),
     };
+    client.here = here;
     if http2 {
         // Boxed, so that connections of HTTP/1 have no room for it.
         Box::pin(http2::serve(wire, Inbox::default(), client, plane, presence, stop)).await;

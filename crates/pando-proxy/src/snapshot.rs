@@ -20,12 +20,15 @@ use crate::https::HttpsRules;
 use crate::live::{Endpoint, PoolLive, Registry};
 use crate::rules::route::{self, Shared};
 use crate::rules::{Route, RouteLive};
+use crate::upstream::Outbounds;
 
 /// A table, ready to be asked.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) table: Arc<Table>,
     pub(crate) https: HttpsRules,
+    /// How connections to endpoints are made secure.
+    pub(crate) outbounds: Outbounds,
     matcher: Matcher,
     pools: HashMap<PoolId, Arc<PoolView>>,
     /// Of each rule.
@@ -167,6 +170,8 @@ fn settings_of(pool: &Pool) -> Pool {
         endpoints: Vec::new(),
         algorithm: pool.algorithm.clone(),
         protocol: pool.protocol,
+        tls: pool.tls.clone(),
+        proxy_protocol: pool.proxy_protocol,
         probe: pool.probe.clone(),
         timeouts: pool.timeouts,
         slow_start_millis: pool.slow_start_millis,
@@ -187,7 +192,7 @@ impl Snapshot {
     /// What rules keep is taken from there too.
     pub(crate) fn new(
         table: Arc<Table>,
-        https: HttpsRules,
+        (https, outbounds): (HttpsRules, Outbounds),
         key: SecretKey,
         registry: &Registry,
         before: Option<&Self>,
@@ -216,7 +221,7 @@ impl Snapshot {
         };
         let mut labels = HashMap::new();
         let targets = table.rules.iter().map(|rule| target(rule, &parts, &mut labels)).collect();
-        Self { https, matcher, targets, shared, key, pools, table }
+        Self { https, outbounds, matcher, targets, shared, key, pools, table }
     }
 
     /// The pool as it is here, if the next table's is the same with the same live state.

@@ -29,7 +29,17 @@ use crate::live::endpoint::{Endpoint, Kept};
 use crate::live::idle::IdleLinks;
 use crate::plane::Plane;
 use crate::snapshot::Snapshot;
-use crate::tls::Certificates;
+use crate::tls::{Askers, Certificates};
+use crate::upstream::{Outbound, Outbounds, Wanted};
+
+/// What was made of a table that can be used.
+#[derive(Debug)]
+struct Ready {
+    certificates: Arc<Certificates>,
+    outbounds: Outbounds,
+    /// Where somebody listens for TLS.
+    askers: Option<Askers>,
+}
 
 /// Takes tables, one at a time.
 #[derive(Debug)]
@@ -83,7 +93,7 @@ impl Tables {
     pub(crate) async fn follow(&self, table: Table) {
         let _turn = self.turn.lock().await;
         match self.check(table).await {
-            Ok((table, certificates)) => self.swap_everywhere(table, certificates).await,
+            Ok((table, ready)) => self.swap_everywhere(table, ready).await,
             Err(refusal) => {
                 tracing::warn!(%refusal, "a table of the successor can't be used; the one before stays in use")
             }
@@ -98,11 +108,11 @@ impl Tables {
     pub(crate) async fn offer(&self, table: Table, text: Bytes) -> Result<Acknowledgement, Refusal> {
         let turn = self.turn.lock().await;
         self.still_open()?;
-        let (table, certificates) = self.check(table).await?;
+        let (table, ready) = self.check(table).await?;
         let held = self.plane.current();
         if is_news(held.as_deref().map(|snapshot| &*snapshot.table), &table)? {
             self.persist(&table, text).await?;
-            self.swap_everywhere(table, certificates).await;
+            self.swap_everywhere(table, ready).await;
         }
         drop(turn);
         Ok(self.acknowledge().await)
@@ -115,8 +125,8 @@ impl Tables {
     pub(crate) async fn install(&self, table: Table) -> Result<Acknowledgement, Refusal> {
         let turn = self.turn.lock().await;
         self.still_open()?;
-        let (table, certificates) = self.check(table).await?;
-        self.swap_everywhere(table, certificates).await;
+        let (table, ready) = self.check(table).await?;
+        self.swap_everywhere(table, ready).await;
         drop(turn);
         Ok(self.acknowledge().await)
     }
@@ -126,23 +136,27 @@ impl Tables {
     }
 
     /// Here, then in the proxy before this one: when it returns, nobody begins anything against the table.
-    async fn swap_everywhere(&self, table: Arc<Table>, certificates: Arc<Certificates>) {
-        self.swap(Arc::clone(&table), certificates);
+    async fn swap_everywhere(&self, table: Arc<Table>, ready: Ready) {
+        self.swap(Arc::clone(&table), ready);
         if let Some(elder) = self.elder() {
             elder.follow(&table).await;
         }
     }
 
     /// Whether it can be used. Many new certificates take their time.
-    async fn check(&self, table: Table) -> Result<(Arc<Table>, Arc<Certificates>), Refusal> {
+    async fn check(&self, table: Table) -> Result<(Arc<Table>, Ready), Refusal> {
         let held = self.plane.current();
         let now = self.plane.clock.now_millis() / 1000;
+        let plane = Arc::clone(&self.plane);
         let checking = tokio::task::spawn_blocking(move || {
             let refused = |errors: Vec<_>| Refusal::invalid(&errors, &table);
             table.validate_after(held.as_deref().map(|snapshot| &*snapshot.table)).map_err(refused)?;
             let known = held.as_deref().map(|snapshot| (&*snapshot.table, &*snapshot.https.certificates));
-            let certificates = Certificates::of(&table, known, now).map_err(refused)?;
-            Ok((Arc::new(table), Arc::new(certificates)))
+            let certificates = Arc::new(Certificates::of(&table, known, now).map_err(refused)?);
+            let outbounds = Outbound::all(&table, held.as_deref().map(|snapshot| &snapshot.outbounds))
+                .map_err(refused)?;
+            let askers = plane.tls.as_ref().map(|tls| tls.askers(&table)).transpose().map_err(refused)?;
+            Ok((Arc::new(table), Ready { certificates, outbounds, askers }))
         });
         checking.await.map_err(|error| Refusal::Unchecked { source: error.into() })?
     }
@@ -173,12 +187,20 @@ impl Tables {
     }
 
     /// See the module's documentation for the order.
-    fn swap(&self, table: Arc<Table>, certificates: Arc<Certificates>) {
+    fn swap(&self, table: Arc<Table>, ready: Ready) {
+        let Ready { certificates, outbounds, askers } = ready;
         let version = table.version;
         let mut registry = self.plane.registry();
         let renewal = registry.renew(&table, |endpoint| self.make(endpoint));
         self.restore(&table, &registry);
-        for pool in table.pools.values() {
+        for (id, pool) in &table.pools {
+            let wanted = Wanted {
+                http2: pool.protocol.is_http2(),
+                outbound: outbounds.get(id),
+                proxy_protocol: pool.proxy_protocol,
+            };
+            let live = pool.endpoints.iter().filter_map(|endpoint| registry.endpoint(endpoint.id));
+            live.for_each(|live| live.reach_by(wanted));
             // One for all endpoints of the pool: there may be thousands.
             let probe = Arc::new(pool.probe.clone());
             let active = pool.endpoints.iter().filter(|endpoint| endpoint.state == EndpointState::Active);
@@ -186,13 +208,21 @@ impl Tables {
                 .filter_map(|endpoint| registry.endpoint(endpoint.id))
                 .for_each(|live| live.activate(&probe));
         }
+        let announces = table.pools.values().any(|pool| pool.proxy_protocol.is_some());
+        self.plane.announces.store(announces, SeqCst);
         // Who is redirected to TLS must find it ready.
         if let Some(tls) = &self.plane.tls {
-            tls.renew(&certificates, &table.secret.ticket_keys);
+            tls.renew(&certificates, &table.secret.ticket_keys, askers.unwrap_or_default());
         }
         let https = HttpsRules::of(&table, certificates, self.plane.https_port);
         let before = self.plane.current();
-        let snapshot = Snapshot::new(Arc::clone(&table), https, self.plane.key, &registry, before.as_deref());
+        let snapshot = Snapshot::new(
+            Arc::clone(&table),
+            (https, outbounds),
+            self.plane.key,
+            &registry,
+            before.as_deref(),
+        );
         self.plane.snapshot.store(Some(Arc::new(snapshot)));
         let now = self.plane.clock.now_millis();
         for (pool, endpoint) in table.endpoints() {

@@ -6,6 +6,7 @@
 
 mod ahead;
 mod certificates;
+mod clients;
 mod fallback;
 mod handshake;
 mod session;
@@ -15,15 +16,18 @@ mod wire;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use pando_routing::TicketKey;
+use pando_routing::{Table, TableError, TicketKey};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::version::{TLS12, TLS13};
 
 use crate::error::ProxyError;
+pub(crate) use ahead::Ahead;
 pub(crate) use certificates::Certificates;
 use certificates::Resolver;
+pub(crate) use clients::{Askers, Mark, is_claim, mark};
 pub(crate) use handshake::{HandshakeError, VERSIONS, accept};
 pub(crate) use session::Session;
 use tickets::Tickets;
@@ -35,14 +39,17 @@ pub(crate) use wire::Secured;
 const PROTOCOLS: [&[u8]; 3] = [HTTP2, b"http/1.1", b"http/1.0"];
 
 /// HTTP/2, as it is offered.
-const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP2: &[u8] = b"h2";
 
 /// What handshakes are made with.
 #[derive(Debug)]
 pub(crate) struct Tls {
     config: Arc<ServerConfig>,
     certificates: Arc<ArcSwap<Certificates>>,
+    resolver: Arc<Resolver>,
     tickets: Arc<Tickets>,
+    /// Of hosts whose clients have to show who they are.
+    askers: ArcSwap<Askers>,
 }
 
 impl Tls {
@@ -54,17 +61,11 @@ impl Tls {
         let certificates = Arc::new(ArcSwap::default());
         let tickets = Arc::new(Tickets::new()?);
         let resolver = Resolver { certificates: Arc::clone(&certificates), fallback: fallback::make()? };
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13, &TLS12])
+        let resolver = Arc::new(resolver);
+        let config = config(None, Arc::clone(&resolver), Arc::clone(&tickets) as _)
             .map_err(|source| ProxyError::Tls { source: source.into() })?;
-        let mut config = config.with_no_client_auth().with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::clone(&tickets) as _;
-        // Browsers use one; each costs a write's worth of bytes.
-        config.send_tls13_tickets = 1;
-        Ok(Self { config: Arc::new(config), certificates, tickets })
+        let askers = ArcSwap::default();
+        Ok(Self { config: Arc::new(config), certificates, resolver, tickets, askers })
     }
 
     /// Keys for tickets that were made here; none where the table has some.
@@ -78,8 +79,40 @@ impl Tls {
     }
 
     /// From now on handshakes use these.
-    pub(crate) fn renew(&self, certificates: &Arc<Certificates>, ticket_keys: &[TicketKey]) {
+    pub(crate) fn renew(&self, certificates: &Arc<Certificates>, ticket_keys: &[TicketKey], askers: Askers) {
+        self.askers.store(Arc::new(askers));
         self.certificates.store(Arc::clone(certificates));
         self.tickets.take(ticket_keys);
+    }
+}
+
+/// For all connections, or for those whose clients `verifier` looks at.
+fn config(
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
+    resolver: Arc<Resolver>,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(resolver);
+    config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = tickets;
+    // Browsers use one; each costs a write's worth of bytes.
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+impl Tls {
+    /// What hosts of `table` ask of their clients, ready for handshakes; see [`Askers::of`].
+    ///
+    /// # Errors
+    /// Each host whose clients can't be asked, and why.
+    pub(crate) fn askers(&self, table: &Table) -> Result<Askers, Vec<TableError>> {
+        Askers::of(table, self, &self.askers.load())
     }
 }

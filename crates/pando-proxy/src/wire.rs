@@ -29,7 +29,7 @@ impl Wire {
         Self::Plain(tcp)
     }
 
-    /// A client's connection after its handshake.
+    /// A connection after its handshake.
     pub(crate) fn secured(secured: Secured) -> Self {
         Self::Tls(Box::new(secured))
     }
@@ -61,9 +61,7 @@ impl Wire {
     /// A connection to an endpoint. It breaks within ten seconds when the other machine is gone, however long an answer may take
     /// while it is there.
     pub(crate) fn opened(tcp: TcpStream) -> Self {
-        // A kernel that can't is no reason not to serve.
-        let _ = tcp.set_nodelay(true);
-        let _ = keep_alive(&tcp);
+        tune(&tcp);
         Self::Plain(tcp)
     }
 
@@ -98,8 +96,19 @@ impl Wire {
         self.tcp().is_none_or(|tcp| tcp.poll_read_ready(&mut cx).is_ready())
     }
 
+    /// Whether something was read already that nobody has asked for. Costs no system call.
+    pub(crate) fn holds_anything(&mut self) -> bool {
+        let Self::Tls(secured) = self else { return false };
+        secured.has_anything_to_read()
+    }
+
     /// Whether the peer has closed, sent something unasked or is in error: asked of the kernel.
-    pub(crate) fn has_anything_to_read(&self) -> bool {
+    pub(crate) fn has_anything_to_read(&mut self) -> bool {
+        // What is there may be TLS's own business, and is taken in by looking.
+        self.holds_anything() || self.has_bytes()
+    }
+
+    fn has_bytes(&self) -> bool {
         let Some(tcp) = self.tcp() else { return true };
         let mut byte = [0u8; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -118,6 +127,13 @@ impl Wire {
             secured.cut();
         }
     }
+}
+
+/// What holds for connections to endpoints. A kernel that can't is no reason not to serve.
+pub(crate) fn tune(tcp: &TcpStream) {
+    // Small writes are whole messages here; waiting for more only adds to the latency.
+    let _ = tcp.set_nodelay(true);
+    let _ = keep_alive(tcp);
 }
 
 fn keep_alive(tcp: &TcpStream) -> rustix::io::Result<()> {

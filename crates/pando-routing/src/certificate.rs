@@ -16,6 +16,11 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::balance::hash::SecretKey;
 use crate::table::{Host, Table};
+use crate::upstream::ClientCertificate;
+
+mod subject;
+
+pub use subject::subject;
 
 /// Bytes of a chain at most, and of a key.
 const MOST_CHAIN_BYTES: usize = 64 << 10;
@@ -42,13 +47,20 @@ pub struct Secrets {
     /// (`$2b$…`, `htpasswd -B`) or SHA-512-crypt (`$6$…`, `openssl passwd -6`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub users: BTreeMap<Arc<str>, BTreeMap<Arc<str>, SecretText>>,
+    /// What the proxy shows to endpoints that ask who it is, by name: what pools with `tls` name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub client_certificates: BTreeMap<Arc<str>, ClientCertificate>,
 }
 
 impl Secrets {
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { certificates, ticket_keys, balancing_key, users } = self;
-        certificates.is_empty() && ticket_keys.is_empty() && balancing_key.is_none() && users.is_empty()
+        let Self { certificates, ticket_keys, balancing_key, users, client_certificates } = self;
+        certificates.is_empty()
+            && ticket_keys.is_empty()
+            && balancing_key.is_none()
+            && users.is_empty()
+            && client_certificates.is_empty()
     }
 }
 
@@ -148,23 +160,13 @@ impl Certificate {
     /// # Errors
     /// It is too large, or is not PEM.
     pub fn chain(&self) -> Result<Vec<CertificateDer<'static>>, CertificateFault> {
-        bounded("chain", &self.chain_pem, MOST_CHAIN_BYTES)?;
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.chain_pem.as_bytes()).collect();
-        match chain {
-            Ok(chain) if chain.is_empty() => Err(CertificateFault::NoCertificate),
-            Ok(chain) if chain.len() > MOST_CHAIN => Err(CertificateFault::LongChain(chain.len())),
-            Ok(chain) => Ok(chain),
-            Err(error) => Err(CertificateFault::Unreadable { place: 1, why: error.to_string() }),
-        }
+        read_chain(&self.chain_pem)
     }
 
     /// # Errors
     /// It is too large, or is no private key in PEM.
     pub fn key(&self) -> Result<PrivateKeyDer<'static>, CertificateFault> {
-        bounded("key", &self.key_pem.0, MOST_KEY_BYTES)?;
-        let key = PrivateKeyDer::from_pem_slice(self.key_pem.0.as_bytes());
-        // What the parser says may quote what it met.
-        key.map_err(|_| CertificateFault::BadKey("it is no private key in PEM".to_owned()))
+        read_key(&self.key_pem)
     }
 
     /// Everything that is wrong with it but for the key's belonging to it; or what it says.
@@ -211,6 +213,24 @@ impl Certificate {
         }
         facts.ok_or(CertificateFault::NoCertificate)
     }
+}
+
+pub(crate) fn read_chain(pem: &str) -> Result<Vec<CertificateDer<'static>>, CertificateFault> {
+    bounded("chain", pem, MOST_CHAIN_BYTES)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(CertificateFault::NoCertificate),
+        Ok(chain) if chain.len() > MOST_CHAIN => Err(CertificateFault::LongChain(chain.len())),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(CertificateFault::Unreadable { place: 1, why: error.to_string() }),
+    }
+}
+
+pub(crate) fn read_key(pem: &SecretText) -> Result<PrivateKeyDer<'static>, CertificateFault> {
+    bounded("key", &pem.0, MOST_KEY_BYTES)?;
+    let key = PrivateKeyDer::from_pem_slice(pem.0.as_bytes());
+    // What the parser says may quote what it met.
+    key.map_err(|_| CertificateFault::BadKey("it is no private key in PEM".to_owned()))
 }
 
 fn bounded(what: &'static str, text: &str, most: usize) -> Result<(), CertificateFault> {
@@ -283,6 +303,7 @@ impl Table {
             pools: self.pools.clone(),
             hosts: self.hosts.clone(),
             error_pages: self.error_pages.clone(),
+            ca_certificates: self.ca_certificates.clone(),
             locality: self.locality.clone(),
             secret: Secrets::default(),
         }

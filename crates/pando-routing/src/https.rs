@@ -1,6 +1,7 @@
 //! How hosts are served where there is TLS: redirected to it, told to stay with it, known by one name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,11 +29,26 @@ pub struct Https {
     /// The host that this one is another name for: requests are sent there (308). Default: none, it is served itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub canonical: Option<Host>,
+    /// Clients have to show a certificate. Default: nobody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_auth: Option<ClientAuth>,
+}
+
+/// Who may come in by a certificate of theirs. Endpoints are told of it in `Client-Cert` (RFC 9440), `X-Client-Cert-Subject` and
+/// `X-Client-Cert-Fingerprint`, which nobody else can send them while any host of the table has this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientAuth {
+    /// One of the table's `ca_certificates`: where certificates have to come from.
+    pub ca: Arc<str>,
+    /// Who shows none comes in too, untold of. One that is shown has to be good all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
 }
 
 impl Default for Https {
     fn default() -> Self {
-        Self { redirect: true, hsts: None, canonical: None }
+        Self { redirect: true, hsts: None, canonical: None, client_auth: None }
     }
 }
 
@@ -60,9 +76,19 @@ impl Hsts {
     }
 }
 
-pub(crate) fn check(hosts: &BTreeMap<Host, HostOptions>, errors: &mut Vec<TableError>) {
+pub(crate) fn check(
+    hosts: &BTreeMap<Host, HostOptions>,
+    ca_certificates: &BTreeMap<Arc<str>, String>,
+    errors: &mut Vec<TableError>,
+) {
     for (host, options) in hosts {
         let name = || host.to_string();
+        if let Some(policy) = &options.https.client_auth
+            && !ca_certificates.contains_key(&policy.ca)
+        {
+            let why = format!("`ca_certificates` has no `{}`", policy.ca);
+            errors.push(TableError::ClientAuth { host: name(), why });
+        }
         if let Some(canonical) = &options.https.canonical
             && let Some(why) = misdirects(hosts, host, canonical)
         {
@@ -93,7 +119,7 @@ mod tests {
 
     fn faults(json: &str) -> Vec<String> {
         let mut errors = Vec::new();
-        check(&serde_json::from_str(json).unwrap(), &mut errors);
+        check(&serde_json::from_str(json).unwrap(), &[("ours".into(), String::new())].into(), &mut errors);
         errors.iter().map(ToString::to_string).collect()
     }
 
@@ -104,6 +130,13 @@ mod tests {
         assert!(options.https.redirect && options.https.hsts.is_none() && options.https.canonical.is_none());
         let options: HostOptions = serde_json::from_str(r#"{"https": {"redirect": false}}"#).unwrap();
         assert!(!options.https.redirect);
+    }
+
+    #[test]
+    fn clients_are_asked_for_certificates_of_authorities_that_are_there() {
+        assert_eq!(faults(r#"{"a": {"https": {"client_auth": {"ca": "ours", "optional": true}}}}"#).len(), 0);
+        let faults = faults(r#"{"a": {"https": {"client_auth": {"ca": "gone"}}}}"#);
+        assert!(faults.len() == 1 && faults[0].contains("`a`") && faults[0].contains("`gone`"), "{faults:?}");
     }
 
     #[test]

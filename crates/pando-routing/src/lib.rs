@@ -16,6 +16,7 @@ mod read;
 pub mod rule;
 pub mod stats;
 pub mod table;
+pub mod upstream;
 mod validate;
 
 pub use certificate::{Certificate, CertificateFacts, CertificateFault, SecretText, Secrets, TicketKey};
@@ -23,11 +24,14 @@ pub use https::{HostOptions, Hsts, Https};
 pub use matcher::{Match, Matcher};
 pub use names::NameMap;
 pub use network::{Network, NetworkSet};
-pub use policy::{AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky};
+pub use policy::{
+    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, SameSite, Sticky,
+};
 pub use rule::{Asks, Destination, Filters, PathMatch, Rule};
 pub use stats::{Acknowledgement, Ejected, EndpointStats, Latency, PoolStats, ProxyStats};
 pub use table::{
     Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Protocol, Table,
     TableVersion, Timeouts,
 };
+pub use upstream::{ClientCertificate, UpstreamTls};
 pub use validate::{Fault, Place, RuleFault, TableError};

@@ -30,11 +30,19 @@ pub struct Sticky {
     /// For how long the browser keeps it. Default 86,400 (a day, as AWS has it); 0: until it is closed.
     pub max_age_seconds: u64,
     pub same_site: SameSite,
+    /// Browsers send it over TLS alone. Default: if it was set over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secure: Option<bool>,
 }
 
 impl Default for Sticky {
     fn default() -> Self {
-        Self { cookie: "pando_server".into(), max_age_seconds: 86_400, same_site: SameSite::Lax }
+        Self {
+            cookie: "pando_server".into(),
+            max_age_seconds: 86_400,
+            same_site: SameSite::Lax,
+            secure: None,
+        }
     }
 }
 
@@ -133,6 +141,17 @@ impl Default for Drain {
     fn default() -> Self {
         Self { websocket_millis: 300_000, event_stream_millis: 300_000 }
     }
+}
+
+/// How endpoints are told on whose behalf a connection is opened, by the PROXY protocol. A connection then carries requests of one
+/// client's connection alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyProtocol {
+    /// As a line of text.
+    V1,
+    /// In binary.
+    V2,
 }
 
 /// What becomes of a request while no endpoint is in rotation.

@@ -30,6 +30,9 @@ pub struct ProxyStats {
     /// What every worker uses. `None`: no table yet.
     pub version: Option<TableVersion>,
     pub not_in_rotation: BTreeSet<EndpointId>,
+    /// Why they are not in rotation, as their last look found: those of them of whom it is known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub why_out: BTreeMap<EndpointId, String>,
     /// Requests and upgraded connections under way; endpoints with none are left out. Includes endpoints that have left
     /// the table and still have some.
     pub in_flight: BTreeMap<EndpointId, u64>,

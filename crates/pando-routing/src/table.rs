@@ -11,9 +11,12 @@ use uuid::Uuid;
 use crate::certificate::Secrets;
 pub use crate::host::Host;
 use crate::https::HostOptions;
-use crate::policy::{AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, Queue, Retry, Sticky};
+use crate::policy::{
+    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, Sticky,
+};
 use crate::rule::Rule;
 use crate::rule::answers::ErrorPages;
+use crate::upstream::UpstreamTls;
 
 /// `(epoch, revision)`: a proxy keeps the highest that it has seen and refuses lower ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,6 +49,9 @@ pub struct Table {
     /// is for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub error_pages: BTreeMap<Arc<str>, ErrorPages>,
+    /// Sets of authorities in PEM, by name: whom pools believe that speak TLS with their endpoints.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ca_certificates: BTreeMap<Arc<str>, String>,
     /// Endpoints of this locality get the requests while one of them is in rotation. Set by whoever hands the table to one
     /// proxy; a published table has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +73,7 @@ impl Table {
             && self.pools == other.pools
             && self.hosts == other.hosts
             && self.error_pages == other.error_pages
+            && self.ca_certificates == other.ca_certificates
             && self.secret == other.secret
     }
 
@@ -95,6 +102,12 @@ pub struct Pool {
     /// What the endpoints speak.
     #[serde(skip_serializing_if = "is_default")]
     pub protocol: Protocol,
+    /// Default: what is spoken is spoken in the clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTls>,
+    /// Default: endpoints are told of clients by headers alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
     pub endpoints: Vec<Endpoint>,
     pub probe: Probe,
     pub timeouts: Timeouts,
@@ -135,6 +148,8 @@ impl Default for Pool {
         Self {
             algorithm: Algorithm::default(),
             protocol: Protocol::default(),
+            tls: None,
+            proxy_protocol: None,
             endpoints: Vec::new(),
             probe: Probe::default(),
             timeouts: Timeouts::default(),
@@ -159,6 +174,8 @@ impl Pool {
         let Self {
             algorithm,
             protocol,
+            tls,
+            proxy_protocol,
             endpoints: _,
             probe,
             timeouts,
@@ -172,8 +189,9 @@ impl Pool {
             drain,
             when_all_down,
         } = self;
-        (algorithm, protocol, probe, timeouts, slow_start_millis)
-            == (&other.algorithm, &other.protocol, &other.probe, &other.timeouts, &other.slow_start_millis)
+        (algorithm, protocol, tls, probe) == (&other.algorithm, &other.protocol, &other.tls, &other.probe)
+            && *proxy_protocol == other.proxy_protocol
+            && (timeouts, slow_start_millis) == (&other.timeouts, &other.slow_start_millis)
             && (sticky, outlier, retry) == (&other.sticky, &other.outlier, &other.retry)
             && (max_in_flight, adaptive_limit, queue)
                 == (&other.max_in_flight, &other.adaptive_limit, &other.queue)
@@ -216,7 +234,7 @@ fn bound_percent() -> u32 {
     crate::balance::hash::BOUND_PERCENT
 }
 
-/// What is spoken with endpoints. Probes over HTTP speak HTTP/1.1 with all.
+/// What is spoken with endpoints; by probes over HTTP too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
@@ -225,6 +243,15 @@ pub enum Protocol {
     Http1,
     /// HTTP/2 without TLS and without asking first, as gRPC servers speak it.
     H2c,
+    /// HTTP/2 over TLS, agreed on by ALPN.
+    H2,
+}
+
+impl Protocol {
+    #[must_use]
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
 }
 
 /// An address that serves. Its counters live on from table to table while the id is the same.

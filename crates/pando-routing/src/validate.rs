@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::certificate::CertificateFault;
 use crate::https;
 use crate::table::{ProbeKind, Table};
+use crate::upstream;
 pub use place::{Fault, Place};
 pub use rules::RuleFault;
 
@@ -58,6 +59,14 @@ pub enum TableError {
     Preload { host: String },
     #[error("the certificate for `{certificate}`: {fault}")]
     Certificate { certificate: String, fault: CertificateFault },
+    #[error("the authorities `{ca}` of `ca_certificates`: {fault}")]
+    Ca { ca: String, fault: CertificateFault },
+    #[error("the client certificate `{certificate}`: {fault}")]
+    ClientCertificate { certificate: String, fault: CertificateFault },
+    #[error("host `{host}`: its clients can't be asked for certificates: {why}")]
+    ClientAuth { host: String, why: String },
+    #[error("pool `{pool}`: {why}")]
+    Tls { pool: String, why: String },
     #[error("two certificates for `{0}`")]
     TwoCertificates(String),
     #[error("there are {0} ticket keys; at most 8 are taken")]
@@ -84,7 +93,8 @@ impl Table {
         self.check_endpoints(&mut errors);
         self.check_numbers(&mut errors);
         self.pools.iter().for_each(|(id, pool)| policies::check(id, pool, &mut errors));
-        https::check(&self.hosts, &mut errors);
+        https::check(&self.hosts, &self.ca_certificates, &mut errors);
+        upstream::check(self, held, &mut errors);
         self.check_secrets(held, &mut errors);
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }

@@ -348,6 +348,7 @@ impl Proxy {
             hosts_without_certificate: Vec::new(),
             endpoints: Default::default(),
             ejected: Vec::new(),
+            why_out: BTreeMap::new(),
         }
     }
 }

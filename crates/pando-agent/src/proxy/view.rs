@@ -163,6 +163,7 @@ mod tests {
             hosts_without_certificate: Vec::new(),
             endpoints: Default::default(),
             ejected: Vec::new(),
+            why_out: BTreeMap::new(),
         }
     }
 

@@ -44,6 +44,7 @@ fn fresh() -> ProxyStats {
         hosts_without_certificate: Vec::new(),
         endpoints: Default::default(),
         ejected: Vec::new(),
+        why_out: BTreeMap::new(),
     }
 }
 

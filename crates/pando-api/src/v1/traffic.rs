@@ -74,6 +74,9 @@ pub struct EndpointSeen {
     /// Why it gets no requests there though its probe may pass.
     #[schema(value_type = Option<Object>)]
     pub ejected: Option<Ejected>,
+    /// What its last look found, where it is not in rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_out: Option<String>,
     /// Requests and open WebSockets.
     pub in_flight: u64,
     #[serde(flatten)]

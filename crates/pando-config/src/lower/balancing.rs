@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use pando_model::{PoolSpec, ProcessName};
 use pando_routing::policy::{
-    AdaptiveLimit, AllDown, Expect, HashKey, Outlier, Queue, Retry, SameSite, Sticky,
+    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, SameSite, Sticky,
 };
-use pando_routing::{Pool, Probe, ProbeKind, Protocol, Timeouts};
+use pando_routing::{Pool, Probe, ProbeKind, Timeouts};
 
-use super::Draft;
+mod tls;
+
+use super::{Draft, Surroundings, authorities};
 use crate::decode::{Field, OrRecord, Switch};
 use crate::diagnostic::Sink;
 use crate::raw::Settings;
-use crate::raw::balancing::{self as raw, Algorithm, LoadBalancing, ProbeType, Speaks, WhenAllDown};
+use crate::raw::balancing::{self as raw, Algorithm, LoadBalancing, ProbeType, WhenAllDown};
 use crate::value::{Count, Percent};
 
 const HASH_BOUND: u32 = 125;
@@ -21,6 +23,7 @@ const HASH_BOUND: u32 = 125;
 pub(super) fn pools(
     settings: &Settings,
     drafts: &[Draft],
+    around: &Surroundings<'_>,
     sink: &mut Sink,
 ) -> BTreeMap<ProcessName, PoolSpec> {
     let mut pools = BTreeMap::new();
@@ -32,7 +35,7 @@ pub(super) fn pools(
         }
         let both = own.clone().over(settings.load_balancing.clone());
         let Some(given) = both.value().filter(|_| draft.routed) else { continue };
-        let pool = pool(given, sink);
+        let pool = pool(given, around, sink);
         if pool != PoolSpec::default() {
             pools.insert(draft.name.clone(), pool);
         }
@@ -40,12 +43,14 @@ pub(super) fn pools(
     pools
 }
 
-fn pool(given: &LoadBalancing, sink: &mut Sink) -> PoolSpec {
+fn pool(given: &LoadBalancing, around: &Surroundings<'_>, sink: &mut Sink) -> PoolSpec {
     misfits(given, sink);
+    let tls = tls::given(given);
     let default = Pool::default();
     let pool = Pool {
         algorithm: algorithm(given),
-        protocol: protocol(given),
+        protocol: tls::protocol(given, sink),
+        tls: tls.map(|tls| tls::rules(given, tls, sink)),
         probe: probe(given, sink),
         timeouts: timeouts(given),
         slow_start_millis: given.slow_start.value().map_or(default.slow_start_millis, |time| time.0.0),
@@ -54,6 +59,11 @@ fn pool(given: &LoadBalancing, sink: &mut Sink) -> PoolSpec {
         retry: retry(given),
         max_in_flight: count(&given.max_in_flight),
         adaptive_limit: adaptive(given, sink),
+        proxy_protocol: given.proxy_protocol.value().map(|version| match version {
+            raw::ProxyProtocol::V1 => ProxyProtocol::V1,
+            raw::ProxyProtocol::V2 => ProxyProtocol::V2,
+        }),
+        drain: drain(given),
         queue: given.queue.value().map(|queue| self::queue(&queue.0)),
         when_all_down: match given.when_all_down.value() {
             Some(WhenAllDown::Refuse) => AllDown::Refuse,
@@ -64,7 +74,8 @@ fn pool(given: &LoadBalancing, sink: &mut Sink) -> PoolSpec {
     let weights = given.weights.value().map(|weights| weights.entries.as_slice()).unwrap_or_default();
     let weights = weights.iter().map(|(server, weight)| (server.value.clone(), weight.value.0)).collect();
     let standby = given.standby.value().map(|servers| servers.0.clone()).unwrap_or_default();
-    PoolSpec { pool, weights, standby }
+    let ca_certificates = tls.and_then(|tls| authorities::read(&tls.ca, around, sink));
+    PoolSpec { pool, weights, standby, ca_certificates }
 }
 
 fn misfits(given: &LoadBalancing, sink: &mut Sink) {
@@ -96,13 +107,6 @@ fn algorithm(given: &LoadBalancing) -> pando_routing::Algorithm {
     }
 }
 
-fn protocol(given: &LoadBalancing) -> Protocol {
-    match given.protocol.value() {
-        Some(Speaks::H2c | Speaks::Grpc) => Protocol::H2c,
-        Some(Speaks::Http1) | None => Protocol::Http1,
-    }
-}
-
 pub(super) fn same_site(given: &Field<raw::SameSite>) -> SameSite {
     match given.value() {
         Some(raw::SameSite::Strict) => SameSite::Strict,
@@ -117,6 +121,7 @@ fn sticky(given: &raw::Sticky) -> Sticky {
         cookie: given.cookie.value().map_or(default.cookie, |name| name.0.as_str().into()),
         max_age_seconds: given.ttl.value().map_or(default.max_age_seconds, |ttl| ttl.0.0.div_ceil(1000)),
         same_site: same_site(&given.same_site),
+        secure: given.secure.value().map(|flag| flag.0),
     }
 }
 
@@ -179,6 +184,15 @@ fn adaptive(given: &LoadBalancing, sink: &mut Sink) -> Option<AdaptiveLimit> {
         sink.error(key, reason);
     }
     Some(limit)
+}
+
+fn drain(given: &LoadBalancing) -> Drain {
+    let default = Drain::default();
+    let Some(times) = given.drain.value() else { return default };
+    Drain {
+        websocket_millis: times.websockets.value().map_or(default.websocket_millis, |time| time.0.0),
+        event_stream_millis: times.event_streams.value().map_or(default.event_stream_millis, |time| time.0.0),
+    }
 }
 
 fn timeouts(given: &LoadBalancing) -> Timeouts {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use pando_model::Millis;
-use pando_model::app::{DomainSpec, HstsSpec, HttpsSpec};
+use pando_model::app::{ClientAuthSpec, DomainSpec, HstsSpec, HttpsSpec};
 
-use super::{Draft, process};
+use super::{Draft, Surroundings, authorities, process};
 use crate::diagnostic::Sink;
 use crate::raw::{Domain, Hsts, Settings};
 use crate::source::Span;
@@ -14,7 +14,12 @@ use crate::value::Host;
 /// What browsers want of those that they are to be built with.
 const YEAR: Millis = Millis::from_secs(365 * 24 * 3600);
 
-pub(super) fn domains(settings: &Settings, drafts: &[Draft], sink: &mut Sink) -> Vec<DomainSpec> {
+pub(super) fn domains(
+    settings: &Settings,
+    drafts: &[Draft],
+    around: &Surroundings<'_>,
+    sink: &mut Sink,
+) -> Vec<DomainSpec> {
     let Some(list) = settings.domains.get() else { return Vec::new() };
     let mut seen = BTreeMap::new();
     let mut domains = Vec::new();
@@ -26,7 +31,7 @@ pub(super) fn domains(settings: &Settings, drafts: &[Draft], sink: &mut Sink) ->
             once(alias.span, &alias.value, &mut seen, sink);
         }
         let aliases = aliases.iter().map(|alias| alias.value.0.clone()).collect();
-        let https = https(&domain.value.0, sink);
+        let https = https(&domain.value.0, around, sink);
         domains.push(DomainSpec { domain: name.value.0.clone(), aliases, https });
     }
     let routed = drafts.iter().any(|draft| draft.routed);
@@ -37,10 +42,14 @@ pub(super) fn domains(settings: &Settings, drafts: &[Draft], sink: &mut Sink) ->
     domains
 }
 
-fn https(domain: &Domain, sink: &mut Sink) -> HttpsSpec {
+fn https(domain: &Domain, around: &Surroundings<'_>, sink: &mut Sink) -> HttpsSpec {
     let Some(given) = domain.https.value() else { return HttpsSpec::default() };
     let redirect = given.redirect.value().is_none_or(|flag| flag.0);
-    HttpsSpec { redirect, hsts: given.hsts.value().and_then(|hsts| hsts_of(hsts, sink)) }
+    let client_auth = given.client_auth.value().and_then(|asked| {
+        let optional = asked.optional.value().is_some_and(|flag| flag.0);
+        Some(ClientAuthSpec { ca_certificates: authorities::read(&asked.ca, around, sink)?, optional })
+    });
+    HttpsSpec { redirect, hsts: given.hsts.value().and_then(|hsts| hsts_of(hsts, sink)), client_auth }
 }
 
 fn hsts_of(given: &Hsts, sink: &mut Sink) -> Option<HstsSpec> {

@@ -292,6 +292,7 @@ pub(super) fn check_with_table(spec: &AppSpec, settings: &Settings, sink: &mut S
         let place = match &fault.place {
             Place::Route(index) => list.get(*index).map(|route| route.span),
             Place::Pool(process) => own(process).or(settings.load_balancing.key()),
+            Place::Domain(_) => settings.domains.key(),
             Place::Routes => settings.routes.key(),
         };
         match place {

@@ -214,6 +214,19 @@ record! {
         redirect: Flag [default "true"];
         /// For how long browsers use nothing but HTTPS for it. It can't be taken back sooner.
         hsts: Hsts;
+        /// Who may come in by a certificate of theirs. Without it: nobody is asked for one.
+        client_auth: ClientAuth;
+    }
+}
+
+record! {
+    /// Who may come in by a certificate of theirs. Processes are told of it in the headers `Client-Cert` (RFC 9440), `X-Client-Cert-Subject` and
+    /// `X-Client-Cert-Fingerprint`.
+    ClientAuth = "a rule for clients' certificates" {
+        /// The file with the authorities that certificates have to come from, in PEM, beside this one.
+        ca: Text [required];
+        /// Whether who shows none comes in too.
+        optional: Flag [default "false"];
     }
 }
 

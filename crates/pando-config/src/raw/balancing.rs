@@ -5,7 +5,8 @@ use pando_model::ServerName;
 use super::placement::Servers;
 use crate::decode::{At, Field, Named, OneOrMany, OrRecord, Shorthand, Switch, choice, record};
 use crate::value::{
-    CookieName, Count, Duration, HashBound, HashOn, Host, Percent, StatusRange, Text, UrlPath,
+    CookieName, Count, Duration, Flag, HashBound, HashOn, Host, Percent, ServerName as TlsName, StatusRange,
+    Text, UrlPath,
 };
 
 choice! {
@@ -33,7 +34,16 @@ choice! {
     Speaks {
         Http1 = "http1",
         H2c = "h2c",
+        H2 = "h2",
         Grpc = "grpc",
+    }
+}
+
+choice! {
+    /// How replicas are told on whose behalf a connection is opened.
+    ProxyProtocol {
+        V1 = "v1",
+        V2 = "v2",
     }
 }
 
@@ -89,8 +99,15 @@ record! {
         timeouts: Timeouts;
         /// What becomes of requests while no replica is in rotation: those that may serve after all are tried, or they get 503.
         when_all_down: WhenAllDown [default "serve"];
-        /// What replicas speak: `http1`, or HTTP/2 without TLS, called `h2c` or `grpc`.
+        /// What replicas speak: `http1`, or HTTP/2, called `h2c` without `tls` and `h2` with it, and `grpc` either way.
         protocol: Speaks [default "http1"];
+        /// Whether replicas speak TLS: `true`, or the keys below.
+        tls: Switch<ReplicaTls>;
+        /// How replicas are told on whose behalf a connection is opened (PROXY protocol): as text (`v1`) or in binary (`v2`), before TLS if there is both.
+        /// Without it: by `X-Forwarded-For` alone.
+        proxy_protocol: ProxyProtocol;
+        /// How long WebSockets and streams of events go on while their replica drains.
+        drain: Drain;
         /// The load balancers' own look at each replica, beside the health check on its server.
         probe: Probe;
     } misplaced misplaced give_way give_way
@@ -115,6 +132,7 @@ fn misplaced(key: &str) -> Option<String> {
         }
         "outlier_detection" | "outlier" | "circuit_breaker" => "did you mean `ejection`?",
         "max_conn" | "max_connections" | "maxconn" => "did you mean `max_in_flight`?",
+        "upstream_tls" | "backend_tls" | "ssl" => "did you mean `tls`?",
         "timeout" => "did you mean `timeouts: {response: …}`?",
         _ => return None,
     };
@@ -128,8 +146,11 @@ record! {
         cookie: CookieName [default "pando_server"];
         /// How long a visitor stays; `0`: until the browser is closed.
         ttl: Duration<0, 31_536_000_000> [default "1d"];
-        /// Whether the cookie comes along from other sites. It is `Secure` over TLS, and `HttpOnly`.
+        /// Whether the cookie comes along from other sites. It is `HttpOnly` in any case.
         same_site: SameSite [default "lax"];
+        /// Whether browsers send it over TLS alone. Without it: where it was set over TLS. `true` is for load balancers behind another one that
+        /// ends TLS.
+        secure: Flag;
     }
 }
 
@@ -200,6 +221,31 @@ record! {
         min: Count<1, 1_000_000> [default "20"];
         /// Never higher.
         max: Count<1, 1_000_000> [default "200"];
+    }
+}
+
+record! {
+    /// How replicas are spoken to over TLS.
+    ReplicaTls = "rules for TLS" {
+        /// The file with the authorities that replicas' certificates come from, in PEM, beside this one. Without it: those that the load
+        /// balancer's system believes.
+        ca: Text;
+        /// The host or address that replicas' certificates are for; a host is named to them. Without it: each replica's address.
+        server_name: TlsName;
+        /// Whether whatever certificate is shown is taken, so that anybody on the way can read and change everything.
+        insecure_skip_verify: Flag [default "false"];
+        /// For replicas that ask: the host of a certificate that was brought with `pando cert import`.
+        client_certificate: Host;
+    }
+}
+
+record! {
+    /// How long what lasts goes on while its replica drains.
+    Drain = "rules for draining" {
+        /// WebSockets get a close frame within this.
+        websockets: Duration<0, 86_400_000> [default "5m"];
+        /// Streams of events end within this.
+        event_streams: Duration<0, 86_400_000> [default "5m"];
     }
 }
 

@@ -32,6 +32,28 @@ impl Leaf for Host {
     }
 }
 
+/// What a certificate is for: a host or an IP address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerName(pub(crate) String);
+
+impl Leaf for ServerName {
+    fn expected() -> String {
+        "a host such as `web.internal`, or an IP address".to_owned()
+    }
+
+    fn parse(scalar: &Scalar) -> Result<Self, Wrong> {
+        let name = scalar.text.to_lowercase();
+        if name.parse::<IpAddr>().is_err() {
+            check_host(&name, &scalar.text)?;
+        }
+        Ok(Self(name))
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "minLength": 1, "maxLength": 253, "pattern": "^[-A-Za-z0-9.:]+$"})
+    }
+}
+
 /// Where a cluster's control server is: a host name or an IP address, perhaps with a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerAddress(pub(crate) String);

@@ -104,7 +104,7 @@ fn every_key_is_known() {
     let https = &loaded.targets[1].spec.domains[0].https;
     let year = Millis::from_secs(365 * 24 * 3600);
     let hsts = HstsSpec { max_age: year, include_subdomains: true, preload: true };
-    assert_eq!(*https, HttpsSpec { redirect: false, hsts: Some(hsts) });
+    assert_eq!(*https, HttpsSpec { redirect: false, hsts: Some(hsts), client_auth: None });
     let staging: Vec<String> =
         loaded.targets[1].unsupported.iter().map(|problem| problem.message.clone()).collect();
     assert!(staging.iter().any(|message| message.contains("blue_green")), "{staging:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pando_model::desired::SecretMark;
 use pando_model::id::Entropy;
 use pando_plan::World;
-use pando_routing::{Secrets, Table};
+use pando_routing::Secrets;
 use pando_rt::shutdown::Shutdown;
 use pando_trust::{Kind, Signed};
 use serde::Serialize;
@@ -160,7 +160,7 @@ fn publish(held: &mut Arc<Published>, shared: &Shared, world: &World, secrets: O
         held.table.as_ref().map(|held| held.value.version) == world.table.as_ref().map(|t| t.version);
     let table = match (&world.table, secrets) {
         (Some(table), Some(secrets)) if !same_table => {
-            signed(shared, Kind::Table, &with_secrets(table, secrets))
+            signed(shared, Kind::Table, &certificates::join(table, secrets))
         }
         // The one that goes with these secrets is about to be made.
         _ => held.table.clone(),
@@ -200,10 +200,4 @@ fn knows(state: &State, revision: u64) -> bool {
 fn failed(what: &str, error: &StoreError) -> Event {
     tracing::error!("can't {what} the store: {}", pando_rt::error_chain::error_chain(error));
     Event::StoreFailed
-}
-
-/// As proxies get it. Users come with the specifications that name them, all else from the store's sealed part.
-fn with_secrets(table: &Table, secrets: &Secrets) -> Table {
-    let secret = Secrets { users: table.secret.users.clone(), ..secrets.clone() };
-    Table { secret, ..table.clone() }
 }

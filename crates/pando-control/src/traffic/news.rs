@@ -108,6 +108,7 @@ mod tests {
             in_flight: BTreeMap::new(),
             not_in_rotation: Default::default(),
             ejected,
+            why_out: BTreeMap::new(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 
 use pando_routing::{Host, Table, TableError};
 
-use super::{RouteSpec, Traffic, pool_id};
+use super::{RouteSpec, Traffic};
 use crate::app::AppSpec;
 use crate::name::ProcessName;
 
@@ -25,6 +25,8 @@ pub enum Place {
     Route(usize),
     /// How requests are spread over this process.
     Pool(ProcessName),
+    /// How this domain is served.
+    Domain(String),
     /// The routes together.
     Routes,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Fault {
         match &self.place {
             Place::Route(index) => write!(f, "route {}: {}", index + 1, self.message),
             Place::Pool(process) => write!(f, "the balancing of `{process}`: {}", self.message),
+            Place::Domain(domain) => write!(f, "the domain `{domain}`: {}", self.message),
             Place::Routes => write!(f, "the routes: {}", self.message),
         }
     }
@@ -53,6 +56,7 @@ pub fn faults(spec: &AppSpec) -> Vec<Fault> {
         let messages = of_pool(spec, process);
         found.extend(messages.map(|message| Fault { place: Place::Pool(process.clone()), message }));
     }
+    found.extend(of_domains(spec));
     for (index, route) in spec.routes.iter().enumerate() {
         let messages = of_route(spec, route, &hosts);
         found.extend(messages.into_iter().map(|message| Fault { place: Place::Route(index), message }));
@@ -95,17 +99,32 @@ fn hosts(spec: &AppSpec) -> Vec<Host> {
 }
 
 fn of_pool(spec: &AppSpec, process: &ProcessName) -> impl Iterator<Item = String> {
-    let id = pool_id(&spec.name, process.as_str());
     let unknown = (!spec.processes.contains_key(process)).then(|| "there is no such process".to_owned());
     let weights = spec.pools.get(process).into_iter().flat_map(|pool| pool.weights.values());
     let wrong = weights
         .filter(|weight| !(1..=256).contains(*weight))
         .map(|weight| format!("a weight is {weight}; it must be 1 to 256"));
     let wrong: Vec<String> = wrong.collect();
-    let pools = [(id, spec.pool(process))].into();
-    let table = Table { schema: 1, pools, ..Table::default() };
-    let refused: Vec<String> = refused(&table).collect();
-    unknown.into_iter().chain(wrong).chain(refused)
+    let refused: Vec<String> = refused(&spec.of_pools(std::iter::once(process))).collect();
+    let shown = unshown(spec, process);
+    unknown.into_iter().chain(wrong).chain(refused).chain(shown)
+}
+
+/// Whose clients would be asked for certificates of nobody.
+fn of_domains(spec: &AppSpec) -> impl Iterator<Item = Fault> {
+    spec.domains.iter().filter_map(|domain| {
+        let pem = &domain.https.client_auth.as_ref()?.ca_certificates;
+        let fault = pando_routing::upstream::authorities(pem).err()?;
+        let message = format!("the authorities of its clients: {fault}");
+        Some(Fault { place: Place::Domain(domain.domain.clone()), message })
+    })
+}
+
+/// Certificates are known by their hosts.
+fn unshown(spec: &AppSpec, process: &ProcessName) -> Option<String> {
+    let named = spec.pool(process).tls?.client_certificate?;
+    let is_host = named.parse::<Host>().is_ok_and(|host| host != Host::Any);
+    (!is_host).then(|| format!("the client certificate `{named}` is not named by a host"))
 }
 
 fn of_route(spec: &AppSpec, route: &RouteSpec, hosts: &[Host]) -> Vec<String> {
@@ -145,6 +164,8 @@ fn said(error: TableError) -> String {
         TableError::Range { what, value, least, most, .. } => {
             format!("{what} is {value}; it must be {least} to {most}")
         }
+        TableError::Tls { why, .. } => why,
+        TableError::Ca { fault, .. } => format!("its authorities: {fault}"),
         TableError::User { user, why, .. } => format!("user `{user}`: {why}"),
         other => other.to_string(),
     }

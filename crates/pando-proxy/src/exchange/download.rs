@@ -160,7 +160,8 @@ impl Download {
             self.waited = true;
             match link.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => self.moved = ticks(),
-                Poll::Ready(_) if self.decoder.close().is_ok() => {}
+                // A connection that broke is no end: nobody knows what was still to come.
+                Poll::Ready(Ok(0)) if self.decoder.close().is_ok() => {}
                 Poll::Ready(_) => return Poll::Ready(Ok(Delivered::Cut)),
                 Poll::Pending => {
                     // What is here must not wait for what is not.

@@ -26,7 +26,10 @@ use crate::front::Front;
 use crate::live::{Endpoint, Lease};
 use crate::plane::Plane;
 use crate::snapshot::PoolView;
-use crate::upstream::{Heard, Link, Stream, UpgradeAsked, hide_cookie, write_changed_head, write_head};
+use crate::upstream::{
+    Ends, Heard, Link, LinkError, NoTls, Stream, UpgradeAsked, alert_of, hide_cookie, write_changed_head,
+    write_head,
+};
 use crate::wire::Wire;
 
 /// A request that cannot be sent twice takes an idle connection only if it was used so recently that no server's idle
@@ -81,7 +84,9 @@ pub(super) async fn run<F: Front>(
                 write_changed_head(asked, change, lease.endpoint.address, client, id);
             }
         }
-        match ask(front, asked, &mut lease, &routed.pool, may_repeat, plane, tally).await {
+        let behalf = routed.pool.settings.proxy_protocol.map(|_| client.ends());
+        let whose = Whose { behalf, may_repeat };
+        match ask(front, asked, &mut lease, &routed.pool, whose, plane, tally).await {
             Ok(Began { link, upload, heard, kind }) => {
                 let (hsts, secure) = (hsts(asked, client, plane), client.secure);
                 return Ok(Answering { link, lease, upload, heard, kind, routed, hsts, token, secure });
@@ -99,6 +104,15 @@ pub(super) fn waits(pool: &PoolView, plane: &Plane) -> Waits {
     }
 }
 
+/// Whose request it is.
+#[derive(Debug, Clone, Copy)]
+struct Whose {
+    /// Where endpoints are told.
+    behalf: Option<Ends>,
+    /// Doing it twice is as good as once.
+    may_repeat: bool,
+}
+
 /// An endpoint has begun to answer.
 struct Began {
     link: Box<Link>,
@@ -112,19 +126,19 @@ async fn ask<F: Front>(
     asked: &mut Asked,
     lease: &mut Lease,
     pool: &PoolView,
-    may_repeat: bool,
+    Whose { behalf, may_repeat }: Whose,
     plane: &Plane,
     tally: &mut Tally,
 ) -> Result<Began, Failure> {
     let (protocol, connect) = (pool.settings.protocol, pool.settings.timeouts.connect_millis);
     let connect = Duration::from_millis(connect);
-    let mut idle = idle_link(protocol, &lease.endpoint, may_repeat);
+    let mut idle = idle_link(protocol, &lease.endpoint, behalf, may_repeat);
     loop {
         let reused = idle.is_some();
         let opened = match idle.take() {
             Some(link) => Ok(link),
             None => {
-                let opened = open(protocol, &lease.endpoint, connect).await;
+                let opened = open(&lease.endpoint, behalf, connect).await;
                 pool.live.counters.opened(opened.is_ok());
                 opened
             }
@@ -163,17 +177,25 @@ async fn can_upgrade(asked: &Asked, link: &Link, patience: Duration) -> bool {
 }
 
 /// Over a connection that is open. A stream's end is known at once, so that it need not be young.
-fn idle_link(protocol: Protocol, endpoint: &Endpoint, may_repeat: bool) -> Option<Box<Link>> {
-    match protocol {
-        Protocol::Http1 => endpoint.idle.take((!may_repeat).then_some(YOUTH)),
-        Protocol::H2c => endpoint.streams.reuse().map(over),
+fn idle_link(
+    protocol: Protocol,
+    endpoint: &Endpoint,
+    behalf: Option<Ends>,
+    may_repeat: bool,
+) -> Option<Box<Link>> {
+    let youth = (!may_repeat).then_some(YOUTH);
+    match (protocol, behalf) {
+        (Protocol::Http1, None) => endpoint.idle.take(youth),
+        (Protocol::Http1, Some(behalf)) => endpoint.idle.take_for(behalf, youth),
+        (Protocol::H2c | Protocol::H2, behalf) => endpoint.streams.reuse(behalf).map(over),
     }
 }
 
-async fn open(protocol: Protocol, endpoint: &Endpoint, patience: Duration) -> io::Result<Box<Link>> {
-    match protocol {
-        Protocol::Http1 => Link::open(endpoint.address, patience).await,
-        Protocol::H2c => endpoint.streams.begin(endpoint.address, patience).await.map(over),
+async fn open(endpoint: &Endpoint, behalf: Option<Ends>, patience: Duration) -> io::Result<Box<Link>> {
+    let reach = endpoint.reach();
+    match reach.http2 {
+        false => Link::open(&reach, endpoint.address, behalf, patience).await,
+        true => endpoint.streams.begin(&reach, endpoint.address, behalf, patience).await.map(over),
     }
 }
 
@@ -188,7 +210,8 @@ fn unreachable(lease: &mut Lease, pool: &PoolView, error: &io::Error) -> Failure
     if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable) {
         lease.refused();
     } else {
-        lease.failed(pool, outlier::Failure::Connect);
+        let failure = NoTls::fault(error).map_or(outlier::Failure::Connect, outlier::Failure::Tls);
+        lease.failed(pool, failure);
     }
     Failure::Unreachable
 }
@@ -228,6 +251,9 @@ pub(super) fn failure_for(
 /// What the endpoint is to blame for, if it is.
 fn fault_of(error: &ExchangeError) -> Option<outlier::Failure> {
     Some(match error {
+        ExchangeError::Unanswered(LinkError::Broken(error)) => {
+            alert_of(error).map_or(outlier::Failure::Reset, outlier::Failure::Tls)
+        }
         ExchangeError::NotSent | ExchangeError::Unanswered(_) | ExchangeError::Broken(_) => {
             outlier::Failure::Reset
         }

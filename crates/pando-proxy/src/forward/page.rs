@@ -23,6 +23,8 @@ pub(crate) enum Page {
     Moved,
     /// The connection was made for another host.
     Misdirected,
+    /// The host is for clients that have shown a certificate.
+    NotShown,
     UnknownHost,
     /// There is no table yet.
     NoTable,
@@ -71,7 +73,7 @@ impl Page {
             Self::ConnectRefused => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Moved => StatusCode::PERMANENT_REDIRECT,
-            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Misdirected | Self::NotShown => StatusCode::MISDIRECTED_REQUEST,
             Self::UnknownHost => StatusCode::NOT_FOUND,
             Self::NoTable | Self::NobodyReady | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unreachable | Self::Broken | Self::NoWebSocket => StatusCode::BAD_GATEWAY,
@@ -91,6 +93,7 @@ impl Page {
             Self::ConnectRefused => "This is not a forward proxy.",
             Self::Moved => "This is to be had at another address.",
             Self::Misdirected => "This connection was made for another host.",
+            Self::NotShown => "This host asks for a certificate, over a connection that is made for it.",
             Self::UnknownHost => "Nothing is served at this address.",
             Self::NoTable => "This server is starting. Please try again in a moment.",
             Self::NobodyReady => "No instance is ready to answer. Please try again in a moment.",

@@ -1,5 +1,6 @@
 //! One look at an endpoint.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -7,33 +8,80 @@ use pando_routing::{Expect, Probe, ProbeKind};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::ask::Answer;
+use super::ask::{self, Answer};
 use super::verdict::Seen;
+use crate::upstream::Reach;
 
-/// What is seen of the endpoint. A probe without a kind looks whether somebody listens.
-pub(super) async fn at(address: SocketAddr, probe: &Probe) -> Seen {
-    let deadline = Instant::now() + Duration::from_millis(probe.timeout_millis);
-    let tcp = match timeout_at(deadline, TcpStream::connect(address)).await {
-        Ok(Ok(tcp)) => tcp,
-        Ok(Err(_)) => return Seen::Refusal,
-        // Not even its machine said that nobody listens.
-        Err(_) => return Seen::Silence,
-    };
-    let ProbeKind::Http { path, host } = &probe.kind else { return Seen::Pass };
-    let host = host.clone().unwrap_or_else(|| address.to_string());
-    let expect = probe.expect.as_ref();
-    let ask = super::ask::ask(tcp, path, &host, expect.is_some_and(|expect| expect.body.is_some()));
-    match timeout_at(deadline, ask).await {
-        Ok(Ok(answer)) if is_expected(&answer, expect) => Seen::Pass,
-        Ok(_) => Seen::Failure,
-        Err(_) => Seen::Hanging,
+/// What was seen, and why that is bad, if it is.
+#[derive(Debug)]
+pub(super) struct Sight {
+    pub(super) seen: Seen,
+    pub(super) why: Option<String>,
+}
+
+impl Sight {
+    fn bad(seen: Seen, why: impl Into<String>) -> Self {
+        Self { seen, why: Some(why.into()) }
+    }
+
+    pub(super) fn good(seen: Seen) -> Self {
+        Self { seen, why: None }
     }
 }
 
-fn is_expected(answer: &Answer, expect: Option<&Expect>) -> bool {
+/// What is seen of the endpoint. A probe without a kind looks whether somebody listens.
+pub(super) async fn at(address: SocketAddr, reach: &Reach, probe: &Probe) -> Sight {
+    let deadline = Instant::now() + Duration::from_millis(probe.timeout_millis);
+    let tcp = match timeout_at(deadline, TcpStream::connect(address)).await {
+        Ok(Ok(tcp)) => tcp,
+        Ok(Err(error)) => return Sight::bad(Seen::Refusal, format!("cannot connect: {error}")),
+        // Not even its machine said that nobody listens.
+        Err(_) => {
+            let why = format!("no connection within {} ms", probe.timeout_millis);
+            return Sight::bad(Seen::Silence, why);
+        }
+    };
+    let ProbeKind::Http { path, host } = &probe.kind else { return Sight::good(Seen::Pass) };
+    let asked = ask_over(tcp, address, reach, (path, host.as_deref()), probe.expect.as_ref());
+    match timeout_at(deadline, asked).await {
+        Ok(Ok(None)) => Sight::good(Seen::Pass),
+        Ok(Ok(Some(why))) => Sight::bad(Seen::Failure, why),
+        Ok(Err(error)) => Sight::bad(Seen::Failure, error.to_string()),
+        Err(_) => Sight::bad(Seen::Hanging, format!("no answer within {} ms", probe.timeout_millis)),
+    }
+}
+
+/// What is wrong with the answer, if anything is.
+async fn ask_over(
+    tcp: TcpStream,
+    address: SocketAddr,
+    reach: &Reach,
+    (path, host): (&str, Option<&str>),
+    expect: Option<&Expect>,
+) -> io::Result<Option<String>> {
+    let wire = reach.begin(tcp, None).await?;
+    let address = address.to_string();
+    let question = ask::Question {
+        path,
+        host: host.unwrap_or(&address),
+        secure: reach.tls.is_some(),
+        with_body: expect.is_some_and(|expect| expect.body.is_some()),
+    };
+    let answer = match reach.http2 {
+        false => ask::over_http1(wire, question).await?,
+        true => ask::over_http2(wire, question).await?,
+    };
+    Ok(wrong(&answer, expect))
+}
+
+fn wrong(answer: &Answer, expect: Option<&Expect>) -> Option<String> {
     let any = Expect::default();
     let expect = expect.unwrap_or(&any);
-    let has_text = |text: &String| answer.body.windows(text.len().max(1)).any(|part| part == text.as_bytes());
-    let has_body = expect.body.as_ref().is_none_or(|text| text.is_empty() || has_text(text));
-    expect.has_status(answer.status.as_u16()) && has_body
+    let status = answer.status.as_u16();
+    if !expect.has_status(status) {
+        return Some(format!("its answer has the status {status}"));
+    }
+    let text = expect.body.as_ref().filter(|text| !text.is_empty())?;
+    let found = answer.body.windows(text.len()).any(|part| part == text.as_bytes());
+    (!found).then(|| "its answer lacks the text that is expected".to_owned())
 }

@@ -17,6 +17,7 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use pando_routing::balance::ewma::PeakEwma;
 use pando_routing::balance::outlier::Conduct;
 use pando_routing::balance::warm;
@@ -31,7 +32,7 @@ use crate::balance::moment;
 use crate::parting::Curfew;
 use crate::stats::counters::EndpointCounters;
 use crate::stats::sequence::Sequence;
-use crate::upstream::Streams;
+use crate::upstream::{Reach, Streams, Wanted};
 
 /// What an endpoint's prober is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +79,10 @@ pub(crate) struct Endpoint {
     order: watch::Sender<ProbeOrder>,
     trouble: Notify,
     sequence: Sequence,
+    /// How connections begin.
+    reach: ArcSwap<Reach>,
+    /// Why it is out of rotation, in the prober's words.
+    why_out: ArcSwapOption<String>,
 }
 
 impl Endpoint {
@@ -107,6 +112,40 @@ impl Endpoint {
             order: watch::Sender::new(ProbeOrder::Rest),
             trouble: Notify::new(),
             sequence,
+            reach: ArcSwap::default(),
+            why_out: ArcSwapOption::empty(),
+        }
+    }
+
+    /// How connections begin now.
+    pub(crate) fn reach(&self) -> Arc<Reach> {
+        self.reach.load_full()
+    }
+
+    /// Connections begin like this from here on; idle ones that did not are closed.
+    pub(crate) fn reach_by(&self, wanted: Wanted<'_>) {
+        let before = self.reach.load();
+        if before.fits(wanted) {
+            return;
+        }
+        let reach = Arc::new(Reach::new(wanted, self.address));
+        let (old, serial) = (before.serial, reach.serial);
+        self.reach.store(reach);
+        if old != serial {
+            self.idle.begin_anew(serial);
+            self.streams.begin_anew(serial);
+        }
+    }
+
+    /// Why it is out of rotation, as the prober has it last.
+    pub(crate) fn why_out(&self) -> Option<Arc<String>> {
+        self.why_out.load_full()
+    }
+
+    /// The prober's words; `None`: its look passed.
+    pub(crate) fn set_why_out(&self, why: Option<String>) {
+        if why.is_some() || self.why_out.load().is_some() {
+            self.why_out.store(why.map(Arc::new));
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::time::{span, ticks};
-use crate::upstream::Link;
+use crate::upstream::{Ends, Link};
 use crate::worker;
 
 /// A bounded stack of idle connections for each worker.
@@ -25,6 +25,8 @@ pub(crate) struct IdleLinks {
 struct Held {
     links: Vec<(Box<Link>, u64)>,
     closed: bool,
+    /// Of the [`Reach`](crate::upstream::Reach) that connections are opened by now.
+    serial: u64,
 }
 
 impl IdleLinks {
@@ -44,7 +46,7 @@ impl IdleLinks {
     pub(crate) fn take(&self, youth: Option<Duration>) -> Option<Box<Link>> {
         let oldest = youth.map_or(self.oldest, |youth| span(youth).min(self.oldest));
         loop {
-            let link = {
+            let mut link = {
                 let mut held = self.own();
                 let (_, since) = held.links.last()?;
                 if ticks().saturating_sub(*since) >= oldest {
@@ -59,10 +61,36 @@ impl IdleLinks {
         }
     }
 
+    /// As [`IdleLinks::take`], of connections that were opened on behalf of that client's.
+    pub(crate) fn take_for(&self, behalf: Ends, youth: Option<Duration>) -> Option<Box<Link>> {
+        let oldest = youth.map_or(self.oldest, |youth| span(youth).min(self.oldest));
+        loop {
+            let mut link = {
+                let mut held = self.own();
+                let is_own = |(link, _): &(Box<Link>, u64)| link.behalf == Some(behalf);
+                let at = held.links.iter().rposition(is_own)?;
+                if ticks().saturating_sub(held.links[at].1) >= oldest {
+                    return None;
+                }
+                held.links.remove(at).0
+            };
+            if link.is_reusable(youth.is_some()) {
+                return Some(link);
+            }
+        }
+    }
+
     /// Keeps a connection for later, or closes it when there are enough or the endpoint drains.
     pub(crate) fn put(&self, link: Box<Link>) {
         let mut held = self.own();
-        if !held.closed && held.links.len() < self.most {
+        if held.closed || held.serial != link.serial {
+            return;
+        }
+        if held.links.len() >= self.most && link.behalf.is_some() {
+            // The oldest may be for somebody who is long gone.
+            held.links.remove(0);
+        }
+        if held.links.len() < self.most {
             held.links.push((link, ticks()));
         }
     }
@@ -78,6 +106,17 @@ impl IdleLinks {
         }
     }
 
+    /// Closes all, and keeps those alone from here on that are opened by another `Reach`.
+    pub(crate) fn begin_anew(&self, serial: u64) {
+        for held in self.all() {
+            let mut held = lock(held);
+            held.serial = serial;
+            let links = std::mem::take(&mut held.links);
+            drop(held);
+            drop(links);
+        }
+    }
+
     pub(crate) fn open(&self) {
         self.all().for_each(|held| lock(held).closed = false);
     }
@@ -87,7 +126,7 @@ impl IdleLinks {
         let now = ticks();
         for held in self.all() {
             let mut held = lock(held);
-            held.links.retain(|(link, since)| {
+            held.links.retain_mut(|(link, since)| {
                 now.saturating_sub(*since) < self.oldest && !link.was_closed_by_peer()
             });
             if held.links.is_empty() {

@@ -48,6 +48,7 @@ impl SplitView {
                     cookie: Arc::clone(name),
                     max_age_seconds: *max_age_seconds,
                     same_site: *same_site,
+                    secure: None,
                 };
                 StickView::Cookie { policy, tokens: Tokens::new(&key, names.iter().map(|name| &**name)) }
             }

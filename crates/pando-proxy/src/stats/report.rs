@@ -38,6 +38,7 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         boot: plane.boot,
         sequence,
         version: snapshot.as_ref().map(|snapshot| snapshot.table.version),
+        why_out: snapshot.as_deref().map(why_out).unwrap_or_default(),
         ejected: snapshot.as_deref().map(|snapshot| ejected(plane, snapshot)).unwrap_or_default(),
         not_in_rotation: snapshot.map(|snapshot| snapshot.not_in_rotation()).unwrap_or_default(),
         in_flight,
@@ -46,6 +47,11 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         hosts_without_certificate,
         endpoints: current.as_deref().map(endpoints).unwrap_or_default(),
     }
+}
+
+fn why_out(snapshot: &Snapshot) -> BTreeMap<EndpointId, String> {
+    let out = snapshot.active().filter(|endpoint| !endpoint.in_rotation());
+    out.filter_map(|endpoint| Some((endpoint.id, String::clone(&*endpoint.why_out()?)))).collect()
 }
 
 fn endpoints(snapshot: &Snapshot) -> BTreeMap<EndpointId, EndpointStats> {

@@ -18,7 +18,7 @@ const MOST_HELD: usize = 16 << 10;
 /// A connection whose bytes are read in pieces that grow as bodies do. It holds memory only while there is something to read, or
 /// something that was kept back.
 #[derive(Debug)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     pub(super) tcp: TcpStream,
     inbox: Inbox,
     /// Written, and not sent yet.
@@ -41,7 +41,7 @@ pub(super) enum Stage {
 }
 
 impl Ahead {
-    pub(super) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: TcpStream) -> Self {
         Self { tcp, inbox: Inbox::default(), held: Vec::new(), stage: Stage::Greeting, half_closes: true }
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum HandshakeError {
     Http,
     #[error("the client's hello can't be used: {0}")]
     Hello(#[source] rustls::Error),
+    #[error("the client's certificate is not good any more: {0}")]
+    Client(#[source] rustls::Error),
     #[error("the handshake broke off: {0}")]
     Broken(#[from] io::Error),
 }
@@ -36,7 +38,7 @@ pub(crate) const VERSIONS: [&str; 2] = ["1.2", "1.3"];
 
 impl HandshakeError {
     /// As metrics call them.
-    pub(crate) const REASONS: [&str; 4] = ["timeout", "http", "hello", "broken"];
+    pub(crate) const REASONS: [&str; 5] = ["timeout", "http", "hello", "certificate", "broken"];
 
     /// Which of them it is.
     pub(crate) fn reason(&self) -> usize {
@@ -44,8 +46,19 @@ impl HandshakeError {
             Self::TooSlow => 0,
             Self::Http => 1,
             Self::Hello(_) => 2,
-            Self::Broken(_) => 3,
+            _ if self.is_about_certificate() => 3,
+            Self::Broken(_) | Self::Client(_) => 4,
         }
+    }
+
+    /// Whether the client has shown no certificate, or a bad one, where a good one is asked for.
+    fn is_about_certificate(&self) -> bool {
+        let error = match self {
+            Self::Client(error) => Some(error),
+            Self::Broken(error) => error.get_ref().and_then(|inner| inner.downcast_ref()),
+            _ => None,
+        };
+        matches!(error, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
     }
 }
 
@@ -73,9 +86,12 @@ async fn shake_hands(tcp: TcpStream, tls: &Tls) -> Result<Greeted, HandshakeErro
     let mut ahead = Ahead::new(tcp);
     let accepted = hello(&mut ahead).await?;
     // As the handshake will find it in a moment; a table that comes between changes which, not for whom.
-    let session = Session::new(accepted.client_hello().server_name(), &tls.certificates.load());
+    let name = accepted.client_hello().server_name().map(str::to_owned);
+    let mut session = Session::new(name.as_deref(), &tls.certificates.load());
+    let asker = tls.askers.load().find(name.as_deref());
+    let config = asker.as_ref().map_or(&tls.config, |asker| &asker.config);
     let start = StartHandshake::from_parts(accepted, ahead);
-    let stream = match start.into_stream(Arc::clone(&tls.config)).into_fallible().await {
+    let stream = match start.into_stream(Arc::clone(config)).into_fallible().await {
         Ok(stream) => stream,
         Err((error, mut ahead)) => {
             // The reason may have been kept back.
@@ -87,7 +103,12 @@ async fn shake_hands(tcp: TcpStream, tls: &Tls) -> Result<Greeted, HandshakeErro
     let resumed = agreed.handshake_kind() == Some(HandshakeKind::Resumed);
     let http2 = agreed.alpn_protocol() == Some(super::HTTP2);
     let newest = agreed.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-    Ok(Greeted { wire: Secured::new(stream), session, http2, newest, resumed })
+    if let Some(asker) = asker {
+        let shown = agreed.peer_certificates();
+        asker.looks_again(shown).map_err(HandshakeError::Client)?;
+        session.was_asked(&asker, shown);
+    }
+    Ok(Greeted { wire: Secured::with_client(stream), session, http2, newest, resumed })
 }
 
 /// What the client would like.

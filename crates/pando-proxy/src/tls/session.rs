@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use pando_routing::matcher::{LONGEST_HOST, normalise};
 
+use rustls_pki_types::CertificateDer;
+
 use super::certificates::Certificate;
+use super::clients::{Asker, Mark, lines};
 
 /// For whom a client has taken us.
 #[derive(Debug)]
@@ -13,6 +16,10 @@ pub(crate) struct Session {
     name: Option<Box<[u8]>>,
     /// What we answered with; `None`: the fallback.
     certificate: Option<Arc<Certificate>>,
+    /// What the client was asked for.
+    asked: Option<Mark>,
+    /// What it has shown and was looked at, in lines for replicas.
+    shown: Option<Arc<[u8]>>,
 }
 
 impl Session {
@@ -20,7 +27,23 @@ impl Session {
         let mut room = [0; LONGEST_HOST];
         let name = name.map(|name| normalise(name.as_bytes(), &mut room));
         let certificate = name.and_then(|name| certificates.find(name)).cloned();
-        Self { name: name.map(Into::into), certificate }
+        Self { name: name.map(Into::into), certificate, asked: None, shown: None }
+    }
+
+    /// The client was asked, and what it has `shown` is good.
+    pub(super) fn was_asked(&mut self, asker: &Asker, shown: Option<&[CertificateDer<'_>]>) {
+        self.asked = Some(asker.mark);
+        self.shown = shown.and_then(<[_]>::first).map(lines);
+    }
+
+    /// Whether the client was looked at as this policy has it.
+    pub(crate) fn has_passed(&self, mark: &Mark) -> bool {
+        self.asked.as_ref() == Some(mark)
+    }
+
+    /// What it has shown then, in lines for replicas.
+    pub(crate) fn shown(&self) -> Option<&Arc<[u8]>> {
+        self.shown.as_ref()
     }
 
     /// Whether a request for `host`, as it stands in its head, may come over this connection: it is the one that was asked for,

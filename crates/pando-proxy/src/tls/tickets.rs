@@ -60,22 +60,26 @@ impl Sealer {
         Self::of(&secret)
     }
 
-    /// Name, nonce, sealed content.
-    fn seal(&self, plain: &[u8]) -> Result<Vec<u8>, Unspecified> {
+    /// Name, nonce, sealed content; good for who names the same purpose.
+    fn seal(&self, purpose: &[u8], plain: &[u8]) -> Result<Vec<u8>, Unspecified> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce)?;
         let mut sealed = plain.to_vec();
-        let (aad, nonce_used) = (Aad::from(self.name), Nonce::assume_unique_for_key(nonce));
+        let (aad, nonce_used) = (self.bound_to(purpose), Nonce::assume_unique_for_key(nonce));
         self.key.seal_in_place_append_tag(nonce_used, aad, &mut sealed)?;
         Ok([&self.name[..], &nonce, &sealed].concat())
     }
 
-    fn open(&self, nonce: [u8; NONCE_LEN], sealed: &[u8]) -> Option<Vec<u8>> {
+    fn open(&self, purpose: &[u8], nonce: [u8; NONCE_LEN], sealed: &[u8]) -> Option<Vec<u8>> {
         let mut opened = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let len = self.key.open_in_place(nonce, Aad::from(self.name), &mut opened).ok()?.len();
+        let len = self.key.open_in_place(nonce, self.bound_to(purpose), &mut opened).ok()?.len();
         opened.truncate(len);
         Some(opened)
+    }
+
+    fn bound_to(&self, purpose: &[u8]) -> Aad<Vec<u8>> {
+        Aad::from([&self.name[..], purpose].concat())
     }
 }
 
@@ -130,6 +134,19 @@ impl Tickets {
         }
     }
 
+    /// Seals what is to be opened for the same purpose alone. `None`: it can't be sealed.
+    pub(super) fn seal_for(&self, purpose: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        self.0.load().all.first()?.seal(purpose, plain).ok()
+    }
+
+    /// `None`: it was not sealed by these keys for that purpose.
+    pub(super) fn open_for(&self, purpose: &[u8], ticket: &[u8]) -> Option<Vec<u8>> {
+        let (name, rest) = ticket.split_first_chunk::<NAME_LEN>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
+        let keys = self.0.load();
+        keys.all.iter().find(|sealer| sealer.name == *name)?.open(purpose, *nonce, sealed)
+    }
+
     /// Makes a new own key; the one before opens what it has sealed.
     fn rotate(&self) {
         let held = self.0.load();
@@ -152,14 +169,11 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        self.0.load().all.first()?.seal(plain).ok()
+        self.seal_for(b"", plain)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        let (name, rest) = ticket.split_first_chunk::<NAME_LEN>()?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let keys = self.0.load();
-        keys.all.iter().find(|sealer| sealer.name == *name)?.open(*nonce, sealed)
+        self.open_for(b"", ticket)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A client's connection after its handshake.
+//! A connection after its handshake, with a client or with an endpoint.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -6,21 +6,40 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{TlsStream, client, server};
 
 use super::ahead::{Ahead, Stage};
 
-/// Says goodbye when it is dropped (`close_notify`), so that the client knows that it has got everything, unless it was cut.
+/// Says goodbye when it is dropped (`close_notify`), so that the other side knows that it has got everything, unless it was cut.
 #[derive(Debug)]
 pub(crate) struct Secured {
     stream: TlsStream<Ahead>,
     cut: bool,
+    /// Only a goodbye is an end: an answer without a length of its own could have been cut by anybody.
+    strict: bool,
 }
 
 impl Secured {
-    pub(super) fn new(mut stream: TlsStream<Ahead>) -> Self {
+    pub(super) fn with_client(stream: server::TlsStream<Ahead>) -> Self {
+        Self::after(stream.into(), false)
+    }
+
+    /// What ends the handshake may go out along with the first request.
+    pub(crate) fn with_endpoint(stream: client::TlsStream<Ahead>) -> Self {
+        Self::after(stream.into(), true)
+    }
+
+    fn after(mut stream: TlsStream<Ahead>, strict: bool) -> Self {
         stream.get_mut().0.enter(Stage::Talking);
-        Self { stream, cut: false }
+        Self { stream, cut: false, strict }
+    }
+
+    /// Whether there is something to be read, the end or an error, now. What belongs to TLS alone, such as tickets, is taken in on the
+    /// way, and is none of that.
+    pub(crate) fn has_anything_to_read(&mut self) -> bool {
+        let mut byte = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_ready()
     }
 
     pub(crate) fn tcp(&self) -> &TcpStream {
@@ -63,10 +82,13 @@ impl Drop for Secured {
 }
 
 impl AsyncRead for Secured {
-    /// A client that closes without a goodbye has closed all the same: whether a message is whole, its own framing tells.
+    /// A client that closes without a goodbye has closed all the same: whether a request is whole, its own framing tells.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let strict = self.strict;
         match self.stream().poll_read(cx, buf) {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) if !strict && error.kind() == io::ErrorKind::UnexpectedEof => {
+                Poll::Ready(Ok(()))
+            }
             read => read,
         }
     }

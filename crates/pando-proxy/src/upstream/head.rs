@@ -13,6 +13,7 @@ use crate::asked::{Cookies, Paper};
 use crate::client::Client;
 use crate::forward::{ID_HEADER, Id};
 use crate::rules::Change;
+use crate::tls::is_claim as is_claim_of_certificate;
 
 /// What a client wants its connection to become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,16 @@ fn is_disguised(field: &Field, bytes: &[u8]) -> bool {
     }
     let plain: Vec<u8> = name.iter().map(|byte| if *byte == b'_' { b'-' } else { *byte }).collect();
     is_claim(Known::of(&plain))
+}
+
+/// What replicas are told of a client's certificate is what `shown` says, and nothing of what the client says itself.
+pub(crate) fn tell_shown(paper: &mut Paper, shown: Option<Arc<[u8]>>) {
+    let bytes = paper.bytes.bytes();
+    paper
+        .head
+        .fields
+        .drop_if(|field| field.known == Known::Other && is_claim_of_certificate(field.name.bytes(bytes)));
+    paper.shown = shown;
 }
 
 /// Takes the proxy's own cookie of that name off what goes up: it tells replicas nothing, and is nobody else's business.
@@ -111,6 +122,9 @@ pub(crate) fn write_head(paper: &mut Paper, strip: usize, fallback: SocketAddr, 
     }
     forwarded(out, host, client);
     out.extend_from_slice(paper.trace.all());
+    if let Some(lines) = &paper.shown {
+        out.extend_from_slice(lines);
+    }
     write::field(out, ID_HEADER.as_bytes(), id.text(bytes));
     connection(out, paper.head.upgrade.map(|upgrade| upgrade.bytes(bytes)), head.takes_trailers);
     out.extend_from_slice(b"\r\n");
@@ -148,6 +162,9 @@ pub(crate) fn write_changed_head(
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     out.extend_from_slice(&change.lines);
+    if let Some(lines) = &paper.shown {
+        out.extend_from_slice(lines);
+    }
     let scheme: &[u8] = if client.secure { b"https" } else { b"http" };
     let own = [
         ("x-forwarded-for", client.ip.bytes()),

@@ -9,10 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pando_http::{HeadScan, Scanned};
-use tokio::net::TcpStream;
 
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
+use crate::upstream::{Ends, Reach};
 use crate::wire::Wire;
 
 /// Bytes of an answer's head at most. Endpoints are the user's own; this is a bound, not a policy.
@@ -29,6 +29,10 @@ pub(crate) struct Link {
     heard_any: bool,
     /// What the outbox had written when the exchange began.
     before: u64,
+    /// Of the [`Reach`] that it was opened by.
+    pub(crate) serial: u64,
+    /// The only client's connection whose requests it carries, if that was said when it was opened.
+    pub(crate) behalf: Option<Ends>,
 }
 
 /// The head of an answer is at the inbox's start.
@@ -52,11 +56,18 @@ pub(crate) enum LinkError {
 
 impl Link {
     /// # Errors
-    /// Whatever connecting answers; `TimedOut` after `patience`.
-    pub(crate) async fn open(address: SocketAddr, patience: Duration) -> io::Result<Box<Self>> {
-        let connecting = tokio::time::timeout(patience, TcpStream::connect(address));
-        let tcp = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(Self::over(Wire::opened(tcp)))
+    /// Whatever connecting answers, or why there is no TLS; `TimedOut` after `patience`.
+    pub(crate) async fn open(
+        reach: &Reach,
+        address: SocketAddr,
+        behalf: Option<Ends>,
+        patience: Duration,
+    ) -> io::Result<Box<Self>> {
+        let connecting = tokio::time::timeout(patience, reach.open(address, behalf));
+        let wire = connecting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let mut link = Self::over(wire);
+        (link.serial, link.behalf) = (reach.serial, behalf);
+        Ok(link)
     }
 
     /// Speaks over a connection that is open.
@@ -68,17 +79,19 @@ impl Link {
             scan: HeadScan::default(),
             heard_any: false,
             before: 0,
+            serial: 0,
+            behalf: None,
         })
     }
 
     /// Whether an idle connection can take a request. `surely`: it is asked of the kernel, at the price of a call.
-    pub(crate) fn is_reusable(&self, surely: bool) -> bool {
+    pub(crate) fn is_reusable(&mut self, surely: bool) -> bool {
         let looks_open = !surely && !self.wire.seems_readable();
-        looks_open || !self.was_closed_by_peer()
+        (looks_open && !self.wire.holds_anything()) || !self.was_closed_by_peer()
     }
 
     /// Whether an idle connection was closed, or misused, by the endpoint.
-    pub(crate) fn was_closed_by_peer(&self) -> bool {
+    pub(crate) fn was_closed_by_peer(&mut self) -> bool {
         !self.inbox.is_empty() || self.wire.has_anything_to_read()
     }
 

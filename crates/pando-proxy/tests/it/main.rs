@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod algorithms;
+mod announced;
 mod basics;
 mod control;
 mod drain;
@@ -31,4 +32,5 @@ mod swaps;
 mod tables;
 mod tls;
 mod traces;
+mod upstream_tls;
 mod websocket;

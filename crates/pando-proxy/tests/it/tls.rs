@@ -2,6 +2,7 @@
 
 mod carrying;
 mod choosing;
+mod clients;
 mod hostile;
 mod hosts;
 mod memory;

@@ -27,7 +27,7 @@ use super::window::{Column, Window};
 use crate::policy::Outlier;
 
 pub use pool::{Ejections, Members};
-pub use reason::{Ejection, Failure, Outcome, Reason};
+pub use reason::{Ejection, Failure, Outcome, Reason, TlsFault};
 
 /// So long in rotation, and one ejection less is remembered.
 const FORGIVEN_AFTER: u64 = 60 * SECOND;

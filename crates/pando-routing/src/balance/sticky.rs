@@ -127,17 +127,18 @@ pub struct SetCookie<'a> {
 impl fmt::Display for SetCookie<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { policy, token, tls } = self;
+        let secure = policy.secure.unwrap_or(*tls);
         write!(f, "{}={}; Path=/; HttpOnly", policy.cookie, token.as_str())?;
         if policy.max_age_seconds > 0 {
             write!(f, "; Max-Age={}", policy.max_age_seconds)?;
         }
-        if *tls {
+        if secure {
             f.write_str("; Secure")?;
         }
         f.write_str(match policy.same_site {
             SameSite::Strict => "; SameSite=Strict",
             // Browsers refuse it without `Secure`.
-            SameSite::None if *tls => "; SameSite=None",
+            SameSite::None if secure => "; SameSite=None",
             SameSite::None | SameSite::Lax => "; SameSite=Lax",
         })
     }

@@ -85,6 +85,12 @@ impl TableError {
             Self::ProbePath { pool, .. } => Place::of("pools").key(pool).key("probe").key("kind").key("path"),
             Self::Canonical { host, .. } => Place::of("hosts").key(host).key("https").key("canonical"),
             Self::Preload { host } => Place::of("hosts").key(host),
+            Self::Ca { ca, .. } => Place::of("ca_certificates").key(ca),
+            Self::ClientCertificate { certificate, .. } => {
+                Place::of("secret").key("client_certificates").key(certificate)
+            }
+            Self::ClientAuth { host, .. } => Place::of("hosts").key(host).key("https").key("client_auth"),
+            Self::Tls { pool, .. } => Place::of("pools").key(pool).key("tls"),
             Self::Certificate { certificate, .. } => certificates(table, 0, certificate),
             Self::TwoCertificates(host) => certificates(table, 1, host),
             Self::ManyTicketKeys(_) => Place::of("secret").key("ticket_keys"),

@@ -113,6 +113,7 @@ async fn reports_reach_the_loop_and_counters_the_memory() {
         hosts_without_certificate: Vec::new(),
         endpoints: Default::default(),
         ejected: Vec::new(),
+        why_out: Default::default(),
     };
     agent
         .report(

@@ -60,6 +60,7 @@ fn counted(cluster: &Cluster, server: ServerId, requests: u64, unmatched: u64, s
         pools: [(PoolId("hits/web".to_owned()), pool)].into(),
         unmatched,
         ejected: Vec::new(),
+        why_out: BTreeMap::new(),
     };
     cluster.shared.traffic.record(server, &stats, cluster.now() - Millis::from_secs(seconds_ago));
 }

@@ -11,6 +11,7 @@ use crate::live::Registry;
 use crate::live::idle::IdleLinks;
 use crate::snapshot::Snapshot;
 use crate::stats::sequence::Sequence;
+use crate::upstream::Outbounds;
 
 const KEY: pando_routing::balance::hash::SecretKey = pando_routing::balance::hash::SecretKey([1; 16]);
 
@@ -43,7 +44,7 @@ fn view(algorithm: Algorithm, sticky: Option<Sticky>) -> Arc<PoolView> {
         endpoint.set_up(true);
     });
     let https = crate::https::HttpsRules::of(&table, Arc::default(), None);
-    let snapshot = Snapshot::new(Arc::new(table), https, KEY, &registry, None);
+    let snapshot = Snapshot::new(Arc::new(table), (https, Outbounds::new()), KEY, &registry, None);
     Arc::clone(snapshot.pools().next().unwrap())
 }
 

@@ -9,14 +9,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::Ping;
 use h2::client::{Builder, SendRequest};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use super::Stream;
 use crate::http2::broken;
 use crate::time::{span, ticks};
-use crate::wire::Wire;
+use crate::upstream::{Ends, Reach};
 use crate::worker;
 
 /// Exchanges over one connection, where the endpoint allows more: beyond that another connection costs less than waiting.
@@ -39,6 +38,24 @@ pub(crate) struct Streams {
 struct Held {
     open: Vec<(SendRequest<Bytes>, Arc<Connection>)>,
     closed: bool,
+    /// Of the [`Reach`] that connections are opened by now.
+    serial: u64,
+}
+
+/// So many connections are kept of clients that each have their own.
+const MOST_APART: usize = 256;
+
+impl Held {
+    /// Where each client has connections of its own, the oldest that is idle gives way.
+    fn make_room(&mut self, behalf: Option<Ends>) {
+        if behalf.is_none() || self.open.len() < MOST_APART {
+            return;
+        }
+        // One count is the pool's own.
+        if let Some(at) = self.open.iter().position(|(_, connection)| Arc::strong_count(connection) == 1) {
+            self.open.remove(at);
+        }
+    }
 }
 
 /// Ends when neither the pool nor an exchange has a use for it.
@@ -50,6 +67,8 @@ pub(super) struct Connection {
     /// When an exchange last ended here, in ticks.
     used: AtomicU64,
     settings: Settled,
+    /// The only client's connection whose exchanges it carries, if that was said when it was opened.
+    behalf: Option<Ends>,
 }
 
 /// Whether the endpoint's settings are here, for whoever asks.
@@ -98,25 +117,33 @@ impl Streams {
     /// Room for one exchange over a new connection.
     ///
     /// # Errors
-    /// Whatever connecting answers; `TimedOut` after `patience`.
-    pub(crate) async fn begin(&self, address: SocketAddr, patience: Duration) -> io::Result<Stream> {
-        let (send, connection) = tokio::time::timeout(patience, connect(address))
+    /// Whatever connecting answers, or why there is no TLS; `TimedOut` after `patience`.
+    pub(crate) async fn begin(
+        &self,
+        reach: &Reach,
+        address: SocketAddr,
+        behalf: Option<Ends>,
+        patience: Duration,
+    ) -> io::Result<Stream> {
+        let (send, connection) = tokio::time::timeout(patience, connect(reach, address, behalf))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let mut held = self.own();
-        if !held.closed {
+        if !held.closed && held.serial == reach.serial {
+            held.make_room(behalf);
             held.open.push((send.clone(), Arc::clone(&connection)));
         }
         Ok(Stream::new(send, connection))
     }
 
     /// Room for one exchange over a connection that is open.
-    pub(crate) fn reuse(&self) -> Option<Stream> {
+    pub(crate) fn reuse(&self, behalf: Option<Ends>) -> Option<Stream> {
         let mut held = self.own();
         held.open.retain(|(_, connection)| connection.is_open());
         // One count is the pool's own.
         let has_room = |(send, connection): &&(SendRequest<Bytes>, Arc<Connection>)| {
-            Arc::strong_count(connection) <= MOST_STREAMS.min(send.current_max_send_streams())
+            connection.behalf == behalf
+                && Arc::strong_count(connection) <= MOST_STREAMS.min(send.current_max_send_streams())
         };
         let (send, connection) = held.open.iter().find(has_room)?;
         Some(Stream::new(send.clone(), Arc::clone(connection)))
@@ -154,6 +181,15 @@ impl Streams {
         }
     }
 
+    /// Keeps those alone from here on that are opened by another `Reach`. Exchanges that are under way go on.
+    pub(crate) fn begin_anew(&self, serial: u64) {
+        for held in &self.held {
+            let mut held = lock(held);
+            held.serial = serial;
+            held.open.clear();
+        }
+    }
+
     pub(crate) fn open(&self) {
         self.held.iter().for_each(|held| lock(held).closed = false);
     }
@@ -169,8 +205,12 @@ fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn connect(address: SocketAddr) -> io::Result<(SendRequest<Bytes>, Arc<Connection>)> {
-    let wire = Wire::opened(TcpStream::connect(address).await?);
+async fn connect(
+    reach: &Reach,
+    address: SocketAddr,
+    behalf: Option<Ends>,
+) -> io::Result<(SendRequest<Bytes>, Arc<Connection>)> {
+    let wire = reach.open(address, behalf).await?;
     let mut builder = Builder::new();
     builder
         .enable_push(false)
@@ -203,5 +243,5 @@ async fn connect(address: SocketAddr) -> io::Result<(SendRequest<Bytes>, Arc<Con
     });
     let (driver, left, used) = (driver.abort_handle(), AtomicBool::new(false), AtomicU64::new(ticks()));
     let settings = Settled { wanted, here };
-    Ok((send, Arc::new(Connection { driver, left, used, settings })))
+    Ok((send, Arc::new(Connection { driver, left, used, settings, behalf })))
 }

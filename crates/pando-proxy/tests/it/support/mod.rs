@@ -5,6 +5,7 @@ mod control;
 pub(crate) mod http2;
 mod origin;
 pub(crate) mod protobuf;
+mod secure;
 mod table;
 mod tls;
 pub(crate) mod websocket;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use client::{Client, Response};
 pub(crate) use origin::{App, Origin, Respond};
+pub(crate) use secure::{Authority, SecureApp, Setup};
 pub(crate) use table::{NOBODY, TableBuilder, at, endpoint, far};
 pub(crate) use tls::{Caller, Issued, Secure, TlsProxy};
 

@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 use std::net::SocketAddr;
 
 use pando_routing::{
-    Algorithm, Certificate, Endpoint, EndpointId, EndpointState, Pool, PoolId, Rule, SecretText, Table,
-    TableVersion, TicketKey,
+    Algorithm, Certificate, ClientCertificate, Endpoint, EndpointId, EndpointState, Pool, PoolId, Rule,
+    SecretText, Table, TableVersion, TicketKey,
 };
 use uuid::Uuid;
 
@@ -89,6 +89,18 @@ impl TableBuilder {
             chain_pem: issued.chain_pem.clone(),
             key_pem: SecretText(issued.key_pem.clone()),
         });
+        self
+    }
+
+    /// Authorities in PEM.
+    pub(crate) fn ca(mut self, name: &str, pem: &str) -> Self {
+        self.0.ca_certificates.insert(name.into(), pem.to_owned());
+        self
+    }
+
+    /// What is shown to endpoints that ask.
+    pub(crate) fn client_certificate(mut self, name: &str, own: ClientCertificate) -> Self {
+        self.0.secret.client_certificates.insert(name.into(), own);
         self
     }
 

@@ -41,7 +41,43 @@ pub enum Failure {
     Timeout,
     /// What it sent was no answer.
     Garbage,
+    /// No secure connection.
+    Tls(TlsFault),
     Status(u16),
+}
+
+/// Why there is no secure connection with an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsFault {
+    /// Its certificate is from no authority that the pool believes.
+    UnknownAuthority,
+    /// Its certificate is for another name.
+    OtherName,
+    /// Its certificate is over, or has not begun yet.
+    Expired,
+    /// Its certificate is not good for something else.
+    BadCertificate,
+    /// It does not take what the proxy shows of itself, or wants something that the proxy doesn't have.
+    Refused,
+    /// It doesn't speak HTTP/2.
+    NoHttp2,
+    /// Anything else, such as an endpoint that speaks no TLS.
+    Handshake,
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownAuthority => "its certificate is from an authority that is not believed",
+            Self::OtherName => "its certificate is for another name",
+            Self::Expired => "its certificate has expired, or is not valid yet",
+            Self::BadCertificate => "its certificate is not good",
+            Self::Refused => "it did not take the proxy's certificate, or wants one",
+            Self::NoHttp2 => "it does not speak HTTP/2",
+            Self::Handshake => "the handshake failed",
+        })
+    }
 }
 
 impl fmt::Display for Failure {
@@ -51,6 +87,7 @@ impl fmt::Display for Failure {
             Self::Reset => f.write_str("connection reset"),
             Self::Timeout => f.write_str("no answer in time"),
             Self::Garbage => f.write_str("not an HTTP answer"),
+            Self::Tls(fault) => write!(f, "no TLS: {fault}"),
             Self::Status(status) => write!(f, "status {status}"),
         }
     }

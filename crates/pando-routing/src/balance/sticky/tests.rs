@@ -111,10 +111,11 @@ fn wrong_values_lead_nowhere_and_do_not_hide_a_right_one() {
 #[test]
 fn set_cookie_says_what_the_policy_says() {
     let token = Token::new(&KEY, "web-1");
-    let set = |same_site, max_age_seconds, tls| {
-        let policy = Sticky { cookie: "lb".into(), max_age_seconds, same_site };
+    let set_by = |secure, same_site, max_age_seconds, tls| {
+        let policy = Sticky { cookie: "lb".into(), max_age_seconds, same_site, secure };
         SetCookie { policy: &policy, token, tls }.to_string().replace(token.as_str(), "T")
     };
+    let set = |same_site, max_age_seconds, tls| set_by(None, same_site, max_age_seconds, tls);
     assert_eq!(
         set(SameSite::Lax, 86_400, true),
         "lb=T; Path=/; HttpOnly; Max-Age=86400; Secure; SameSite=Lax"
@@ -122,6 +123,9 @@ fn set_cookie_says_what_the_policy_says() {
     assert_eq!(set(SameSite::Strict, 0, false), "lb=T; Path=/; HttpOnly; SameSite=Strict");
     assert_eq!(set(SameSite::None, 0, true), "lb=T; Path=/; HttpOnly; Secure; SameSite=None");
     assert_eq!(set(SameSite::None, 0, false), "lb=T; Path=/; HttpOnly; SameSite=Lax");
+    let behind_tls = set_by(Some(true), SameSite::None, 0, false);
+    assert_eq!(behind_tls, "lb=T; Path=/; HttpOnly; Secure; SameSite=None");
+    assert_eq!(set_by(Some(false), SameSite::None, 0, true), "lb=T; Path=/; HttpOnly; SameSite=Lax");
 }
 
 /// Pieces that fields are put together from by those who mean ill.

@@ -104,7 +104,10 @@ fn state(view: &EndpointView) -> State {
 fn reasons(view: &EndpointView) -> Vec<String> {
     let one = |seen: &EndpointSeen| match (&seen.ejected, seen.in_rotation) {
         (Some(ejected), _) => Some(format!("{}: {}", seen.server, ejected.text)),
-        (None, false) if !view.draining => Some(format!("{}: its check does not pass", seen.server)),
+        (None, false) if !view.draining => {
+            let why = seen.why_out.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            Some(format!("{}: its check does not pass{why}", seen.server))
+        }
         (None, _) => None,
     };
     view.seen.iter().filter_map(one).collect()

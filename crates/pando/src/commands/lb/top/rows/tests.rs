@@ -39,6 +39,20 @@ fn rates_are_of_the_time_between_two_looks_over_all_load_balancers() {
 }
 
 #[test]
+fn what_a_check_found_is_told_where_it_is_known() {
+    let mut now = look(102, 3);
+    let seen = &mut now.endpoints[1].seen[0];
+    (seen.ejected, seen.in_rotation) = (None, false);
+    assert_eq!(rows(&look(100, 1), &now)[1].reasons, ["lb-2: its check does not pass"]);
+    now.endpoints[1].seen[0].why_out = Some("its answer has the status 500".to_owned());
+    let row = &rows(&look(100, 1), &now)[1];
+    assert_eq!(
+        (row.state, &*row.reasons[0]),
+        (State::Out, "lb-2: its check does not pass: its answer has the status 500")
+    );
+}
+
+#[test]
 fn a_load_balancer_that_is_new_counts_from_here_on() {
     let mut before = look(100, 1);
     before.endpoints[0].seen.clear();
