@@ -3,6 +3,7 @@
 //! `verdict` judges, `look` looks; here is the loop that waits in between.
 
 mod ask;
+mod grpc;
 mod look;
 mod verdict;
 
@@ -112,7 +113,7 @@ fn judge(endpoint: &Endpoint, verdict: &mut Verdict, seen: Seen, probe: &Probe) 
     }
     endpoint.set_up(verdict.is_up());
     endpoint.set_gone(matches!(seen, Seen::Silence | Seen::Hanging) && !verdict.is_up());
-    if seen == Seen::Pass && matches!(probe.kind, ProbeKind::Http { .. }) {
+    if seen == Seen::Pass && matches!(probe.kind, ProbeKind::Http { .. } | ProbeKind::Grpc { .. }) {
         bring_back(endpoint);
     }
 }

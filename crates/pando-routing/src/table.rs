@@ -353,6 +353,12 @@ pub enum ProbeKind {
         #[serde(default)]
         host: Option<String>,
     },
+    /// `grpc.health.v1.Health/Check` answers `SERVING`. For pools that speak HTTP/2.
+    Grpc {
+        /// Which service is asked about; the empty name stands for the whole server.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        service: String,
+    },
     /// In rotation without a look; only traffic tells.
     None,
 }

@@ -45,6 +45,10 @@ pub enum TableError {
     Zero { pool: String, what: &'static str },
     #[error("pool `{pool}`: the probe's path `{path}` doesn't start with `/`")]
     ProbePath { pool: String, path: String },
+    #[error(
+        "pool `{pool}`: a `grpc` probe goes over HTTP/2, and the pool speaks HTTP/1.1; set its `protocol` to `h2c` or `h2`"
+    )]
+    ProbeGrpc { pool: String },
     #[error("pool `{pool}`: endpoint {address} has no port")]
     NoPort { pool: String, address: String },
     #[error("pool `{pool}`: {what} is {value}; it must be {least} to {most}")]
@@ -149,6 +153,9 @@ impl Table {
                 && !path.starts_with('/')
             {
                 errors.push(TableError::ProbePath { pool: id.to_string(), path: path.clone() });
+            }
+            if matches!(pool.probe.kind, ProbeKind::Grpc { .. }) && !pool.protocol.is_http2() {
+                errors.push(TableError::ProbeGrpc { pool: id.to_string() });
             }
         }
     }

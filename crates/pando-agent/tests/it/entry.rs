@@ -81,11 +81,14 @@ async fn a_load_balancer_is_started_told_what_is_near_and_ended() {
     assert_eq!(body.report.proxy, None);
     bench.control.assign(with_entry(&bench, 1, Some(true)));
     bench.control.until("acknowledged", acknowledged(1)).await;
-    assert_eq!(bench.proxy.localities(), [near()]);
+    // It may have been met by the table before it was told what is near.
+    assert_eq!(bench.proxy.localities().last(), Some(&near()));
     // The same table, for a balancer that treats all alike.
+    let before = bench.proxy.pushed().len();
     bench.control.assign(with_entry(&bench, 2, Some(false)));
-    bench.proxy.until_pushed(2).await;
-    assert_eq!((bench.proxy.pushed(), bench.proxy.localities()), (vec![1, 1], vec![near(), None]));
+    bench.proxy.until_pushed(before + 1).await;
+    assert!(bench.proxy.pushed().iter().all(|revision| *revision == 1));
+    assert_eq!(bench.proxy.localities().last(), Some(&None));
     // It is told of as long as it finishes requests.
     bench.control.assign(with_entry(&bench, 3, None));
     until("asked to end", || keeper.asked.lock().unwrap().last() == Some(&false)).await;

@@ -6,7 +6,7 @@ use pando_model::{PoolSpec, ProcessName};
 use pando_routing::policy::{
     AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, SameSite, Sticky,
 };
-use pando_routing::{Pool, Probe, ProbeKind, Timeouts};
+use pando_routing::{Pool, Probe, ProbeKind, Protocol, Timeouts};
 
 mod tls;
 
@@ -47,11 +47,12 @@ fn pool(given: &LoadBalancing, around: &Surroundings<'_>, sink: &mut Sink) -> Po
     misfits(given, sink);
     let tls = tls::given(given);
     let default = Pool::default();
+    let protocol = tls::protocol(given, sink);
     let pool = Pool {
         algorithm: algorithm(given),
-        protocol: tls::protocol(given, sink),
+        protocol,
         tls: tls.map(|tls| tls::rules(given, tls, sink)),
-        probe: probe(given, sink),
+        probe: probe(given, protocol, sink),
         timeouts: timeouts(given),
         slow_start_millis: given.slow_start.value().map_or(default.slow_start_millis, |time| time.0.0),
         sticky: given.sticky.value().and_then(Switch::on).map(sticky),
@@ -205,28 +206,25 @@ fn timeouts(given: &LoadBalancing) -> Timeouts {
     }
 }
 
-fn probe(given: &LoadBalancing, sink: &mut Sink) -> Probe {
+fn probe(given: &LoadBalancing, protocol: Protocol, sink: &mut Sink) -> Probe {
     let default = Probe::default();
     let Some(probe) = given.probe.value() else { return default };
-    let for_http = [
-        (probe.path.key(), "path"),
-        (probe.host.key(), "host"),
-        (probe.status.key(), "status"),
-        (probe.body.key(), "body"),
-    ];
-    let implied =
-        if for_http.iter().any(|(key, _)| key.is_some()) { ProbeType::Http } else { ProbeType::Tcp };
-    let asked = probe.r#type.value().copied().unwrap_or(implied);
-    for (key, name) in for_http.into_iter().filter(|_| asked != ProbeType::Http) {
-        if let Some(key) = key {
-            let reason = format!("`{name}` means nothing with `type: {}`", asked.word());
-            sink.error_hint(key, reason, "it goes with `type: http`");
-        }
+    let asked = asked(probe, sink);
+    let key = probe.r#type.key().or(probe.service.key());
+    if let Some(key) = key.filter(|_| asked == ProbeType::Grpc && !protocol.is_http2()) {
+        sink.error_hint(
+            key,
+            "a `grpc` probe goes over HTTP/2, and the replicas speak HTTP/1.1",
+            "add `protocol: grpc`",
+        );
     }
     Probe {
         kind: match asked {
             ProbeType::Tcp => ProbeKind::Tcp,
             ProbeType::None => ProbeKind::None,
+            ProbeType::Grpc => ProbeKind::Grpc {
+                service: probe.service.value().map(|service| service.0.clone()).unwrap_or_default(),
+            },
             ProbeType::Http => ProbeKind::Http {
                 path: probe.path.value().map_or_else(|| "/".to_owned(), |path| path.0.clone()),
                 host: probe.host.value().map(|host| host.0.clone()),
@@ -238,6 +236,26 @@ fn probe(given: &LoadBalancing, sink: &mut Sink) -> Probe {
         fall: count(&probe.unhealthy).unwrap_or(default.fall),
         expect: expect(probe),
     }
+}
+
+/// What kind of probe is meant; keys that belong to another are mistakes.
+fn asked(probe: &raw::Probe, sink: &mut Sink) -> ProbeType {
+    let keys = [
+        (probe.path.key(), "path", ProbeType::Http),
+        (probe.host.key(), "host", ProbeType::Http),
+        (probe.status.key(), "status", ProbeType::Http),
+        (probe.body.key(), "body", ProbeType::Http),
+        (probe.service.key(), "service", ProbeType::Grpc),
+    ];
+    let implied = keys.iter().find(|(key, ..)| key.is_some()).map_or(ProbeType::Tcp, |(.., kind)| *kind);
+    let asked = probe.r#type.value().copied().unwrap_or(implied);
+    for (key, name, kind) in keys {
+        if let Some(key) = key.filter(|_| kind != asked) {
+            let reason = format!("`{name}` means nothing with `type: {}`", asked.word());
+            sink.error_hint(key, reason, format!("it goes with `type: {}`", kind.word()));
+        }
+    }
+    asked
 }
 
 fn expect(probe: &raw::Probe) -> Option<Expect> {

@@ -61,6 +61,7 @@ choice! {
     ProbeType {
         Tcp = "tcp",
         Http = "http",
+        Grpc = "grpc",
         None = "none",
     }
 }
@@ -264,8 +265,9 @@ record! {
 record! {
     /// The load balancers' own look at each replica.
     Probe = "a probe" {
-        /// `tcp`: the port must accept a connection. `http`: GET `path` must be answered as expected. `none`: only requests tell.
-        /// Without it: `http` where a key for that is given, else `tcp`.
+        /// `tcp`: the port must accept a connection. `http`: GET `path` must be answered as expected. `grpc`: the gRPC
+        /// health service must answer `SERVING`. `none`: only requests tell. Without it: `http` or `grpc` where a key for that is given, else
+        /// `tcp`.
         r#type: ProbeType;
         /// With `http`: what to ask for. Without it: `/`.
         path: UrlPath;
@@ -275,6 +277,8 @@ record! {
         status: OneOrMany<StatusRange>;
         /// With `http`: a text that must be in the first 64 KiB of the answer.
         body: Text;
+        /// With `grpc`: the service to ask about. Without it: the whole server.
+        service: Text;
         /// From one look to the next, a tenth more or less.
         interval: Duration<10, 3_600_000> [default "500ms"];
         /// How long one look may take.
@@ -288,10 +292,10 @@ record! {
 
 /// What is asked is overridden as a whole, how often key by key.
 fn new_question(under: &mut Probe, over: &Probe) {
-    let Probe { r#type, path, host, status, body, .. } = over;
-    let same = r#type.is_absent() && path.is_absent() && host.is_absent();
+    let Probe { r#type, path, host, status, body, service, .. } = over;
+    let same = r#type.is_absent() && path.is_absent() && host.is_absent() && service.is_absent();
     if !(same && status.is_absent() && body.is_absent()) {
         (under.r#type, under.path, under.host) = (Field::Absent, Field::Absent, Field::Absent);
-        (under.status, under.body) = (Field::Absent, Field::Absent);
+        (under.status, under.body, under.service) = (Field::Absent, Field::Absent, Field::Absent);
     }
 }

@@ -103,6 +103,33 @@ fn what_is_wrong_with_tls_to_replicas_is_said_where_it_is_written() {
 }
 
 #[test]
+fn a_grpc_probe_is_implied_by_its_service_and_goes_over_http_2() {
+    let of = |rules: &str| {
+        let text = format!(
+            "{{name: a, source: ., domains: [a.example], processes: {{web: {{command: x}}}}, load_balancing: {{{rules}}}}}"
+        );
+        load(Path::new("pando.yaml"), None, &MemoryFiles::default().with("pando.yaml", text.as_str()))
+    };
+    for (rules, service) in
+        [("protocol: grpc, probe: {service: hits.v1}", "hits.v1"), ("protocol: h2c, probe: {type: grpc}", "")]
+    {
+        let loaded = of(rules).unwrap_or_else(|problems| panic!("{rules}: {problems}"));
+        let spec = &loaded.targets[0].spec;
+        let kind = spec.pool(&pando_model::ProcessName::web()).probe.kind;
+        assert_eq!(kind, pando_routing::ProbeKind::Grpc { service: service.to_owned() });
+        assert_eq!(faults(spec), []);
+    }
+    for (rules, expected) in [
+        ("probe: {type: grpc}", "add `protocol: grpc`"),
+        ("protocol: grpc, probe: {service: a, path: /up}", "it goes with `type: grpc`"),
+        ("protocol: grpc, probe: {type: grpc, status: 200}", "it goes with `type: http`"),
+    ] {
+        let problems = of(rules).unwrap_err().to_string();
+        assert!(problems.contains(expected), "{rules}: {problems}");
+    }
+}
+
+#[test]
 fn who_may_come_in_by_a_certificate_is_read_from_a_file() {
     let of = |rules: &str| {
         let text = format!(

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::ask::{self, Answer};
+use super::grpc;
 use super::verdict::Seen;
 use crate::upstream::Reach;
 
@@ -41,9 +42,10 @@ pub(super) async fn at(address: SocketAddr, reach: &Reach, probe: &Probe) -> Sig
             return Sight::bad(Seen::Silence, why);
         }
     };
-    let ProbeKind::Http { path, host } = &probe.kind else { return Sight::good(Seen::Pass) };
-    let asked = ask_over(tcp, address, reach, (path, host.as_deref()), probe.expect.as_ref());
-    match timeout_at(deadline, asked).await {
+    if matches!(probe.kind, ProbeKind::Tcp | ProbeKind::None) {
+        return Sight::good(Seen::Pass);
+    }
+    match timeout_at(deadline, ask_over(tcp, address, reach, probe)).await {
         Ok(Ok(None)) => Sight::good(Seen::Pass),
         Ok(Ok(Some(why))) => Sight::bad(Seen::Failure, why),
         Ok(Err(error)) => Sight::bad(Seen::Failure, error.to_string()),
@@ -56,17 +58,18 @@ async fn ask_over(
     tcp: TcpStream,
     address: SocketAddr,
     reach: &Reach,
-    (path, host): (&str, Option<&str>),
-    expect: Option<&Expect>,
+    probe: &Probe,
 ) -> io::Result<Option<String>> {
     let wire = reach.begin(tcp, None).await?;
-    let address = address.to_string();
-    let question = ask::Question {
-        path,
-        host: host.unwrap_or(&address),
-        secure: reach.tls.is_some(),
-        with_body: expect.is_some_and(|expect| expect.body.is_some()),
+    let (address, secure) = (address.to_string(), reach.tls.is_some());
+    let expect = probe.expect.as_ref();
+    let (path, host) = match &probe.kind {
+        ProbeKind::Http { path, host } => (path, host.as_deref().unwrap_or(&address)),
+        ProbeKind::Grpc { service } => return grpc::ask(wire, &address, secure, service).await,
+        ProbeKind::Tcp | ProbeKind::None => return Ok(None),
     };
+    let with_body = expect.is_some_and(|expect| expect.body.is_some());
+    let question = ask::Question { path, host, secure, with_body };
     let answer = match reach.http2 {
         false => ask::over_http1(wire, question).await?,
         true => ask::over_http2(wire, question).await?,

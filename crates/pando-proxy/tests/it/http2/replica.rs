@@ -308,3 +308,60 @@ async fn connections_without_a_call_are_closed_after_a_while() {
     assert_eq!(proxy.get("/").await.status, 200, "the next call opens another");
     assert_eq!(proxy.pool("web").await.failed, 0);
 }
+
+/// A gRPC server that says how it is, by `grpc.health.v1`: nothing while it has no word.
+#[tokio::test]
+async fn a_grpc_probe_believes_the_health_service() {
+    let word = Arc::new(std::sync::Mutex::new((b"\0\0\0\0\x02\x08\x01".to_vec(), "0")));
+    let says = word.clone();
+    let origin = origin(Arc::default(), move |request, mut respond, _| {
+        let (body, status) = says.lock().unwrap().clone();
+        async move {
+            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+            assert_eq!(request.headers()["content-type"], "application/grpc");
+            assert_eq!(request.headers()["te"], "trailers");
+            let mut asked = Vec::new();
+            let mut body_asked = request.into_body();
+            while let Some(Ok(piece)) = body_asked.data().await {
+                asked.extend_from_slice(&piece);
+            }
+            assert_eq!(asked, b"\0\0\0\0\x06\x0a\x04hits");
+            let trailers = HeaderMap::from_iter([(
+                http::HeaderName::from_static("grpc-status"),
+                HeaderValue::from_static(status),
+            )]);
+            let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+            let mut send = respond.send_response(head, false).unwrap();
+            send.send_data(Bytes::from(body), false).unwrap();
+            send.send_trailers(trailers).unwrap();
+        }
+    })
+    .await;
+    let proxy = Proxy::start().await;
+    let probe = pando_routing::Probe {
+        kind: pando_routing::ProbeKind::Grpc { service: "hits".to_owned() },
+        interval_millis: 50,
+        rise: 1,
+        fall: 1,
+        ..pando_routing::Probe::default()
+    };
+    let endpoint = origin.endpoint();
+    let table = |revision, protocol| {
+        TableBuilder::serving(revision, [endpoint.clone()]).adjust("web", |pool| {
+            (pool.protocol, pool.probe) = (protocol, probe.clone());
+        })
+    };
+    proxy.put_ready(&table(1, Protocol::H2c)).await;
+    let cases = [(&b"\0\0\0\0\x02\x08\x02"[..], "0", "NOT_SERVING"), (b"", "5", "no service of that name")];
+    for (body, status, why) in cases {
+        *word.lock().unwrap() = (body.to_vec(), status);
+        let told = |stats: &pando_routing::ProxyStats| {
+            stats.why_out.get(&endpoint.id).is_some_and(|text| text.contains(why))
+        };
+        proxy.wait_for_stats(why, told).await;
+        *word.lock().unwrap() = (b"\0\0\0\0\x02\x08\x01".to_vec(), "0");
+        proxy.wait_for_stats("it serves", |stats| stats.not_in_rotation.is_empty()).await;
+    }
+    let (status, why) = proxy.control("PUT", "/v1/table", &table(2, Protocol::Http1).json()).await;
+    assert!(status == 422 && why.contains("pools.web.probe.kind"), "HTTP/1 carries no gRPC: {status} {why}");
+}
