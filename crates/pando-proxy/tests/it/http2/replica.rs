@@ -363,5 +363,5 @@ async fn a_grpc_probe_believes_the_health_service() {
         proxy.wait_for_stats("it serves", |stats| stats.not_in_rotation.is_empty()).await;
     }
     let (status, why) = proxy.control("PUT", "/v1/table", &table(2, Protocol::Http1).json()).await;
-    assert!(status == 422 && why.contains("pools.web.probe.kind"), "HTTP/1 carries no gRPC: {status} {why}");
+    assert!(status == 400 && why.contains("pools.web.probe.kind"), "HTTP/1 carries no gRPC: {status} {why}");
 }
