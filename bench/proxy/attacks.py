@@ -17,7 +17,7 @@ import peers
 import report
 from bed import Bed
 from cpu import resident
-from load import Answered, Pace
+from load import Answered, LoadFailed, Pace
 from processes import Children, Cores, raise_file_limit
 from rounds import say
 
@@ -163,8 +163,12 @@ def main() -> None:
                 continue
             say(attack.title)
             for peer in present:
-                rows.setdefault(attack.title, []).append(row(peer.label, endure(bed, peer, attack, runner)))
-                say(rows[attack.title][-1])
+                try:
+                    line = row(peer.label, endure(bed, peer, attack, runner))
+                except LoadFailed as failure:
+                    line = f"| {peer.label} | | | | all | | {failure} |"
+                rows.setdefault(attack.title, []).append(line)
+                say(line)
             told.out.write_text(page(rows))
 
 
