@@ -16,7 +16,7 @@ import peers
 import report
 from bed import Bed
 from measures import MEASURES, chosen
-from processes import Children, Cores, raise_file_limit
+from processes import Children, Cores, own_network, raise_file_limit
 from rounds import FULL, QUICK, Rounds, say
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help="measure only these")
     parser.add_argument("--quick", action="store_true", help="two short rounds, to see that all works; "
                         "results go to target/bench-proxy")
+    parser.add_argument("--only", metavar="PEER,…", help="measure only these proxies, such as pando,nginx")
     parser.add_argument("--rounds", type=int, help=f"how many rounds instead of {FULL.rounds}")
     parser.add_argument("--out", type=Path, help="where results go instead of bench/results")
     parser.add_argument("--pando", type=Path, default=ROOT / "target/release/pando", help="the program to measure")
@@ -53,8 +54,11 @@ def main() -> None:
         timing = type(timing)(**{**vars(timing), "rounds": told.rounds})
     out = told.out or ROOT / ("target/bench-proxy" if told.quick else "bench/results")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
+    if not own_network():
+        say("not root: a firewall of this machine, if there is one, is part of what is measured")
     raise_file_limit(FILES)
     present, missing = peers.all_peers(told.peers, told.pando.absolute())
+    present = peers.only(present, told.only)
     for label, reason in missing.items():
         say(f"without {label}: {reason}")
     conditions = {

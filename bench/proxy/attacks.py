@@ -18,7 +18,7 @@ import report
 from bed import Bed
 from cpu import resident
 from load import Answered, LoadFailed, Pace
-from processes import Children, Cores, raise_file_limit
+from processes import Children, Cores, own_network, raise_file_limit
 from rounds import say
 
 ROOT = Path(__file__).parents[2]
@@ -145,15 +145,16 @@ def main() -> None:
     parser.add_argument("--pando", type=Path, default=ROOT / "target/release/pando", help="the program to measure")
     parser.add_argument("--pace", type=Path, default=ROOT / "target/release/pace", help="the program for fixed rates")
     parser.add_argument("--out", type=Path, default=ROOT / "bench/results/attacks.md", help="where the tables go")
-    parser.add_argument("--only-pando", action="store_true", help="without nginx and HAProxy")
+    parser.add_argument("--only", metavar="PEER,…", help="attack only these proxies, such as pando,nginx")
     told = parser.parse_args()
     unknown = set(told.names) - {each.name for each in ATTACKS}
     if unknown:
         parser.error(f"no such attack: {', '.join(sorted(unknown))}; there are {names}")
     os.environ["PATH"] += ":/usr/sbin"
+    own_network()
     raise_file_limit(FILES)
     present, _ = peers.all_peers(ROOT, told.pando.absolute())
-    present = [peer for peer in present if peer.name == "pando" or not told.only_pando]
+    present = peers.only(present, told.only)
     rows: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory(prefix="pando-bench-") as directory, Children() as children:
         bed = Bed(Path(directory), children, Cores.of_this_machine())

@@ -38,16 +38,14 @@ class Wrk:
 
     path: str
     connections: int
-    tls: bool = False
     close: bool = False
 
     def run(self, proxy, seconds: int, runner) -> Answered:
-        scheme, port = ("https", proxy.ports.https) if self.tls else ("http", proxy.ports.http)
         headers = {"Host": "localhost", **HEADERS, **({"Connection": "close"} if self.close else {})}
         command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "10s"]
         for name, value in headers.items():
             command += ["-H", f"{name}: {value}"]
-        return wrk_said(runner.run([*command, f"{scheme}://localhost:{port}{self.path}"], seconds))
+        return wrk_said(runner.run([*command, f"http://localhost:{proxy.ports.http}{self.path}"], seconds))
 
 
 @dataclass(frozen=True)
@@ -85,11 +83,36 @@ class Pace:
     rate: float
 
     def run(self, proxy, seconds: int, runner) -> Answered:
-        lines = [f"GET {self.path} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in HEADERS.items())]
-        request = proxy.directory / "request"
-        request.write_bytes("\r\n".join([*lines, "", ""]).encode())
+        request = written(proxy, self.path, HEADERS)
         order = [str(request), f"127.0.0.1:{proxy.ports.http}", f"{self.rate:g}", str(self.connections), str(seconds)]
         return pace_said(runner.run([str(runner.pace), *order], seconds))
+
+
+@dataclass(frozen=True)
+class Tls:
+    """As many HTTP/1.1 requests over TLS as possible, by `pace`; `afresh`: with a handshake each."""
+
+    path: str
+    connections: int
+    afresh: bool = False
+    tls: bool = True
+
+    def run(self, proxy, seconds: int, runner) -> Answered:
+        own = {"Connection": "close"} if self.afresh else {}
+        request = written(proxy, self.path, {**HEADERS, **own})
+        order = ["handshakes" if self.afresh else "tls", str(request), f"127.0.0.1:{proxy.ports.https}"]
+        told = runner.run([str(runner.pace), *order, str(self.connections), str(seconds)], seconds)
+        words = told.split()
+        counts = dict(zip(words[::2], map(int, words[1::2])))
+        return Answered(counts["answered"], counts["failed"])
+
+
+def written(proxy, path: str, headers: dict[str, str]) -> Path:
+    """The file with that request."""
+    lines = [f"GET {path} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in headers.items())]
+    request = proxy.directory / "request"
+    request.write_bytes("\r\n".join([*lines, "", ""]).encode())
+    return request
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from load import H2load, Wrk
+from load import H2load, Tls, Wrk
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Sustained:
     name: str
     group: str
     title: str
-    load: Wrk | H2load
+    load: Wrk | H2load | Tls
     unit: str = "request"
 
 
@@ -57,8 +57,8 @@ MEASURES: tuple[Measure, ...] = (
     Sustained("h1-1k", "h1", "HTTP/1.1, 1 KB", Wrk("/1k", 64)),
     Sustained("h1-100k", "h1", "HTTP/1.1, 100 KB", Wrk("/100k", 64)),
     Sustained("h1-close", "h1", "HTTP/1.1, 1 KB, a connection for each request", Wrk("/1k", 64, close=True)),
-    Sustained("tls-1k", "tls", "TLS 1.3, HTTP/1.1, 1 KB", Wrk("/1k", 64, tls=True)),
-    Sustained("handshake", "tls", "Full TLS 1.3 handshake and one request", Wrk("/64", 16, tls=True, close=True),
+    Sustained("tls-1k", "tls", "TLS 1.3, HTTP/1.1, 1 KB", Tls("/1k", 64)),
+    Sustained("handshake", "tls", "Full TLS 1.3 handshake and one request", Tls("/64", 16, afresh=True),
               unit="handshake"),
     Sustained("h2c-1", "h2", "HTTP/2 without TLS, 1 stream", H2load("/1k", 64, 1)),
     Sustained("h2c-10", "h2", "HTTP/2 without TLS, 10 streams", H2load("/1k", 16, 10)),
@@ -83,7 +83,7 @@ def chosen(names: list[str]) -> list[Measure]:
 
 
 def needs_tls(measure: Measure) -> bool:
-    return isinstance(measure, Sustained) and measure.load.tls
+    return isinstance(measure, Sustained) and getattr(measure.load, "tls", False)
 
 
 def needs_http2(measure: Measure) -> bool:

@@ -63,6 +63,17 @@ def all_peers(cache: Path, pando_binary: Path) -> tuple[list[Peer], dict[str, st
     return [p for p in known if p.label not in missing], missing
 
 
+def only(present: list[Peer], names: str | None) -> list[Peer]:
+    """Those of `present` whose names stand in `names`, with commas between them; without it, all."""
+    if names is None:
+        return present
+    wanted = names.split(",")
+    unknown = set(wanted) - {peer.name for peer in present}
+    if unknown:
+        raise SystemExit(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(peer.name for peer in present)}")
+    return [peer for peer in present if peer.name in wanted]
+
+
 def _pando(binary: Path) -> Peer:
     return Peer(
         "pando", "Pando", (str(binary), *pando.arguments(binary)), ("pando.json",),

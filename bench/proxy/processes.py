@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+CLONE_NEWNET = 0x4000_0000
 LIBC = ctypes.CDLL(None, use_errno=True)
 END_GRACE_SECONDS = 3.0
 
@@ -41,6 +42,17 @@ def raise_file_limit(wanted: int) -> int:
         except (ValueError, PermissionError):
             continue
     return soft
+
+
+def own_network() -> bool:
+    """Moves this program, and all that it starts from now on, to a network that has a loopback and nothing else.
+
+    A firewall of this machine, such as a container engine's, looks at each packet on its loopback too, which costs every proxy
+    the same and so makes them look more alike. False: only root can do that, and all stays as it is.
+    """
+    if LIBC.unshare(CLONE_NEWNET) != 0:
+        return False
+    return subprocess.run(["ip", "link", "set", "lo", "up"]).returncode == 0
 
 
 def free_ports(count: int) -> list[int]:

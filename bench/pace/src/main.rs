@@ -1,4 +1,4 @@
-//! Sends HTTP/1.1 requests at a fixed mean rate and tells how long answers took.
+//! Sends HTTP/1.1 requests at a fixed mean rate and tells how long answers took; or, over TLS, as many as possible ([`closed`]).
 //!
 //! Requests come at random times (a Poisson process), as those of many independent clients do, whether or not earlier ones
 //! are answered. One that must wait because its connection still waits for an answer counts from when it was due. A thread for each
@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 use random::Random;
 use response::Response;
 
+mod closed;
 mod random;
 mod response;
 
-const USAGE: &str = "usage: pace REQUEST_FILE ADDRESS:PORT REQUESTS_PER_SECOND CONNECTIONS SECONDS";
+const USAGE: &str = "usage: pace REQUEST_FILE ADDRESS:PORT REQUESTS_PER_SECOND CONNECTIONS SECONDS
+       pace tls|handshakes REQUEST_FILE ADDRESS:PORT CONNECTIONS SECONDS";
 /// Enough for a connection's one buffer and a few calls.
 const STACK: usize = 128 * 1024;
 /// An answer that takes longer has failed.
@@ -28,7 +30,13 @@ const LEAD: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    match Order::parse(&words).and_then(|order| run(&order)) {
+    let told = match words.first().map(String::as_str) {
+        Some(kind @ ("tls" | "handshakes")) => {
+            closed(&words[1..], kind == "handshakes").and_then(|load| load.run().map_err(|it| it.to_string()))
+        }
+        _ => Order::parse(&words).and_then(|order| run(&order)),
+    };
+    match told {
         Ok(report) => {
             println!("{report}");
             ExitCode::SUCCESS
@@ -61,6 +69,18 @@ impl Order {
             duration: Duration::from_secs(seconds.parse().map_err(|error| wrong(seconds, &error))?),
         })
     }
+}
+
+fn closed(words: &[String], afresh: bool) -> Result<closed::Closed, String> {
+    let [file, to, connections, seconds] = words else { return Err(USAGE.to_owned()) };
+    let request = std::fs::read(file).map_err(|error| format!("can't read {file}: {error}"))?;
+    Ok(closed::Closed {
+        request: request.into(),
+        to: to.parse().map_err(|error| wrong(to, &error))?,
+        connections: connections.parse().map_err(|error| wrong(connections, &error))?,
+        duration: Duration::from_secs(seconds.parse().map_err(|error| wrong(seconds, &error))?),
+        afresh,
+    })
 }
 
 fn wrong(word: &str, error: &dyn Display) -> String {

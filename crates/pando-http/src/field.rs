@@ -242,6 +242,13 @@ impl Fields {
         self.all.is_empty()
     }
 
+    /// Whether each line of `head`, which they were read from, ends with CR and LF.
+    pub(crate) fn are_clean(&self, head: &[u8]) -> bool {
+        let follows_cr =
+            |field: &Field| (field.name.start as usize).checked_sub(2).is_some_and(|at| head[at] == b'\r');
+        head.ends_with(b"\r\n\r\n") && self.all.iter().all(follows_cr)
+    }
+
     pub(crate) fn fill(&mut self, headers: &[httparse::Header<'_>], head: &[u8]) {
         self.all.clear();
         self.present = 0;

@@ -8,7 +8,7 @@ pub fn is_host(host: &[u8]) -> bool {
     if host.first() == Some(&b'[') {
         return is_v6(host);
     }
-    let name = host.iter().position(|byte| !is_of_name(*byte)).unwrap_or(host.len());
+    let name = host.iter().position(|byte| !OF_NAME[usize::from(*byte)]).unwrap_or(host.len());
     let (name, port) = host.split_at(name);
     (1..=255).contains(&name.len()) && is_port(port)
 }
@@ -22,9 +22,16 @@ fn is_v6(host: &[u8]) -> bool {
     address.parse::<std::net::Ipv6Addr>().is_ok() && is_port(port.as_bytes())
 }
 
-const fn is_of_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
+/// Which bytes a name has.
+const OF_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
 
 /// Nothing, `:`, or `:` and a number below 65536.
 fn is_port(port: &[u8]) -> bool {

@@ -113,18 +113,36 @@ impl RequestHead {
             return Err(Refusal::LargeHead);
         }
         self.read_lines(head, limits)?;
+        self.read_meaning(head, limits)
+    }
+
+    /// Reads the head that `buffer` begins with, if it is there as a whole and nothing is wrong with it, and answers how long it is.
+    /// Otherwise [`crate::HeadScan::strictly`] and [`RequestHead::read`] tell what is there. A head that comes at once is looked at
+    /// once so; one that comes in pieces must not be read like this for each of them.
+    pub fn read_at_once(&mut self, buffer: &[u8], limits: &Limits) -> Option<usize> {
+        let len = self.read_lines(buffer, limits).ok()?;
+        let head = &buffer[..len];
+        // Empty lines before it are somebody else's to take away.
+        let is_good = self.method_text.start == 0 && len <= limits.head_bytes && self.fields.are_clean(head);
+        (is_good && self.read_meaning(head, limits).is_ok()).then_some(len)
+    }
+
+    fn read_meaning(&mut self, head: &[u8], limits: &Limits) -> Result<(), Refusal> {
         self.read_connection(head)?;
         self.read_target(head, limits)?;
         self.read_framing(head)?;
         self.read_upgrade(head)
     }
 
-    fn read_lines(&mut self, head: &[u8], limits: &Limits) -> Result<(), Refusal> {
+    /// How many bytes they are.
+    fn read_lines(&mut self, head: &[u8], limits: &Limits) -> Result<usize, Refusal> {
         let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let room = &mut room[..limits.fields.min(MOST_FIELDS)];
         let mut request = httparse::Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(head, room).map_err(|error| refusal(error, head))?;
-        let (Some(method), Some(target), true) = (request.method, request.path, parsed.is_complete()) else {
+        let (Some(method), Some(target), httparse::Status::Complete(len)) =
+            (request.method, request.path, parsed)
+        else {
             return Err(Refusal::RequestLine);
         };
         self.method = Method::of(method.as_bytes());
@@ -132,7 +150,7 @@ impl RequestHead {
         self.target = Span::of(target.as_bytes(), head);
         self.version = if request.version == Some(0) { Version::Http10 } else { Version::Http11 };
         self.fields.fill(request.headers, head);
-        Ok(())
+        Ok(len)
     }
 }
 

@@ -67,7 +67,20 @@ impl ResponseHead {
         if head.len() > limits.head_bytes {
             return Err(NotHttp::TooLarge);
         }
-        self.read_lines(head, limits)?;
+        self.read_lines(head, limits)?.ok_or(NotHttp::Malformed(httparse::Error::Status))?;
+        self.read_meaning(head, method)
+    }
+
+    /// As [`crate::RequestHead::read_at_once`]: the head that `buffer` begins with, if it is there as a whole, nothing is wrong with it,
+    /// and every line of it ends as it should.
+    pub fn read_at_once(&mut self, buffer: &[u8], method: Method, limits: &Limits) -> Option<usize> {
+        let len = self.read_lines(buffer, limits).ok()??;
+        let head = &buffer[..len];
+        let is_good = buffer[0] == b'H' && len <= limits.head_bytes && self.fields.are_clean(head);
+        (is_good && self.read_meaning(head, method).is_ok()).then_some(len)
+    }
+
+    fn read_meaning(&mut self, head: &[u8], method: Method) -> Result<(), NotHttp> {
         let wishes = Wishes::of(&self.fields, head);
         self.persistent = match self.version {
             Version::Http10 => wishes.keep_alive && !wishes.close,
@@ -80,18 +93,20 @@ impl ResponseHead {
         Ok(())
     }
 
-    fn read_lines(&mut self, head: &[u8], limits: &Limits) -> Result<(), NotHttp> {
+    /// How many bytes they are; `None`: they go on after what is here.
+    fn read_lines(&mut self, head: &[u8], limits: &Limits) -> Result<Option<usize>, NotHttp> {
         let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let room = &mut room[..limits.fields.min(MOST_FIELDS)];
         let mut response = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
-        config.parse_response_with_uninit_headers(&mut response, head, room).map_err(NotHttp::Malformed)?;
+        let parsed = config.parse_response_with_uninit_headers(&mut response, head, room);
+        let httparse::Status::Complete(len) = parsed.map_err(NotHttp::Malformed)? else { return Ok(None) };
         let status = response.code.filter(|code| (100..=999).contains(code));
         self.status = status.ok_or(NotHttp::Malformed(httparse::Error::Status))?;
         self.reason = response.reason.map_or_else(Span::default, |reason| Span::of(reason.as_bytes(), head));
         self.version = if response.version == Some(0) { Version::Http10 } else { Version::Http11 };
         self.fields.fill(response.headers, head);
-        Ok(())
+        Ok(Some(len))
     }
 
     fn read_framing(&mut self, head: &[u8], method: Method) -> Result<(), NotHttp> {

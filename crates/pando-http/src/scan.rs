@@ -37,6 +37,12 @@ pub enum Scanned {
 }
 
 impl HeadScan {
+    /// Whether nothing was looked through yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.seen == 0
+    }
+
     /// Looks on through `buffer`, which begins with the head's first byte; what was there at the last call must be there still.
     pub fn leniently(&mut self, buffer: &[u8]) -> Scanned {
         if self.seen == 0

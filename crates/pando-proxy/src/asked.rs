@@ -11,6 +11,7 @@ use pando_http::{RequestHead, ResponseHead, Span, path};
 use crate::inbox::Inbox;
 use crate::time::Alarm;
 use crate::trace::Lines;
+use crate::upstream::Reader;
 
 /// So many are kept by each thread.
 const KEPT: usize = 64;
@@ -49,6 +50,11 @@ impl Paper {
     pub(crate) fn spell_path(&mut self) {
         self.normal_path.clear();
         path::normal(self.head.path.bytes(self.bytes.bytes()), &mut self.normal_path);
+    }
+
+    /// What an answer is waited for with, and read to.
+    pub(crate) fn ears(&mut self) -> (&mut Alarm, Reader<'_>) {
+        (&mut self.alarm, Reader { head: &mut self.response, method: self.head.method })
     }
 
     /// What rules are matched with.

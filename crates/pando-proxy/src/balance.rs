@@ -8,6 +8,7 @@ pub(crate) mod asking;
 pub(crate) mod key;
 pub(crate) mod moment;
 mod pick;
+mod slow;
 pub(crate) mod tick;
 mod tried;
 mod view;

@@ -15,7 +15,7 @@ use pando_http::NotHttp;
 
 use crate::front::{Answer, AnswerBody, BodyError, Front};
 use crate::time::{Alarm, span, ticks};
-use crate::upstream::{Heard, Link, LinkError};
+use crate::upstream::{Heard, Link, LinkError, Reader};
 pub(crate) use download::{Delivered, Download};
 pub(crate) use upload::Upload;
 use upload::UploadError;
@@ -64,7 +64,7 @@ pub(crate) async fn head<F: Front>(
     front: &mut F,
     link: &mut Link,
     upload: &mut Upload,
-    alarm: &mut Alarm,
+    (alarm, mut reader): (&mut Alarm, Reader<'_>),
     waits: Waits,
     is_gone: impl Fn() -> bool,
 ) -> Result<Heard, ExchangeError> {
@@ -79,8 +79,8 @@ pub(crate) async fn head<F: Front>(
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
-        if let Poll::Ready(heard) = link.poll_head(cx) {
-            return Poll::Ready(heard.map_err(|error| explain(link, upload, error)));
+        if let Poll::Ready(heard) = link.poll_head(cx, Some(reader.again())) {
+            return Poll::Ready(heard.map_err(|error| explain(link, upload.is_untouched(), error)));
         }
         if let Poll::Ready(Err(_)) = front.poll_flush(cx) {
             return Poll::Ready(Err(ExchangeError::ClientGone));
@@ -130,11 +130,29 @@ fn of_client(error: BodyError) -> ExchangeError {
     }
 }
 
-fn explain(link: &Link, upload: &Upload, error: LinkError) -> ExchangeError {
+/// As [`head`], of a request that is its head alone, and apart from its client.
+pub(crate) async fn alone(link: &mut Link, response: Duration) -> Result<Heard, ExchangeError> {
+    let mut sent = false;
+    let asking = poll_fn(|cx| {
+        if !sent {
+            // Where it can't be written, the endpoint may have answered before it closed.
+            sent = link.poll_write(cx, &[]).is_ready();
+        }
+        link.poll_head(cx, None)
+    });
+    let heard = tokio::time::timeout(response, asking).await;
+    match heard {
+        Ok(heard) => heard.map_err(|error| explain(link, true, error)),
+        Err(_) => Err(ExchangeError::Silent),
+    }
+}
+
+/// `untouched`: nothing of the client's body was taken.
+fn explain(link: &Link, untouched: bool, error: LinkError) -> ExchangeError {
     match link.heard_any() {
         true => ExchangeError::Broken(error),
         false if !link.sent_any() => ExchangeError::NotSent,
-        false if link.wire.was_refused() && upload.is_untouched() => ExchangeError::NotSent,
+        false if link.wire.was_refused() && untouched => ExchangeError::NotSent,
         false => ExchangeError::Unanswered(error),
     }
 }

@@ -3,6 +3,7 @@
 mod admit;
 mod attempt;
 mod deliver;
+mod hedge;
 mod id;
 mod page;
 mod past;

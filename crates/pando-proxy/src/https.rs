@@ -24,6 +24,10 @@ const HTTPS: u16 = 443;
 pub(crate) struct HttpsRules {
     pub(crate) certificates: Arc<Certificates>,
     hosts: HostMap<Rule>,
+    /// Some host has another name that is its proper one.
+    moves: bool,
+    /// Some host tells browsers to remember TLS.
+    tells: bool,
     /// Some host has its clients show who they are.
     asks: bool,
     /// Where TLS is spoken; `None`: nowhere that we know of.
@@ -67,12 +71,14 @@ impl HttpsRules {
     pub(crate) fn of(table: &Table, certificates: Arc<Certificates>, port: Option<u16>) -> Self {
         let rule = |(host, options): (&Host, &HostOptions)| (host.clone(), Rule::of(table, options));
         let asks = table.hosts.values().any(|options| options.https.client_auth.is_some());
-        Self { certificates, hosts: table.hosts.iter().map(rule).collect(), asks, port }
+        let moves = table.hosts.values().any(|options| options.https.canonical.is_some());
+        let tells = table.hosts.values().any(|options| options.https.hsts.is_some());
+        Self { certificates, hosts: table.hosts.iter().map(rule).collect(), moves, tells, asks, port }
     }
 
     /// Where a request has to go instead, if it does.
     pub(crate) fn elsewhere(&self, target: Target<'_>, secure: bool) -> Option<Vec<u8>> {
-        if self.hosts.is_empty() && (secure || self.certificates.is_empty()) {
+        if !self.moves && (secure || self.certificates.is_empty()) {
             return None;
         }
         let mut room = [0; LONGEST_HOST];
@@ -136,7 +142,7 @@ impl HttpsRules {
 
     /// What answers over TLS say to browsers.
     pub(crate) fn hsts(&self, host: &[u8]) -> Option<Arc<[u8]>> {
-        if self.hosts.is_empty() {
+        if !self.tells {
             return None;
         }
         let mut room = [0; LONGEST_HOST];

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 /// What one read takes at first: most requests and answers, whole.
 const SIZE: usize = 16 << 10;
 
-/// What reads grow to where a body keeps filling them.
+/// What reads grow to where a body keeps filling them, and what it fills is used up.
 const LARGE: usize = 64 << 10;
 
 /// So many free buffers are kept by each thread; a burst gives the rest back to the system.
@@ -29,6 +29,8 @@ thread_local! {
 pub(crate) struct Inbox {
     bytes: Vec<u8>,
     start: usize,
+    /// So many reads in a row have filled it.
+    filled: u8,
 }
 
 impl Inbox {
@@ -84,16 +86,16 @@ impl Inbox {
         cx: &mut Context<'_>,
         reader: &mut R,
     ) -> Poll<io::Result<usize>> {
+        self.grow();
         self.make_room(1);
         let read = tokio_util::io::poll_read_buf(Pin::new(reader), cx, &mut self.bytes);
         match read {
-            // It was filled: there is more where this came from.
-            Poll::Ready(Ok(count)) if count >= SIZE && self.bytes.len() == self.bytes.capacity() => {
-                let wanted = self.bytes.capacity().saturating_mul(2).min(LARGE.max(self.bytes.capacity()));
-                self.bytes.reserve_exact(wanted - self.bytes.len());
+            Poll::Ready(Ok(count)) => {
+                let full = count >= SIZE && self.bytes.len() == self.bytes.capacity();
+                self.filled = if full { self.filled.saturating_add(1) } else { 0 };
             }
+            Poll::Ready(Err(_)) => {}
             Poll::Pending => self.release_if_empty(),
-            Poll::Ready(_) => {}
         }
         read
     }
@@ -117,6 +119,15 @@ impl Inbox {
         if self.is_empty() {
             give(std::mem::take(&mut self.bytes));
             self.start = 0;
+            self.filled = 0;
+        }
+    }
+
+    /// Filled twice, and used up: there is more where this came from, and somebody takes it.
+    fn grow(&mut self) {
+        let size = self.bytes.capacity();
+        if self.filled >= 2 && self.is_empty() && size < LARGE {
+            self.bytes = Vec::with_capacity(size.saturating_mul(2).min(LARGE));
         }
     }
 
@@ -172,6 +183,31 @@ mod tests {
         assert_eq!((inbox.bytes(), rest.bytes()), (&b"c"[..], &b"def"[..]));
         inbox.consume(9);
         assert!(inbox.is_empty());
+    }
+
+    #[tokio::test]
+    async fn reads_grow_once_two_were_full_and_used_up() {
+        let mut inbox = Inbox::default();
+        let mut endless = tokio::io::repeat(7);
+        let mut fill = |inbox: &mut Inbox| {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let Poll::Ready(Ok(count)) = inbox.poll_fill(&mut cx, &mut endless) else { panic!("endless") };
+            count
+        };
+        assert_eq!(fill(&mut inbox), SIZE);
+        inbox.consume(SIZE - 1);
+        // What somebody hardly takes doesn't grow.
+        fill(&mut inbox);
+        assert_eq!(inbox.bytes.capacity(), SIZE);
+        let mut sizes = Vec::new();
+        for _ in 0..5 {
+            inbox.consume(usize::MAX - LARGE);
+            sizes.push(fill(&mut inbox));
+        }
+        assert_eq!(sizes, [SIZE, SIZE, 2 * SIZE, LARGE, LARGE]);
+        inbox.consume(LARGE);
+        inbox.release_if_empty();
+        assert_eq!(fill(&mut inbox), SIZE);
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod access_log;
 mod asked;
 mod balance;
+mod burst;
 mod client;
 mod control;
 mod error;
@@ -41,6 +42,7 @@ mod time;
 mod tls;
 mod trace;
 mod tunnel;
+mod unsent;
 mod upstream;
 mod wire;
 mod worker;

@@ -7,13 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use socket2::SockRef;
 
 use crate::error::ProxyError;
+use crate::unsent;
 
 /// Connections that the kernel holds while we are busy; it bounds this by its own `somaxconn`.
 const BACKLOG: i32 = 4096;
-
-/// Bytes that the kernel takes for a client beyond those on their way: enough to keep any connection busy until more is asked for,
-/// and a bound for clients that hardly read, for whom it would take up to four megabytes.
-const UNSENT: u32 = 128 << 10;
 
 /// Files for the control side, probes and logs.
 const SPARE_FILES: usize = 128;
@@ -62,10 +59,11 @@ pub(crate) fn into_async(listener: TcpListener) -> io::Result<tokio::net::TcpLis
     listener.set_nonblocking(true)?;
     // Bound elsewhere with a short queue, maybe; listening again only changes its length.
     rustix::net::listen(listener.as_fd(), BACKLOG)?;
-    // Connections inherit both. A kernel that can't is no reason not to serve.
-    let socket = SockRef::from(&listener);
-    let _ = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_notsent_lowat(UNSENT));
-    tokio::net::TcpListener::from_std(listener)
+    // Connections inherit it. A kernel that can't is no reason not to serve.
+    let _ = SockRef::from(&listener).set_tcp_nodelay(true);
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    unsent::bound_at(&listener);
+    Ok(listener)
 }
 
 /// How many client connections there may be: `wanted`, or what the system's limit on open files allows. The limit is raised as
@@ -101,6 +99,5 @@ mod tests {
         let _client = tokio::net::TcpStream::connect(address).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         assert!(accepted.nodelay().unwrap());
-        assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT);
     }
 }

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
+use crate::unsent;
 use crate::wire::Wire;
 
 /// A capacity that is not worth giving back.
@@ -71,6 +72,7 @@ impl Outbox {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.written += written as u64;
+            unsent::note(wire.tcp(), written, self.written);
             let of_queue = written.min(queued.len());
             self.start += of_queue;
             if self.is_empty() {

@@ -18,7 +18,7 @@ use crate::tables::{Tables, file, restore};
 use crate::tls::{self, Tls};
 use crate::trace::Tracing;
 use crate::worker::Workers;
-use crate::{access_log, balance, listen};
+use crate::{access_log, balance, burst, listen};
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use tokio::sync::mpsc;
@@ -193,6 +193,7 @@ async fn succeed(waiting: Waiting, plane: &Arc<Plane>, tables: &Arc<Tables>, bac
 
 fn start_background(plane: &Arc<Plane>, background: &Tasks) {
     background.spawn_until_shutdown(sweep(Arc::clone(plane)));
+    background.spawn_until_shutdown(burst::watch(Arc::clone(plane)));
     background.spawn_until_shutdown(balance::tick::run(Arc::clone(plane)));
     if plane.tls.is_some() {
         background.spawn_until_shutdown(tls::rotate(Arc::clone(plane)));

@@ -178,6 +178,7 @@ fn settings_of(pool: &Pool) -> Pool {
         sticky: pool.sticky.clone(),
         outlier: pool.outlier.clone(),
         retry: pool.retry.clone(),
+        hedge: pool.hedge.clone(),
         max_in_flight: pool.max_in_flight,
         adaptive_limit: pool.adaptive_limit.clone(),
         queue: pool.queue.clone(),

@@ -19,6 +19,7 @@ use crate::forward::Tally;
 use crate::inbox::Inbox;
 use crate::live::Lease;
 use crate::plane::Plane;
+use crate::stats::counters::Moved;
 use crate::time::{Alarm, span, ticks};
 use crate::wire::Wire;
 use pump::{Direction, Pump};
@@ -62,25 +63,26 @@ impl Tunnel {
     {
         let Self { switched, mut tally } = self;
         plane.gauges.open_tunnels.fetch_add(1, Relaxed);
-        let to_client = pass(switched, client, first, plane).await;
+        let passed = pass(switched, client, first, plane).await;
         plane.gauges.open_tunnels.fetch_sub(1, Relaxed);
-        tally.sent(usize::try_from(to_client).unwrap_or(usize::MAX));
+        tally.sent(usize::try_from(passed.down).unwrap_or(usize::MAX));
+        tally.received(passed.up);
     }
 }
 
-/// Answers how many bytes went to the client.
-async fn pass<C>(switched: Switched, client: C, first: Inbox, plane: &Plane) -> u64
+/// Answers how many bytes went each way.
+async fn pass<C>(switched: Switched, client: C, first: Inbox, plane: &Plane) -> Moved
 where
     C: AsyncRead + AsyncWrite,
 {
     let Switched { upstream, first: upstream_first, lease, is_websocket, idle, drain } = switched;
     let moved = AtomicU64::new(ticks());
-    let sent = AtomicU64::new(0);
+    let (passed_down, passed_up) = (AtomicU64::new(0), AtomicU64::new(0));
     let goodbye = CancellationToken::new();
     let (from_client, to_client) = tokio::io::split(client);
     let (from_upstream, to_upstream) = tokio::io::split(upstream);
-    let down = Pump::new(Direction::ToClient, is_websocket, &moved, &goodbye, &sent);
-    let up = Pump::new(Direction::ToEndpoint, is_websocket, &moved, &goodbye, &sent);
+    let down = Pump::new(Direction::ToClient, is_websocket, &moved, &goodbye, &passed_down);
+    let up = Pump::new(Direction::ToEndpoint, is_websocket, &moved, &goodbye, &passed_up);
     let both = async {
         tokio::try_join!(
             down.run(from_upstream, to_client, upstream_first),
@@ -100,7 +102,7 @@ where
         () = farewell => {}
         () = silence(&moved, idle) => {}
     }
-    sent.load(Relaxed)
+    Moved { up: passed_up.load(Relaxed), down: passed_down.load(Relaxed) }
 }
 
 async fn silence(moved: &AtomicU64, most: Duration) {

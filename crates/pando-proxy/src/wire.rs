@@ -76,7 +76,7 @@ impl Wire {
     }
 
     /// `None`: others use it as well.
-    fn tcp(&self) -> Option<&TcpStream> {
+    pub(crate) fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(tcp) => Some(tcp),
             Self::Tls(secured) => Some(secured.tcp()),

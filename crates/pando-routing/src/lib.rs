@@ -25,7 +25,8 @@ pub use matcher::{Match, Matcher};
 pub use names::NameMap;
 pub use network::{Network, NetworkSet};
 pub use policy::{
-    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, SameSite, Sticky,
+    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Hedge, Outlier, ProxyProtocol, Queue, Retry, SameSite,
+    Sticky,
 };
 pub use rule::{Asks, Destination, Filters, PathMatch, Rule};
 pub use stats::{Acknowledgement, Ejected, EndpointStats, Latency, PoolStats, ProxyStats};

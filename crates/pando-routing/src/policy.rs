@@ -109,6 +109,27 @@ impl Default for Retry {
     }
 }
 
+/// A GET or HEAD that takes longer than most is asked of a second endpoint too; the client gets the answer that is there first. What it
+/// costs comes out of the budget for retries. Dean and Barroso, "The Tail at Scale" (2013).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hedge {
+    /// Of the pool's answers of the last ten to twenty seconds, so many percent took less time than this. Default 95. Nothing is
+    /// hedged before twenty are known.
+    pub percentile: u32,
+    /// But never sooner. Default 10 ms.
+    pub least_millis: u64,
+    /// After this time, whatever answers take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after_millis: Option<u64>,
+}
+
+impl Default for Hedge {
+    fn default() -> Self {
+        Self { percentile: 95, least_millis: 10, after_millis: None }
+    }
+}
+
 /// Requests wait while every endpoint has all that it may have; then they get 503.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -97,6 +97,12 @@ pub struct PoolStats {
     /// Tries that were not made since the budget for them was spent.
     #[serde(default)]
     pub retries_denied: u64,
+    /// Requests that were asked of a second endpoint since the first took long.
+    #[serde(default)]
+    pub hedges: u64,
+    /// Those of them that the second one answered.
+    #[serde(default)]
+    pub hedges_won: u64,
     /// Times that an endpoint was ejected.
     #[serde(default)]
     pub ejections: u64,

@@ -12,7 +12,7 @@ use crate::certificate::Secrets;
 pub use crate::host::Host;
 use crate::https::HostOptions;
 use crate::policy::{
-    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, Sticky,
+    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Hedge, Outlier, ProxyProtocol, Queue, Retry, Sticky,
 };
 use crate::rule::Rule;
 use crate::rule::answers::ErrorPages;
@@ -123,6 +123,9 @@ pub struct Pool {
     pub outlier: Option<Outlier>,
     #[serde(skip_serializing_if = "is_default")]
     pub retry: Retry,
+    /// Whether what takes long is asked of a second endpoint too. Default: no. Not with `sticky`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
     /// What one endpoint may have under way. Default: as much as comes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_in_flight: Option<u32>,
@@ -157,6 +160,7 @@ impl Default for Pool {
             sticky: None,
             outlier: Some(Outlier::default()),
             retry: Retry::default(),
+            hedge: None,
             max_in_flight: None,
             adaptive_limit: None,
             queue: None,
@@ -183,6 +187,7 @@ impl Pool {
             sticky,
             outlier,
             retry,
+            hedge,
             max_in_flight,
             adaptive_limit,
             queue,
@@ -192,7 +197,7 @@ impl Pool {
         (algorithm, protocol, tls, probe) == (&other.algorithm, &other.protocol, &other.tls, &other.probe)
             && *proxy_protocol == other.proxy_protocol
             && (timeouts, slow_start_millis) == (&other.timeouts, &other.slow_start_millis)
-            && (sticky, outlier, retry) == (&other.sticky, &other.outlier, &other.retry)
+            && (sticky, outlier, retry, hedge) == (&other.sticky, &other.outlier, &other.retry, &other.hedge)
             && (max_in_flight, adaptive_limit, queue)
                 == (&other.max_in_flight, &other.adaptive_limit, &other.queue)
             && (drain, when_all_down) == (&other.drain, &other.when_all_down)

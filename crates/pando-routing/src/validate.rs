@@ -41,6 +41,10 @@ pub enum TableError {
     User { set: String, user: String, why: &'static str },
     #[error("endpoint {id} is in the pools `{first}` and `{second}`; an id stands for one endpoint")]
     EndpointTwice { id: String, first: String, second: String },
+    #[error(
+        "pool `{pool}`: `hedge` asks another endpoint, and `sticky` keeps visitors with one; leave one of them out"
+    )]
+    HedgeSticky { pool: String },
     #[error("pool `{pool}`: {what} must be at least 1")]
     Zero { pool: String, what: &'static str },
     #[error("pool `{pool}`: the probe's path `{path}` doesn't start with `/`")]

@@ -11,6 +11,7 @@ pub fn head(data: &[u8]) {
     let lenient = whole(data, HeadScan::leniently);
     assert_eq!(strict, cut(data, HeadScan::strictly), "a request's head depends on how it arrives");
     assert_eq!(lenient, cut(data, HeadScan::leniently), "a response's head depends on how it arrives");
+    at_once(data, strict, lenient);
     if let Scanned::Whole { len, .. } = strict {
         request(&data[..len]);
     }
@@ -18,6 +19,34 @@ pub fn head(data: &[u8]) {
         for method in [Method::Get, Method::Head, Method::Connect] {
             response(&data[..len], !bare, method);
         }
+    }
+}
+
+/// What is read without looking for its end first is what is read otherwise, and nothing else is.
+fn at_once(data: &[u8], strict: Scanned, lenient: Scanned) {
+    let (limits, mut first, mut second) = (Limits::default(), RequestHead::default(), RequestHead::default());
+    let good = match strict {
+        Scanned::Whole { len, .. } if !data.starts_with(b"\r\n") => {
+            second.read(&data[..len], &limits).ok().map(|()| len)
+        }
+        _ => None,
+    };
+    let len = first.read_at_once(data, &limits);
+    assert_eq!(len, good, "a request's head depends on how it is read");
+    if len.is_some() {
+        assert_eq!(format!("{first:?}"), format!("{second:?}"));
+    }
+    let (mut first, mut second) = (ResponseHead::default(), ResponseHead::default());
+    let good = match lenient {
+        Scanned::Whole { len, bare: false } => {
+            second.read(&data[..len], Method::Get, &limits).ok().map(|()| len)
+        }
+        _ => None,
+    };
+    let len = first.read_at_once(data, Method::Get, &limits);
+    assert_eq!(len, good, "a response's head depends on how it is read");
+    if len.is_some() {
+        assert_eq!(format!("{first:?}"), format!("{second:?}"));
     }
 }
 

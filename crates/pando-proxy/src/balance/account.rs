@@ -56,6 +56,7 @@ impl Lease {
 
     /// The whole answer was passed on.
     pub(crate) fn ended(&mut self, pool: &PoolView, now: u64) {
+        self.endpoint.counters.took(now.saturating_sub(self.began));
         if self.told != Told::All {
             self.conclude(pool, Outcome::Success, now);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pando_routing::balance::{ewma, warm};
 
 use super::moment;
+use super::slow::Slow;
 use crate::plane::Plane;
 use crate::snapshot::{PoolView, Snapshot};
 
@@ -15,13 +16,21 @@ const TICK: Duration = Duration::from_millis(100);
 /// Thousands of endpoints that come into rotation at once are looked at together.
 const LEAST: Duration = Duration::from_millis(5);
 
+/// How often it is found out what counts as slow.
+const SLOW_MICROS: u64 = 1_000_000;
+
 /// For ever. A change of the rotation is looked at when it happens.
 pub(crate) async fn run(plane: Arc<Plane>) {
-    let mut measured = Vec::new();
+    let (mut measured, mut slow, mut looked) = (Vec::new(), Slow::default(), 0);
     loop {
         let seen = plane.sequence.now();
+        let now = moment::now();
         if let Some(snapshot) = plane.current() {
-            renew(&snapshot, &mut measured);
+            renew(&snapshot, &mut measured, now);
+            if now.saturating_sub(looked) >= SLOW_MICROS {
+                slow.renew(&snapshot, now);
+                looked = now;
+            }
         }
         end_drains(&plane);
         tokio::time::sleep(LEAST).await;
@@ -29,8 +38,7 @@ pub(crate) async fn run(plane: Arc<Plane>) {
     }
 }
 
-fn renew(snapshot: &Snapshot, measured: &mut Vec<f64>) {
-    let now = moment::now();
+fn renew(snapshot: &Snapshot, measured: &mut Vec<f64>, now: u64) {
     for pool in snapshot.pools() {
         measured.clear();
         measured.extend(pool.active.iter().filter_map(|endpoint| endpoint.ewma.measured()));

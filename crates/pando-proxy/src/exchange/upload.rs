@@ -83,9 +83,21 @@ impl Upload {
         Self { state, chunked, bounds, sent: 0, moved, wants_client: None, waited: 0 }
     }
 
+    /// Of a request that is its head alone, and was sent.
+    pub(crate) fn done() -> Self {
+        let bounds = Bounds { size: 0, rate: 0, grace: 0 };
+        let (state, moved) = (State::Done, ticks());
+        Self { state, chunked: false, bounds, sent: 0, moved, wants_client: None, waited: 0 }
+    }
+
     /// Nothing more will be sent.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.state, State::Done | State::Stopped)
+    }
+
+    /// Bytes of the client's body that went up.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Nothing of the client's body was taken.

@@ -7,6 +7,7 @@
 //! always when it hadn't been sent, else if doing it twice is as good as once.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pando_http::Framing;
@@ -17,7 +18,7 @@ use super::admit::{Applicant, admit};
 use super::deliver::{Kind, read};
 use super::page::Page;
 use super::past::Past;
-use super::{Answering, Id, Routed, Tally, hsts};
+use super::{Answering, Id, Routed, Tally, hedge, hsts};
 use crate::asked::Asked;
 use crate::balance::{Chosen, moment};
 use crate::client::Client;
@@ -77,21 +78,45 @@ pub(super) async fn run<F: Front>(
         if !past.tried.is_empty() {
             tally.retried();
         }
-        match &routed.change {
-            None => write_head(asked, routed.strip, lease.endpoint.address, client, id),
-            Some(change) => {
-                let change = (routed.strip, &**change);
-                write_changed_head(asked, change, lease.endpoint.address, client, id);
-            }
-        }
+        let asker = Asker { client, id };
+        asker.write(asked, &routed, lease.endpoint.address);
         let behalf = routed.pool.settings.proxy_protocol.map(|_| client.ends());
         let whose = Whose { behalf, may_repeat };
-        match ask(front, asked, &mut lease, &routed.pool, whose, plane, tally).await {
+        let began = match hedge::patience(asked, &routed.pool, may_repeat) {
+            None => ask(front, asked, &mut lease, &routed.pool, whose, plane, tally).await,
+            Some(patience) => {
+                let race = hedge::Race { asking: asker, whose, plane, patience, routed: &routed };
+                let racing = hedge::run(front, asked, lease, race, &mut past, tally);
+                // Boxed: only pools that ask for it have room for it.
+                let (began, other) = Box::pin(racing).await;
+                lease = other;
+                began
+            }
+        };
+        match began {
             Ok(Began { link, upload, heard, kind }) => {
                 let (hsts, secure) = (hsts(asked, client, plane), client.secure);
                 return Ok(Answering { link, lease, upload, heard, kind, routed, hsts, token, secure });
             }
             Err(failure) => past.after(failure, lease.endpoint.id, &routed.pool)?,
+        }
+    }
+}
+
+/// On whose behalf a request goes up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker<'a> {
+    pub(super) client: &'a Client,
+    pub(super) id: &'a Id,
+}
+
+impl Asker<'_> {
+    /// Puts the request, as the endpoint there gets it, on its paper.
+    pub(super) fn write(&self, asked: &mut Asked, routed: &Routed, address: SocketAddr) {
+        let Self { client, id } = *self;
+        match &routed.change {
+            None => write_head(asked, routed.strip, address, client, id),
+            Some(change) => write_changed_head(asked, (routed.strip, &**change), address, client, id),
         }
     }
 }
@@ -106,19 +131,19 @@ pub(super) fn waits(pool: &PoolView, plane: &Plane) -> Waits {
 
 /// Whose request it is.
 #[derive(Debug, Clone, Copy)]
-struct Whose {
+pub(super) struct Whose {
     /// Where endpoints are told.
-    behalf: Option<Ends>,
+    pub(super) behalf: Option<Ends>,
     /// Doing it twice is as good as once.
-    may_repeat: bool,
+    pub(super) may_repeat: bool,
 }
 
 /// An endpoint has begun to answer.
-struct Began {
-    link: Box<Link>,
-    upload: Upload,
-    heard: Heard,
-    kind: Kind,
+pub(super) struct Began {
+    pub(super) link: Box<Link>,
+    pub(super) upload: Upload,
+    pub(super) heard: Heard,
+    pub(super) kind: Kind,
 }
 
 async fn ask<F: Front>(
@@ -151,15 +176,17 @@ async fn ask<F: Front>(
         let mut upload = Upload::new(&asked.head, &plane.limits);
         // Who could not be asked again elsewhere waits on: the endpoint may yet come back.
         let is_gone = || may_repeat && lease.endpoint.is_gone() && pool.has_other(&lease.endpoint);
-        let alarm = &mut asked.alarm;
-        match head(front, &mut link, &mut upload, alarm, waits(pool, plane), is_gone).await {
+        match head(front, &mut link, &mut upload, asked.ears(), waits(pool, plane), is_gone).await {
             Ok(heard) => match read(asked, &link, heard) {
                 Ok(kind) => return Ok(Began { link, upload, heard, kind }),
                 Err(error) => return Err(failure_for(&error, lease, pool, may_repeat)),
             },
             Err(ExchangeError::NotSent) if reused => {}
             Err(ExchangeError::Unanswered(_)) if reused && may_repeat => {}
-            Err(error) => return Err(failure_for(&error, lease, pool, may_repeat)),
+            Err(error) => {
+                tally.received(upload.sent());
+                return Err(failure_for(&error, lease, pool, may_repeat));
+            }
         }
         // The connection was at fault, not the endpoint: once more, over a new one.
         tally.retried();
@@ -177,7 +204,7 @@ async fn can_upgrade(asked: &Asked, link: &Link, patience: Duration) -> bool {
 }
 
 /// Over a connection that is open. A stream's end is known at once, so that it need not be young.
-fn idle_link(
+pub(super) fn idle_link(
     protocol: Protocol,
     endpoint: &Endpoint,
     behalf: Option<Ends>,
@@ -191,7 +218,11 @@ fn idle_link(
     }
 }
 
-async fn open(endpoint: &Endpoint, behalf: Option<Ends>, patience: Duration) -> io::Result<Box<Link>> {
+pub(super) async fn open(
+    endpoint: &Endpoint,
+    behalf: Option<Ends>,
+    patience: Duration,
+) -> io::Result<Box<Link>> {
     let reach = endpoint.reach();
     match reach.http2 {
         false => Link::open(&reach, endpoint.address, behalf, patience).await,
@@ -203,7 +234,7 @@ fn over(stream: Stream) -> Box<Link> {
     Link::over(Wire::Stream(Box::new(stream)))
 }
 
-fn unreachable(lease: &mut Lease, pool: &PoolView, error: &io::Error) -> Failure {
+pub(super) fn unreachable(lease: &mut Lease, pool: &PoolView, error: &io::Error) -> Failure {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
     let endpoint = &lease.endpoint;
     tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, %error, "cannot connect");

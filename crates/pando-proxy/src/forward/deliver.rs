@@ -16,7 +16,7 @@ use crate::front::{Answer, AnswerBody, Front, Passed};
 use crate::live::Endpoint;
 use crate::plane::Plane;
 use crate::tunnel::{Switched, Tunnel, curfew};
-use crate::upstream::{Heard, Link, MOST_HEAD, UpgradeAsked};
+use crate::upstream::{HEAD_LIMITS, Heard, Link, UpgradeAsked};
 
 /// What an answer's head says that it is.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +50,7 @@ pub(super) async fn run<F: Front>(
             Kind::Interim => pass_interim(front, asked, &mut answering),
         }
         let Answering { link, upload, routed, lease, heard, kind, .. } = &mut answering;
-        let alarm = &mut asked.alarm;
-        let next = match head(front, link, upload, alarm, waits(&routed.pool, plane), || false).await {
+        let next = match head(front, link, upload, asked.ears(), waits(&routed.pool, plane), || false).await {
             Ok(next) => read(asked, link, next).map(|kind| (next, kind)),
             Err(error) => Err(error),
         };
@@ -67,12 +66,12 @@ pub(super) async fn run<F: Front>(
 /// # Errors
 /// It is no HTTP, or nothing that was asked for.
 pub(super) fn read(asked: &mut Asked, link: &Link, heard: Heard) -> Result<Kind, ExchangeError> {
-    let limits =
-        pando_http::Limits { head_bytes: MOST_HEAD, fields: pando_http::MOST_FIELDS, ..Default::default() };
-    let bytes = &link.inbox.bytes()[..heard.len];
-    let method = asked.head.method;
     let upgrade = UpgradeAsked::of(asked);
-    asked.response.read(bytes, method, &limits)?;
+    if !heard.was_read {
+        let bytes = &link.inbox.bytes()[..heard.len];
+        let method = asked.head.method;
+        asked.response.read(bytes, method, &HEAD_LIMITS)?;
+    }
     match (asked.response.status, upgrade) {
         (101, Some(upgrade)) => Ok(Kind::Upgrade(upgrade)),
         // Nobody asked: whatever this is, it isn't an answer.
@@ -203,6 +202,7 @@ async fn proper<F: Front>(
         delivered => delivered,
     };
     tally.sent(usize::try_from(download.sent()).unwrap_or(usize::MAX));
+    tally.received(upload.sent());
     match delivered {
         Delivered::Whole => {
             lease.ended(&routed.pool, said_at);

@@ -16,6 +16,8 @@ use crate::client::Client;
 use crate::live::{Endpoint, PoolLive};
 use crate::plane::Plane;
 use crate::rules::RouteLive;
+use crate::snapshot::PoolView;
+use crate::stats::counters::Moved;
 use crate::trace::{Event, Trace};
 
 /// The account of one request.
@@ -33,7 +35,7 @@ pub(crate) struct Tally {
     status: u16,
     /// The answer is the proxy's own.
     is_own: bool,
-    bytes: u64,
+    moved: Moved,
     counted: Option<Outcome>,
     retries: u32,
     line: Option<Begun>,
@@ -69,7 +71,7 @@ impl Tally {
             route: None,
             status: 0,
             is_own: false,
-            bytes: 0,
+            moved: Moved::default(),
             counted: None,
             retries: 0,
             line,
@@ -103,7 +105,7 @@ impl Tally {
         }
         route.figures.began();
         if let Some(before) = self.route.replace(Arc::clone(route)) {
-            before.figures.ended(0);
+            before.figures.ended(Moved::default());
         }
     }
 
@@ -118,6 +120,22 @@ impl Tally {
         if let Some(trace) = &mut self.trace {
             trace.note(moment::now(), Event::Retried);
         }
+    }
+
+    /// It is asked of a second endpoint too.
+    pub(super) fn hedged(&mut self, endpoint: &Endpoint) {
+        if let Some(pool) = &self.pool {
+            pool.counters.hedged();
+        }
+        if let Some(trace) = &mut self.trace {
+            trace.note(moment::now(), Event::Asked(endpoint.address));
+        }
+    }
+
+    /// The second endpoint is the one whose answer counts.
+    pub(super) fn hedge_won(&mut self, pool: &PoolView, endpoint: &Arc<Endpoint>) {
+        pool.live.counters.hedge_won();
+        self.endpoint = Some(Arc::clone(endpoint));
     }
 
     /// The head of the answer is known.
@@ -171,7 +189,12 @@ impl Tally {
 
     /// So many bytes of the body went to the client.
     pub(crate) fn sent(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
+        self.moved.down += bytes as u64;
+    }
+
+    /// So many bytes came from the client after its request's head.
+    pub(crate) fn received(&mut self, bytes: u64) {
+        self.moved.up += bytes;
     }
 
     /// The last byte was handed over.
@@ -197,13 +220,13 @@ impl Tally {
 
     fn count_bytes(&self) {
         if let Some(pool) = &self.pool {
-            pool.counters.sent(self.bytes);
+            pool.counters.moved(self.moved);
         }
         if let (Some(endpoint), false) = (&self.endpoint, self.is_own) {
-            endpoint.counters.sent(self.bytes);
+            endpoint.counters.moved(self.moved);
         }
         if let Some(route) = &self.route {
-            route.figures.ended(self.bytes);
+            route.figures.ended(self.moved);
         }
     }
 
@@ -233,7 +256,7 @@ impl Drop for Tally {
         let notes = self.trace.as_mut().and_then(|trace| trace.notes.take());
         let ended = Ended {
             status: self.status,
-            bytes: self.bytes,
+            bytes: self.moved.down,
             took: Duration::from_micros(took),
             pool: self.pool.as_ref().map(|pool| pool.counters.id.0.as_str()),
             endpoint: self.endpoint.as_ref().map(|endpoint| endpoint.address),

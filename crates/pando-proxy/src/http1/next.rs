@@ -110,12 +110,30 @@ impl Http1 {
         if input.first().is_some_and(|first| !first.is_ascii_graphic() && *first != b'\r') {
             return Some(Next::Refused(Refusal::RequestLine));
         }
-        match scan.strictly(input) {
+        if input.is_empty() {
+            return None;
+        }
+        if scan.is_new()
+            && let Some(asked) = self.read_at_once(limits)
+        {
+            return Some(Next::Asked(asked));
+        }
+        match scan.strictly(self.input()) {
             Scanned::Whole { len, .. } => Some(self.read_head(len, limits)),
             Scanned::Bare => Some(Next::Refused(Refusal::LineEnd)),
-            Scanned::Partial if input.len() > limits.head_bytes => Some(Next::Refused(Refusal::LargeHead)),
+            Scanned::Partial if self.input().len() > limits.head_bytes => {
+                Some(Next::Refused(Refusal::LargeHead))
+            }
             Scanned::Partial => None,
         }
+    }
+
+    /// As almost all come: whole, and without fault.
+    fn read_at_once(&mut self, limits: &HeadLimits) -> Option<Asked> {
+        let mut asked = Asked::blank();
+        let len = asked.head.read_at_once(self.input(), limits)?;
+        asked.bytes = self.take_input(len);
+        Some(asked)
     }
 
     fn read_head(&mut self, len: usize, limits: &HeadLimits) -> Next {

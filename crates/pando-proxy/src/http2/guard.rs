@@ -4,9 +4,12 @@
 //! after the end of its stream, what began and does not end. Of payloads only settings and trailers are looked into. No IO;
 //! time is what the caller says.
 
+mod out;
+
 use h2::Reason;
 
 use super::block::names_pseudo;
+use out::Out;
 
 /// The length that we allow frames, which is the least that there is (RFC 9113, 4.2).
 const LARGEST: u32 = 16 << 10;
@@ -16,8 +19,9 @@ const PREFACE: usize = 24;
 
 const HEAD: usize = 9;
 
-/// So many bytes that went out allow one `WINDOW_UPDATE` to come in: whoever reads much says so often.
-const BYTES_FOR_AN_UPDATE: u64 = 512;
+/// What goes out allows a `WINDOW_UPDATE` or a `PING` to come in for so many bytes, and for each frame of an answer: whoever reads
+/// much says so often, and gRPC's clients measure by a `PING` with what comes how much may be under way.
+const BYTES_FOR_A_FRAME: u64 = 512;
 
 /// Streams that are remembered after the client has ended them. What comes on older ones is the `h2` crate's to judge.
 const REMEMBERED: usize = 16;
@@ -32,7 +36,7 @@ const MOST_WINDOW: u32 = (1 << 31) - 1;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rates {
     pub(super) resets: u32,
-    /// PING, SETTINGS, PRIORITY, empty frames, unknown frames, and WINDOW_UPDATE as far as it isn't earned.
+    /// SETTINGS, PRIORITY, empty frames, unknown frames; and WINDOW_UPDATE and PING as far as they aren't earned.
     pub(super) control: u32,
 }
 
@@ -57,8 +61,9 @@ pub(super) struct Guard {
     next_ended: usize,
     resets: Bucket,
     control: Bucket,
-    /// Bytes that went out since they last paid for an update.
+    /// Bytes that went out and were not used for a frame that came in; a frame of an answer counts for some more.
     earned: u64,
+    out: Out,
 }
 
 /// The connection has to end.
@@ -109,6 +114,7 @@ impl Guard {
             resets: Bucket::new(rates.resets, now),
             control: Bucket::new(rates.control, now),
             earned: 0,
+            out: Out::default(),
         }
     }
 
@@ -117,9 +123,11 @@ impl Guard {
         self.unfinished
     }
 
-    /// So many bytes went out.
-    pub(super) fn sent(&mut self, bytes: usize) {
-        self.earned = self.earned.saturating_add(bytes as u64).min(u64::from(u32::MAX));
+    /// These bytes go out after those before.
+    pub(super) fn says(&mut self, bytes: &[u8]) {
+        let frames = self.out.answers(bytes);
+        let earned = (bytes.len() as u64).saturating_add(frames.saturating_mul(BYTES_FOR_A_FRAME));
+        self.earned = self.earned.saturating_add(earned).min(u64::from(u32::MAX));
     }
 
     /// The connection did what is as costly as a reset by the client.
@@ -210,8 +218,8 @@ impl Guard {
                 if length == 0 { self.control.take(now) } else { Ok(()) }
             }
             3 => self.resets.take(now),
-            8 if self.earned >= BYTES_FOR_AN_UPDATE => {
-                self.earned -= BYTES_FOR_AN_UPDATE;
+            6 | 8 if self.earned >= BYTES_FOR_A_FRAME => {
+                self.earned -= BYTES_FOR_A_FRAME;
                 Ok(())
             }
             _ => self.control.take(now),

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::guard::{Guard, Rates};
 use crate::inbox::Inbox;
 use crate::time::ticks;
+use crate::unsent;
 use crate::wire::Wire;
 
 /// Gathered bytes that are worth a write before the end of a turn.
@@ -35,6 +36,8 @@ struct Io {
     violation: Option<Reason>,
     out: Vec<u8>,
     start: usize,
+    /// Bytes that were ever written.
+    written: u64,
     blocked: Option<u64>,
 }
 
@@ -58,6 +61,7 @@ impl Pipe {
             violation: None,
             out: Vec::new(),
             start: 0,
+            written: 0,
             blocked: None,
         })))
     }
@@ -123,7 +127,8 @@ impl Io {
             };
             self.blocked = None;
             self.start += written;
-            self.guard.sent(written);
+            self.written += written as u64;
+            unsent::note(self.wire.tcp(), written, self.written);
         }
         self.out.clear();
         self.start = 0;
@@ -178,7 +183,10 @@ impl AsyncWrite for Pipe {
         if io.out.len() >= ENOUGH {
             ready!(io.poll_out(cx))?;
         }
-        bufs.iter().for_each(|buf| io.out.extend_from_slice(buf));
+        for buf in bufs {
+            io.guard.says(buf);
+            io.out.extend_from_slice(buf);
+        }
         Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()))
     }
 

@@ -34,7 +34,7 @@ impl Lease {
     }
 
     /// Nothing was begun: the count goes back, and there is nothing to tell. Passes on why.
-    pub(super) fn void<T>(mut self, why: T) -> T {
+    pub(crate) fn void<T>(mut self, why: T) -> T {
         self.told = Told::All;
         why
     }

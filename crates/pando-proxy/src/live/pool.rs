@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use pando_routing::PoolId;
 use pando_routing::balance::budget::Budget;
@@ -27,6 +28,8 @@ pub(crate) struct PoolLive {
     pub(crate) line: Line,
     /// The bits of [`PoolLive::median`].
     median: AtomicU64,
+    /// See [`PoolLive::slow`], in microseconds; 0: not known.
+    slow: AtomicU64,
     /// Nobody was in rotation when a request last came.
     open: AtomicBool,
 }
@@ -41,6 +44,7 @@ impl PoolLive {
             budget: Budget::default(),
             line: Line::default(),
             median: AtomicU64::new(ewma::UNKNOWN.to_bits()),
+            slow: AtomicU64::new(0),
             open: AtomicBool::new(false),
         }
     }
@@ -52,6 +56,16 @@ impl PoolLive {
 
     pub(crate) fn set_median(&self, median: f64) {
         self.median.store(median.to_bits(), Relaxed);
+    }
+
+    /// From when on an answer is slow, where that is asked for and known.
+    pub(crate) fn slow(&self) -> Option<Duration> {
+        Some(self.slow.load(Relaxed)).filter(|slow| *slow > 0).map(Duration::from_micros)
+    }
+
+    pub(crate) fn set_slow(&self, slow: Option<Duration>) {
+        let micros = slow.map_or(0, |slow| u64::try_from(slow.as_micros()).unwrap_or(u64::MAX));
+        self.slow.store(micros, Relaxed);
     }
 
     /// Says it once that requests go to whoever might serve, since nobody is in rotation.

@@ -117,11 +117,14 @@ impl<'f, F: Front> Door<'f, F> {
         answer: &Answer<'_>,
         passed: &Passed<'_>,
     ) -> (Option<Squeezer>, Vec<(&'static str, Vec<u8>)>) {
-        let compression = self.route.filters.compression.as_ref();
-        if !compression.is_some_and(|compression| squeeze::may(compression, answer, passed)) {
+        let Some(compression) = &self.route.filters.compression else { return (None, Vec::new()) };
+        if !squeeze::varies(compression, answer, passed) {
             return (None, Vec::new());
         }
         let mut fields = vec![("vary", b"Accept-Encoding".to_vec())];
+        if !squeeze::may(compression, answer, passed) {
+            return (None, fields);
+        }
         let squeezer = self.encoding.and_then(|encoding| Some((encoding, Squeezer::new(encoding).ok()?)));
         let Some((encoding, squeezer)) = squeezer else { return (None, fields) };
         fields.push(("content-encoding", encoding.as_str().into()));

@@ -88,17 +88,40 @@ fn quality(part: &[u8]) -> Option<u32> {
 
 /// Whether an answer may come compressed, for whoever reads that.
 pub(super) fn may(compression: &Compression, answer: &Answer<'_>, passed: &Passed<'_>) -> bool {
-    let (fields, bytes) = (&passed.head.fields, passed.bytes);
-    let has = |name: &[u8]| fields.iter().any(|field| field.name.bytes(bytes).eq_ignore_ascii_case(name));
-    let is_short = match passed.head.framing {
-        ResponseFraming::Empty => true,
-        ResponseFraming::Length(length) => length < compression.min_bytes,
-        ResponseFraming::Chunked | ResponseFraming::UntilClose => false,
-    };
-    let is_partial = answer.status == 206 || has(b"content-range");
     let is_bodiless = answer.status < 200 || answer.body == AnswerBody::None;
-    let stays = is_short || is_partial || is_bodiless || has(b"content-encoding") || must_stay(passed);
-    !stays && is_of_type(compression, passed)
+    !is_bodiless && !is_partial(answer, passed) && varies(compression, answer, passed)
+}
+
+/// Whether what the answer is of comes compressed to some and not to others, which caches are to know of parts, of answers to HEAD and
+/// of what has not changed too (RFC 9110, 15.3.7 and 15.4.5). What has not changed doesn't say of what type it is.
+pub(super) fn varies(compression: &Compression, answer: &Answer<'_>, passed: &Passed<'_>) -> bool {
+    if answer.status < 200 || has(passed, b"content-encoding") || must_stay(passed) {
+        return false;
+    }
+    let is_short = is_short(compression, passed) && !is_partial(answer, passed);
+    answer.status == 304 || (!is_short && is_of_type(compression, passed))
+}
+
+fn has(passed: &Passed<'_>, name: &[u8]) -> bool {
+    let mut fields = passed.head.fields.iter();
+    fields.any(|field| field.name.bytes(passed.bytes).eq_ignore_ascii_case(name))
+}
+
+fn is_partial(answer: &Answer<'_>, passed: &Passed<'_>) -> bool {
+    answer.status == 206 || has(passed, b"content-range")
+}
+
+/// An answer to HEAD is as long as it says that it would be.
+fn is_short(compression: &Compression, passed: &Passed<'_>) -> bool {
+    let length = match passed.head.framing {
+        ResponseFraming::Length(length) => Some(length),
+        ResponseFraming::Empty => {
+            let told = passed.head.fields.first(Known::ContentLength);
+            told.and_then(|field| field.value.text(passed.bytes).trim().parse().ok())
+        }
+        ResponseFraming::Chunked | ResponseFraming::UntilClose => None,
+    };
+    length.is_some_and(|length| length < compression.min_bytes)
 }
 
 fn must_stay(passed: &Passed<'_>) -> bool {

@@ -15,13 +15,14 @@ pub(crate) struct PoolCounters {
     busy: AtomicU64,
     retries: AtomicU64,
     retries_denied: AtomicU64,
+    hedges: AtomicU64,
+    hedges_won: AtomicU64,
     ejections: AtomicU64,
     failed_open: AtomicU64,
     cancelled: AtomicU64,
     latency: Box<[AtomicU64]>,
     latency_micros: AtomicU64,
-    /// Of answers' bodies.
-    bytes: AtomicU64,
+    bytes: Bytes,
     /// Connections to endpoints that were opened, and those that could not be.
     opened: AtomicU64,
     not_opened: AtomicU64,
@@ -38,12 +39,14 @@ impl PoolCounters {
             busy: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             retries_denied: AtomicU64::new(0),
+            hedges: AtomicU64::new(0),
+            hedges_won: AtomicU64::new(0),
             ejections: AtomicU64::new(0),
             failed_open: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             latency,
             latency_micros: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            bytes: Bytes::default(),
             opened: AtomicU64::new(0),
             not_opened: AtomicU64::new(0),
         }
@@ -76,6 +79,16 @@ impl PoolCounters {
         self.retries_denied.fetch_add(1, Relaxed);
     }
 
+    /// A request was asked of a second endpoint too.
+    pub(crate) fn hedged(&self) {
+        self.hedges.fetch_add(1, Relaxed);
+    }
+
+    /// And that one answered it.
+    pub(crate) fn hedge_won(&self) {
+        self.hedges_won.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn ejected(&self) {
         self.ejections.fetch_add(1, Relaxed);
     }
@@ -93,9 +106,8 @@ impl PoolCounters {
         self.cancelled.fetch_add(1, Relaxed);
     }
 
-    /// So many bytes of an answer went to a client.
-    pub(crate) fn sent(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Relaxed);
+    pub(crate) fn moved(&self, moved: Moved) {
+        self.bytes.add(moved);
     }
 
     pub(crate) fn opened(&self, is_open: bool) {
@@ -103,8 +115,8 @@ impl PoolCounters {
         count.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+    pub(crate) fn bytes(&self) -> Moved {
+        self.bytes.read()
     }
 
     /// Connections that were opened, and those that could not be.
@@ -129,6 +141,8 @@ impl PoolCounters {
             busy: self.busy.load(Relaxed),
             retries: self.retries.load(Relaxed),
             retries_denied: self.retries_denied.load(Relaxed),
+            hedges: self.hedges.load(Relaxed),
+            hedges_won: self.hedges_won.load(Relaxed),
             ejections: self.ejections.load(Relaxed),
             failed_open: self.failed_open.load(Relaxed),
             cancelled: self.cancelled.load(Relaxed),
@@ -137,21 +151,79 @@ impl PoolCounters {
     }
 }
 
+/// Bytes of bodies, or of what came after an upgrade.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// From clients.
+    pub(crate) up: u64,
+    /// To clients.
+    pub(crate) down: u64,
+}
+
+/// Totals of [`Moved`].
+#[derive(Debug, Default)]
+struct Bytes {
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Bytes {
+    fn add(&self, Moved { up, down }: Moved) {
+        if up > 0 {
+            self.up.fetch_add(up, Relaxed);
+        }
+        self.down.fetch_add(down, Relaxed);
+    }
+
+    fn read(&self) -> Moved {
+        Moved { up: self.up.load(Relaxed), down: self.down.load(Relaxed) }
+    }
+}
+
+/// Latencies by octave alone, for what there may be thousands of.
+#[derive(Debug, Default)]
+struct Octaves {
+    counts: [AtomicU64; OCTAVES + 1],
+    micros: AtomicU64,
+}
+
+impl Octaves {
+    fn add(&self, micros: u64) {
+        self.counts[octave_of(micros)].fetch_add(1, Relaxed);
+        self.micros.fetch_add(micros, Relaxed);
+    }
+
+    fn read(&self) -> ([u64; OCTAVES + 1], u64) {
+        (std::array::from_fn(|n| self.counts[n].load(Relaxed)), self.micros.load(Relaxed))
+    }
+}
+
 /// Totals of one endpoint; live as long as its id is in the table.
 #[derive(Debug, Default)]
 pub(crate) struct EndpointCounters {
     classes: [AtomicU64; 5],
     failed: AtomicU64,
-    bytes: AtomicU64,
+    bytes: Bytes,
+    latency: Octaves,
 }
 
 impl EndpointCounters {
-    pub(crate) fn sent(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Relaxed);
+    pub(crate) fn moved(&self, moved: Moved) {
+        self.bytes.add(moved);
     }
 
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
+    pub(crate) fn bytes(&self) -> Moved {
+        self.bytes.read()
+    }
+
+    /// From being asked to the end of its answer.
+    pub(crate) fn took(&self, micros: u64) {
+        self.latency.add(micros);
+    }
+
+    /// Its latencies by octave, and their sum in microseconds.
+    pub(crate) fn latency(&self) -> ([u64; OCTAVES + 1], u64) {
+        self.latency.read()
     }
 
     pub(crate) fn whole(&self, status: u16) {
@@ -171,17 +243,16 @@ impl EndpointCounters {
     }
 }
 
-/// Totals of one named rule, and what is under way. A latency is counted by octave alone: there may be a thousand of these.
+/// Totals of one named rule, and what is under way.
 #[derive(Debug, Default)]
 pub(crate) struct RouteCounters {
     classes: [AtomicU64; 5],
     failed: AtomicU64,
     cancelled: AtomicU64,
     retries: AtomicU64,
-    bytes: AtomicU64,
+    bytes: Bytes,
     in_flight: AtomicU64,
-    octaves: [AtomicU64; OCTAVES + 1],
-    latency_micros: AtomicU64,
+    latency: Octaves,
 }
 
 /// Bounds of latencies: 2ⁿ µs from 2⁸ on, 0.25 ms to 134 s.
@@ -197,7 +268,7 @@ pub(crate) struct RouteFigures {
     pub(crate) failed: u64,
     pub(crate) cancelled: u64,
     pub(crate) retries: u64,
-    pub(crate) bytes: u64,
+    pub(crate) bytes: Moved,
     pub(crate) in_flight: u64,
     /// By bound; what is beyond the last comes last.
     pub(crate) octaves: [u64; OCTAVES + 1],
@@ -210,16 +281,15 @@ impl RouteCounters {
     }
 
     /// However it ended.
-    pub(crate) fn ended(&self, bytes: u64) {
+    pub(crate) fn ended(&self, moved: Moved) {
         self.in_flight.fetch_sub(1, Relaxed);
-        self.bytes.fetch_add(bytes, Relaxed);
+        self.bytes.add(moved);
     }
 
     /// An answer reached its last byte.
     pub(crate) fn whole(&self, status: u16, micros: u64) {
         self.classes[class_of(status)].fetch_add(1, Relaxed);
-        self.octaves[octave_of(micros)].fetch_add(1, Relaxed);
-        self.latency_micros.fetch_add(micros, Relaxed);
+        self.latency.add(micros);
     }
 
     pub(crate) fn failed(&self) {
@@ -235,15 +305,16 @@ impl RouteCounters {
     }
 
     pub(crate) fn read(&self) -> RouteFigures {
+        let (octaves, latency_micros) = self.latency.read();
         RouteFigures {
             by_class: std::array::from_fn(|n| self.classes[n].load(Relaxed)),
             failed: self.failed.load(Relaxed),
             cancelled: self.cancelled.load(Relaxed),
             retries: self.retries.load(Relaxed),
-            bytes: self.bytes.load(Relaxed),
+            bytes: self.bytes.read(),
             in_flight: self.in_flight.load(Relaxed),
-            octaves: std::array::from_fn(|n| self.octaves[n].load(Relaxed)),
-            latency_micros: self.latency_micros.load(Relaxed),
+            octaves,
+            latency_micros,
         }
     }
 }
@@ -257,7 +328,8 @@ impl RouteFigures {
         self.failed += other.failed;
         self.cancelled += other.cancelled;
         self.retries += other.retries;
-        self.bytes += other.bytes;
+        self.bytes.up += other.bytes.up;
+        self.bytes.down += other.bytes.down;
         self.in_flight += other.in_flight;
         self.latency_micros += other.latency_micros;
         self
@@ -301,12 +373,14 @@ mod tests {
         route.began();
         route.began();
         route.whole(200, 300);
-        route.ended(7);
+        route.ended(Moved { up: 3, down: 7 });
         let figures = route.read();
-        assert_eq!((figures.by_class, figures.in_flight, figures.bytes), ([0, 1, 0, 0, 0], 1, 7));
+        assert_eq!((figures.by_class, figures.in_flight), ([0, 1, 0, 0, 0], 1));
+        assert_eq!(figures.bytes, Moved { up: 3, down: 7 });
         assert_eq!((figures.octaves[1], figures.latency_micros), (1, 300));
         let twice = figures.and(&figures);
-        assert_eq!((twice.by_class[1], twice.in_flight, twice.bytes, twice.octaves[1]), (2, 2, 14, 2));
+        assert_eq!((twice.by_class[1], twice.in_flight, twice.octaves[1]), (2, 2, 2));
+        assert_eq!(twice.bytes, Moved { up: 6, down: 14 });
     }
 
     #[test]

@@ -25,6 +25,9 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 /// So many rules have figures of their own; those of the rest are told together.
 const MOST_ROUTES: usize = 1_000;
 
+/// So many endpoints have histograms: each is twenty lines, and a page of them is read every few seconds.
+const MOST_ENDPOINTS: usize = 1_000;
+
 /// What the rest is called.
 const OTHER_ROUTES: &str = "(other)";
 
@@ -104,7 +107,8 @@ fn of_pool(pool: &PoolLive, page: &mut Page) {
     let label: [Label<'_>; 1] = [("pool", &counters.id.0)];
     page.classes(&f::REQUESTS, &label, stats.by_class);
     page.latency(&f::DURATION, &label, &stats.latency, counters.latency_micros());
-    page.add(&f::BYTES, &label, counters.bytes());
+    page.add(&f::BYTES, &label, counters.bytes().down);
+    page.add(&f::BYTES_UP, &label, counters.bytes().up);
     page.add(&f::FAILED, &label, stats.failed);
     page.add(&f::UNREADY, &label, stats.unready);
     page.add(&f::BUSY, &label, stats.busy);
@@ -112,6 +116,11 @@ fn of_pool(pool: &PoolLive, page: &mut Page) {
     page.add(&f::WAITING, &label, pool.line.waiting());
     page.add(&f::RETRIES, &label, stats.retries);
     page.add(&f::RETRIES_DENIED, &label, stats.retries_denied);
+    page.add(&f::HEDGES, &label, stats.hedges);
+    page.add(&f::HEDGES_WON, &label, stats.hedges_won);
+    if let Some(slow) = pool.slow() {
+        page.add(&f::HEDGE_AFTER, &label, slow.as_secs_f64());
+    }
     page.add(&f::EJECTIONS, &label, stats.ejections);
     page.add(&f::FAILED_OPEN, &label, stats.failed_open);
     let (opened, not) = counters.connections();
@@ -136,7 +145,8 @@ fn figures(label: &str, figures: &RouteFigures, page: &mut Page) {
     let label: [Label<'_>; 1] = [("route", label)];
     page.classes(&f::ROUTE_REQUESTS, &label, figures.by_class);
     page.octaves(&f::ROUTE_DURATION, &label, &figures.octaves, figures.latency_micros);
-    page.add(&f::ROUTE_BYTES, &label, figures.bytes);
+    page.add(&f::ROUTE_BYTES, &label, figures.bytes.down);
+    page.add(&f::ROUTE_BYTES_UP, &label, figures.bytes.up);
     page.add(&f::ROUTE_IN_FLIGHT, &label, figures.in_flight);
     page.add(&f::ROUTE_FAILED, &label, figures.failed);
     page.add(&f::ROUTE_CANCELLED, &label, figures.cancelled);
@@ -157,23 +167,31 @@ fn of_route(route: &RouteLive, page: &mut Page) {
 
 fn endpoints(plane: &Plane, snapshot: &Snapshot, page: &mut Page) {
     let registry = plane.registry();
+    let mut n = 0;
     for (id, pool) in &snapshot.table.pools {
         let mut in_flight = 0;
         for endpoint in &pool.endpoints {
             if let Some(live) = registry.endpoint(endpoint.id) {
                 in_flight += live.in_flight();
-                of_endpoint(id, &endpoint.name, live, page);
+                of_endpoint(n, id, &endpoint.name, live, page);
+                n += 1;
             }
         }
         page.add(&f::IN_FLIGHT, &[("pool", &id.0)], in_flight);
     }
 }
 
-fn of_endpoint(pool: &PoolId, name: &str, live: &Endpoint, page: &mut Page) {
+/// `n`: so many came before.
+fn of_endpoint(n: usize, pool: &PoolId, name: &str, live: &Endpoint, page: &mut Page) {
     let (id, address) = (live.id.to_string(), live.address.to_string());
     let label: [Label<'_>; 4] = [("pool", &pool.0), ("endpoint", &id), ("name", name), ("address", &address)];
     page.classes(&f::ENDPOINT_REQUESTS, &label, live.counters.by_class());
-    page.add(&f::ENDPOINT_BYTES, &label, live.counters.bytes());
+    page.add(&f::ENDPOINT_BYTES, &label, live.counters.bytes().down);
+    page.add(&f::ENDPOINT_BYTES_UP, &label, live.counters.bytes().up);
+    if n < MOST_ENDPOINTS {
+        let (octaves, sum) = live.counters.latency();
+        page.octaves(&f::ENDPOINT_DURATION, &label, &octaves, sum);
+    }
     page.add(&f::ENDPOINT_FAILED, &label, live.counters.failures());
     page.add(&f::ENDPOINT_IN_FLIGHT, &label, live.in_flight());
     page.add(&f::ENDPOINT_IDLE, &label, live.idle.len() + live.streams.idle());

@@ -26,7 +26,8 @@ pub(super) struct Pump<'a> {
     frames: Option<Frames>,
     moved: &'a AtomicU64,
     goodbye: &'a CancellationToken,
-    sent_to_client: &'a AtomicU64,
+    /// Bytes, so far.
+    passed: &'a AtomicU64,
     said_goodbye: bool,
 }
 
@@ -36,10 +37,10 @@ impl<'a> Pump<'a> {
         is_websocket: bool,
         moved: &'a AtomicU64,
         goodbye: &'a CancellationToken,
-        sent_to_client: &'a AtomicU64,
+        passed: &'a AtomicU64,
     ) -> Self {
         let frames = is_websocket.then(Frames::default);
-        Self { direction, frames, moved, goodbye, sent_to_client, said_goodbye: false }
+        Self { direction, frames, moved, goodbye, passed, said_goodbye: false }
     }
 
     /// Ends when the source does, having told the sink; or, after a goodbye, when the source has answered it.
@@ -117,9 +118,7 @@ impl<'a> Pump<'a> {
         to.write_all(bytes).await?;
         to.flush().await?;
         self.moved.store(ticks(), Relaxed);
-        if self.direction == Direction::ToClient {
-            self.sent_to_client.fetch_add(bytes.len() as u64, Relaxed);
-        }
+        self.passed.fetch_add(bytes.len() as u64, Relaxed);
         Ok(())
     }
 

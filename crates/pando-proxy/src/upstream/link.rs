@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pando_http::{HeadScan, Scanned};
+use pando_http::{HeadScan, Limits, MOST_FIELDS, Method, ResponseHead, Scanned};
 
 use crate::inbox::Inbox;
 use crate::outbox::Outbox;
@@ -17,6 +17,10 @@ use crate::wire::Wire;
 
 /// Bytes of an answer's head at most. Endpoints are the user's own; this is a bound, not a policy.
 pub(crate) const MOST_HEAD: usize = 256 << 10;
+
+/// For whoever reads such a head.
+pub(crate) const HEAD_LIMITS: Limits =
+    Limits { head_bytes: MOST_HEAD, target_bytes: usize::MAX, fields: MOST_FIELDS };
 
 /// A connection to an endpoint, idle or in the middle of one exchange. It is handed about, so it travels by its box.
 #[derive(Debug)]
@@ -41,6 +45,27 @@ pub(crate) struct Heard {
     pub(crate) len: usize,
     /// Every line ends as it should.
     pub(crate) clean: bool,
+    /// It was read as well.
+    pub(crate) was_read: bool,
+}
+
+/// Where the head of an answer is read to as soon as it comes whole.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    pub(crate) head: &'a mut ResponseHead,
+    /// Of the request.
+    pub(crate) method: Method,
+}
+
+impl Reader<'_> {
+    pub(crate) fn again(&mut self) -> Reader<'_> {
+        Reader { head: self.head, method: self.method }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Option<Heard> {
+        let len = self.head.read_at_once(bytes, self.method, &HEAD_LIMITS)?;
+        Some(Heard { len, clean: true, was_read: true })
+    }
 }
 
 /// Why no head of an answer came.
@@ -140,11 +165,30 @@ impl Link {
         read
     }
 
+    fn hear(&mut self, reader: Option<&mut Reader<'_>>) -> Option<Heard> {
+        let bytes = self.inbox.bytes();
+        if self.scan.is_new()
+            && let Some(heard) = reader.and_then(|reader| reader.read(bytes))
+        {
+            return Some(heard);
+        }
+        match self.scan.leniently(bytes) {
+            Scanned::Whole { len, bare } => Some(Heard { len, clean: !bare, was_read: false }),
+            _ => None,
+        }
+    }
+
     /// Waits until a whole head is here.
-    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Heard, LinkError>> {
+    pub(crate) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut reader: Option<Reader<'_>>,
+    ) -> Poll<Result<Heard, LinkError>> {
         loop {
-            if let Scanned::Whole { len, bare } = self.scan.leniently(self.inbox.bytes()) {
-                return Poll::Ready(Ok(Heard { len, clean: !bare }));
+            if !self.inbox.is_empty()
+                && let Some(heard) = self.hear(reader.as_mut())
+            {
+                return Poll::Ready(Ok(heard));
             }
             if self.inbox.len() >= MOST_HEAD {
                 return Poll::Ready(Err(LinkError::TooLarge));

@@ -41,24 +41,30 @@ async fn a_named_rule_has_figures_of_its_own() {
     for path in ["/shop", "/shop/a", "/shop/none", "/", "/bad"] {
         client.get(path).await;
     }
-    wait_for(&proxy, r#"pando_proxy_route_requests_total{route="shop",class="2xx"}"#, 2.0).await;
+    client.send("POST /shop HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody").await;
+    assert_eq!(client.response().await.status, 200);
+    wait_for(&proxy, r#"pando_proxy_route_requests_total{route="shop",class="2xx"}"#, 3.0).await;
     wait_for(&proxy, r#"pando_proxy_route_requests_total{route="bad",class="5xx"}"#, 1.0).await;
-    wait_for(&proxy, r#"pando_proxy_requests_total{pool="web",class="2xx"}"#, 3.0).await;
+    wait_for(&proxy, r#"pando_proxy_requests_total{pool="web",class="2xx"}"#, 4.0).await;
     let id = app.endpoint.id;
     let of_endpoint = format!(r#"{{pool="web",endpoint="{id}",name="",address="{}"}}"#, app.address);
     for (sample, value) in [
         (r#"pando_proxy_route_requests_total{route="shop",class="4xx"}"#, 1.0),
-        (r#"pando_proxy_route_request_duration_seconds_count{route="shop"}"#, 3.0),
-        (r#"pando_proxy_route_request_duration_seconds_bucket{route="shop",le="134.217728"}"#, 3.0),
-        (r#"pando_proxy_route_response_bytes_total{route="shop"}"#, 15.0),
+        (r#"pando_proxy_route_request_duration_seconds_count{route="shop"}"#, 4.0),
+        (r#"pando_proxy_route_request_duration_seconds_bucket{route="shop",le="134.217728"}"#, 4.0),
+        (r#"pando_proxy_route_response_bytes_total{route="shop"}"#, 20.0),
+        (r#"pando_proxy_route_request_bytes_total{route="shop"}"#, 4.0),
         (r#"pando_proxy_route_in_flight{route="shop"}"#, 0.0),
         (r#"pando_proxy_route_failed_total{route="shop"}"#, 0.0),
         (r#"pando_proxy_route_failed_total{route="bad"}"#, 1.0),
-        (r#"pando_proxy_response_bytes_total{pool="web"}"#, 20.0),
+        (r#"pando_proxy_response_bytes_total{pool="web"}"#, 25.0),
+        (r#"pando_proxy_request_bytes_total{pool="web"}"#, 4.0),
         (r#"pando_proxy_in_flight{pool="web"}"#, 0.0),
         (r#"pando_proxy_upstream_connections_opened_total{pool="web"}"#, 1.0),
         (r#"pando_proxy_upstream_connections_failed_total{pool="web"}"#, 0.0),
-        (&format!("pando_proxy_endpoint_response_bytes_total{of_endpoint}"), 20.0),
+        (&format!("pando_proxy_endpoint_response_bytes_total{of_endpoint}"), 25.0),
+        (&format!("pando_proxy_endpoint_request_bytes_total{of_endpoint}"), 4.0),
+        (&format!("pando_proxy_endpoint_request_duration_seconds_count{of_endpoint}"), 5.0),
     ] {
         assert_eq!(metric(&proxy, sample).await, Some(value), "{sample}");
     }
@@ -70,7 +76,7 @@ async fn a_named_rule_has_figures_of_its_own() {
         .json_rule(r#"{"name": "shop", "host": "*", "pool": "web", "filters": {"response_headers": {"set": {"x": "y"}}}}"#);
     proxy.put_ready(&table).await;
     client.get("/").await;
-    wait_for(&proxy, r#"pando_proxy_route_requests_total{route="shop",class="2xx"}"#, 3.0).await;
+    wait_for(&proxy, r#"pando_proxy_route_requests_total{route="shop",class="2xx"}"#, 4.0).await;
 }
 
 #[tokio::test]

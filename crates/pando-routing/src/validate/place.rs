@@ -82,6 +82,7 @@ impl TableError {
             Self::Zero { pool, what } | Self::Range { pool, what, .. } | Self::Name { pool, what, .. } => {
                 keys(what).iter().fold(Place::of("pools").key(pool), |place, key| place.key(key))
             }
+            Self::HedgeSticky { pool } => Place::of("pools").key(pool).key("hedge"),
             Self::ProbeGrpc { pool } => Place::of("pools").key(pool).key("probe").key("kind"),
             Self::ProbePath { pool, .. } => Place::of("pools").key(pool).key("probe").key("kind").key("path"),
             Self::Canonical { host, .. } => Place::of("hosts").key(host).key("https").key("canonical"),

@@ -20,6 +20,9 @@ pub(super) fn check(id: &PoolId, pool: &Pool, errors: &mut Vec<TableError>) {
     for (what, value, least, most) in bounds.filter(|(_, value, least, most)| value < least || value > most) {
         errors.push(TableError::Range { pool: id.to_string(), what, value, least, most });
     }
+    if pool.hedge.is_some() && pool.sticky.is_some() {
+        errors.push(TableError::HedgeSticky { pool: id.to_string() });
+    }
     for (what, name) in names(pool).filter(|(_, name)| !is_token(name)) {
         errors.push(TableError::Name { pool: id.to_string(), what, name: name.to_owned() });
     }
@@ -71,7 +74,14 @@ fn trying(pool: &Pool) -> impl Iterator<Item = Bound> {
         ("retry.budget_percent", retry.budget_percent.into(), 0, 100),
         ("retry.budget_per_second", retry.budget_per_second.into(), 0, MANY),
     ];
-    tries.into_iter()
+    let hedge = pool.hedge.iter().flat_map(|hedge| {
+        [
+            ("hedge.percentile", hedge.percentile.into(), 50, 99),
+            ("hedge.least_millis", hedge.least_millis, 1, QUARTER_HOUR_MILLIS),
+            ("hedge.after_millis", hedge.after_millis.unwrap_or(1), 1, QUARTER_HOUR_MILLIS),
+        ]
+    });
+    tries.into_iter().chain(hedge)
 }
 
 fn limiting(pool: &Pool) -> impl Iterator<Item = Bound> {
@@ -139,6 +149,8 @@ mod tests {
                     "fall": 2, "expect": {{"statuses": [[200, 204], [301, 301]], "body": "ok"}}}}}}"#
         );
         assert_eq!(errors(&pool), [""; 0]);
+        let hedge = r#"{"hedge": {"percentile": 99, "least_millis": 5, "after_millis": 200}}"#;
+        assert_eq!(errors(hedge), [""; 0]);
         for key in [r#""address""#, r#""path""#, r#"{"cookie": "sid"}"#] {
             assert_eq!(errors(&format!(r#"{{"algorithm": {{"hash": {{"key": {key}}}}}}}"#)), [""; 0]);
         }
@@ -157,10 +169,11 @@ mod tests {
                 "sticky": {{"cookie": "a;b", "max_age_seconds": 31536001}},
                 "outlier": {{"consecutive": 0, "eject_millis": 20, "most_millis": 10}},
                 "retry": {{"attempts": 6, "budget_percent": 101}}, "max_in_flight": 0,
-                "adaptive_limit": {{"least": 30}}, "queue": {{"length": 0, "wait_millis": 0}}}}"#
+                "adaptive_limit": {{"least": 30}}, "hedge": {{"percentile": 100, "after_millis": 0}}, "queue": {{"length": 0, "wait_millis": 0}}}}"#
         );
         let errors = errors(&pool);
-        assert_eq!(errors.len(), 14, "{errors:#?}");
+        assert_eq!(errors.len(), 17, "{errors:#?}");
+        assert!(errors.iter().any(|error| error.contains("`hedge` asks another endpoint")));
         assert_eq!(errors[0], "pool `p`: an endpoint's weight is 0; it must be 1 to 256");
         assert!(errors.contains(&"pool `p`: outlier.eject_millis is 20; it must be 1 to 10".to_owned()));
         assert!(errors.iter().any(|error| error.contains("`x user`")));

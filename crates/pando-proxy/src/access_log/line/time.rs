@@ -15,9 +15,14 @@ thread_local! {
 /// `2026-11-02T10:20:30.456Z`
 pub(in super::super) fn rfc3339(millis: i64, out: &mut Vec<u8>) {
     once_a_second(&RFC3339, millis, out, write_rfc3339);
-    let rest = millis.rem_euclid(1000);
-    // Writing to memory doesn't fail.
-    let _ = write!(out, "{rest:03}Z");
+    three_digits(millis.rem_euclid(1000).unsigned_abs(), out);
+    out.push(b'Z');
+}
+
+/// Of a number below 1000.
+pub(super) fn three_digits(number: u64, out: &mut Vec<u8>) {
+    let digit = |place: u64| b'0' + (number / place % 10).to_le_bytes()[0];
+    out.extend_from_slice(&[digit(100), digit(10), digit(1)]);
 }
 
 /// `02/Nov/2026:10:20:30 +0000`

@@ -120,9 +120,32 @@ fn what_comes_too_often_ends_the_connection() {
     assert!(guard.watch(&pings(2).concat(), 1001).is_err());
     // Bodies, and updates for what went out, are never too many.
     let updates = vec![frame(8, 0, 0, &[0, 0, 0, 1]); 1000].concat();
-    guard.sent(512 * 1000);
+    guard.says(&frame(0, 0, 1, &[0; 512 * 1000]));
     guard.watch(&updates, 1001).unwrap();
     guard.watch(&vec![frame(0, 0, 1, b"x"); 10_000].concat(), 1001).unwrap();
+}
+
+/// gRPC's clients send a `PING` and a `WINDOW_UPDATE` or two with each answer that they get, thousands in a second.
+#[test]
+fn frames_of_answers_earn_pings_and_updates() {
+    let answer = [frame(1, 4, 1, b"head"), frame(0, 0, 1, b"small"), frame(1, 5, 1, b"end")].concat();
+    let reply =
+        [frame(6, 0, 0, &[0; 8]), frame(8, 0, 0, &[0, 0, 0, 9]), frame(8, 0, 1, &[0, 0, 0, 9])].concat();
+    let mut guard = guard();
+    for n in 0..1000 {
+        // However it is cut.
+        let (first, rest) = answer.split_at(n % answer.len());
+        guard.says(first);
+        guard.says(rest);
+        guard.watch(&reply, 1).unwrap();
+    }
+    // What answers a `PING`, or settings, earns none.
+    let acks = [frame(6, 1, 0, &[0; 8]), frame(4, 1, 0, &[])].concat();
+    let refused = (0..1000).find(|_| {
+        guard.says(&acks);
+        guard.watch(&frame(6, 0, 0, &[0; 8]), 1).is_err()
+    });
+    assert!((200..400).contains(&refused.unwrap()), "{refused:?}");
 }
 
 #[test]

@@ -61,6 +61,7 @@ families! {
     REQUESTS: Counter "pando_proxy_requests_total" ["pool", "class"] "Requests answered in whole.";
     DURATION: Histogram "pando_proxy_request_duration_seconds" ["pool"] "From a request's head to the last byte of its answer.";
     BYTES: Counter "pando_proxy_response_bytes_total" ["pool"] "Bytes of answers' bodies that went to clients.";
+    BYTES_UP: Counter "pando_proxy_request_bytes_total" ["pool"] "Bytes of requests' bodies that clients sent.";
     IN_FLIGHT: Gauge "pando_proxy_in_flight" ["pool"] "Requests under way at the pool's endpoints.";
     FAILED: Counter "pando_proxy_failed_total" ["pool"] "Requests that failed by no fault of the client.";
     UNREADY: Counter "pando_proxy_unready_total" ["pool"] "Those that failed because no endpoint was in rotation.";
@@ -68,6 +69,9 @@ families! {
     CANCELLED: Counter "pando_proxy_cancelled_total" ["pool"] "Requests that the client gave up.";
     WAITING: Gauge "pando_proxy_waiting" ["pool"] "Requests that wait for an endpoint.";
     RETRIES: Counter "pando_proxy_retries_total" ["pool"] "Tries beyond the first.";
+    HEDGES: Counter "pando_proxy_hedges_total" ["pool"] "Requests asked of a second endpoint too, since the first took long.";
+    HEDGES_WON: Counter "pando_proxy_hedges_won_total" ["pool"] "Those of them that the second endpoint answered.";
+    HEDGE_AFTER: Gauge "pando_proxy_hedge_after_seconds" ["pool"] "What counts as slow where that follows from what answers take; not there while it is not known.";
     RETRIES_DENIED: Counter "pando_proxy_retries_denied_total" ["pool"] "Tries not made since the budget for them was spent.";
     EJECTIONS: Counter "pando_proxy_ejections_total" ["pool"] "Times that an endpoint was ejected for how its requests ended.";
     FAILED_OPEN: Counter "pando_proxy_failed_open_total" ["pool"] "Requests sent to an endpoint out of rotation, since nobody was in it.";
@@ -75,6 +79,8 @@ families! {
     UPSTREAM_FAILED: Counter "pando_proxy_upstream_connections_failed_total" ["pool"] "Connections to endpoints that could not be opened.";
     ENDPOINT_REQUESTS: Counter "pando_proxy_endpoint_requests_total" ["pool", "endpoint", "name", "address", "class"] "Requests that the endpoint answered.";
     ENDPOINT_BYTES: Counter "pando_proxy_endpoint_response_bytes_total" ["pool", "endpoint", "name", "address"] "Bytes of the endpoint's answers' bodies.";
+    ENDPOINT_BYTES_UP: Counter "pando_proxy_endpoint_request_bytes_total" ["pool", "endpoint", "name", "address"] "Bytes of requests' bodies that went to the endpoint.";
+    ENDPOINT_DURATION: Histogram "pando_proxy_endpoint_request_duration_seconds" ["pool", "endpoint", "name", "address"] "From when the endpoint was asked to the last byte of its answer, or to an upgrade; of the table's first thousand endpoints.";
     ENDPOINT_FAILED: Counter "pando_proxy_endpoint_failed_total" ["pool", "endpoint", "name", "address"] "Requests that failed at the endpoint.";
     ENDPOINT_IN_FLIGHT: Gauge "pando_proxy_endpoint_in_flight" ["pool", "endpoint", "name", "address"] "Requests under way.";
     ENDPOINT_IDLE: Gauge "pando_proxy_endpoint_idle_connections" ["pool", "endpoint", "name", "address"] "Connections kept for later.";
@@ -85,6 +91,7 @@ families! {
     ROUTE_REQUESTS: Counter "pando_proxy_route_requests_total" ["route", "class"] "Requests of a rule answered in whole.";
     ROUTE_DURATION: Histogram "pando_proxy_route_request_duration_seconds" ["route"] "From the head of a rule's request to the last byte of its answer.";
     ROUTE_BYTES: Counter "pando_proxy_route_response_bytes_total" ["route"] "Bytes of answers' bodies to a rule's requests.";
+    ROUTE_BYTES_UP: Counter "pando_proxy_route_request_bytes_total" ["route"] "Bytes of the bodies of a rule's requests.";
     ROUTE_IN_FLIGHT: Gauge "pando_proxy_route_in_flight" ["route"] "A rule's requests under way.";
     ROUTE_FAILED: Counter "pando_proxy_route_failed_total" ["route"] "Requests of a rule that failed by no fault of the client.";
     ROUTE_CANCELLED: Counter "pando_proxy_route_cancelled_total" ["route"] "Requests of a rule that the client gave up.";
