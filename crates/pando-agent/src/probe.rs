@@ -5,6 +5,7 @@
 //! the first pass, at the check's own interval after.
 
 mod command;
+mod container;
 mod http;
 mod tcp;
 
@@ -15,7 +16,8 @@ use std::time::Duration;
 use pando_model::app::HealthKind;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
-use pando_runtime::RunKey;
+use pando_runtime::docker::Containers;
+use pando_runtime::{Place, RunKey};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -28,18 +30,29 @@ const EAGER: Duration = Duration::from_millis(100);
 /// Faster than this nobody means it.
 const FASTEST: Duration = Duration::from_millis(10);
 
+/// The same where a check starts a process in a container: the engine works a while for each.
+const EAGER_INSIDE: Duration = Duration::from_millis(500);
+
+/// What checks are run by.
+#[derive(Debug)]
+pub(crate) struct Checkers {
+    pub(crate) sessions: Sessions,
+    /// `None`: nothing runs in containers here.
+    pub(crate) containers: Option<Containers>,
+}
+
 /// The checks under way.
 #[derive(Debug)]
 pub(crate) struct Probes {
-    sessions: Arc<Sessions>,
+    checkers: Arc<Checkers>,
     tasks: Tasks,
     events: mpsc::Sender<Event>,
     running: BTreeMap<RunKey, Shutdown>,
 }
 
 impl Probes {
-    pub(crate) fn new(sessions: Arc<Sessions>, tasks: Tasks, events: mpsc::Sender<Event>) -> Self {
-        Self { sessions, tasks, events, running: BTreeMap::new() }
+    pub(crate) fn new(checkers: Checkers, tasks: Tasks, events: mpsc::Sender<Event>) -> Self {
+        Self { checkers: Arc::new(checkers), tasks, events, running: BTreeMap::new() }
     }
 
     /// Checks this run from now on, in place of an earlier check of it.
@@ -48,12 +61,12 @@ impl Probes {
         if let Some(earlier) = self.running.insert(spec.key, stopped.clone()) {
             earlier.begin();
         }
-        let (sessions, events) = (Arc::clone(&self.sessions), self.events.clone());
+        let (checkers, events) = (Arc::clone(&self.checkers), self.events.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 // Dropping a check in its middle closes its connection or kills its command.
                 () = stopped.wait() => {}
-                () = check_on(&spec, &sessions, &events) => {}
+                () = check_on(&spec, &checkers, &events) => {}
             }
         });
     }
@@ -65,11 +78,11 @@ impl Probes {
     }
 }
 
-async fn check_on(spec: &CheckSpec, sessions: &Sessions, events: &mpsc::Sender<Event>) {
+async fn check_on(spec: &CheckSpec, checkers: &Checkers, events: &mpsc::Sender<Event>) {
     let mut passed = false;
     loop {
         let began = Instant::now();
-        let answer = check_once(spec, sessions).await;
+        let answer = check_once(spec, checkers).await;
         passed = passed || answer.is_ok();
         let event = match answer {
             Ok(()) => Event::CheckPassed(spec.key),
@@ -78,21 +91,30 @@ async fn check_on(spec: &CheckSpec, sessions: &Sessions, events: &mpsc::Sender<E
         if events.send(event).await.is_err() {
             return;
         }
-        let pace = if passed { spec.health.interval.duration().max(FASTEST) } else { EAGER };
+        let pace = if passed { spec.health.interval.duration().max(FASTEST) } else { eager(spec) };
         tokio::time::sleep_until(began + pace).await;
     }
 }
 
 /// One check; the error is what it answered, such as `503 from /health`.
-async fn check_once(spec: &CheckSpec, sessions: &Sessions) -> Result<(), String> {
+async fn check_once(spec: &CheckSpec, checkers: &Checkers) -> Result<(), String> {
     let timeout = spec.health.timeout;
     match &spec.health.kind {
         HealthKind::None => Ok(()),
         // A command that is late must be ended with all that it started, so it keeps the time itself.
-        HealthKind::Command { command } => command::check(command, spec, sessions).await,
+        HealthKind::Command { command } => match &spec.place {
+            Place::Directory(directory) => command::check(command, directory, spec, &checkers.sessions).await,
+            Place::Image(_) => container::check(command, spec, checkers).await,
+        },
+        HealthKind::Image { path } => container::check_own(path.as_deref(), spec, checkers).await,
         HealthKind::Tcp => in_time(timeout.duration(), tcp::check(spec.address)).await,
         HealthKind::Http { path } => in_time(timeout.duration(), http::check(spec.address, path)).await,
     }
+}
+
+fn eager(spec: &CheckSpec) -> Duration {
+    let inside = matches!(spec.health.kind, HealthKind::Command { .. } | HealthKind::Image { .. });
+    if inside && matches!(spec.place, Place::Image(_)) { EAGER_INSIDE } else { EAGER }
 }
 
 async fn in_time(limit: Duration, check: impl Future<Output = Result<(), String>>) -> Result<(), String> {

@@ -20,7 +20,6 @@ mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use pando_model::app::HealthCheck;
 use pando_model::assignment::{AssignedRelease, Assignment, Entry};
@@ -29,11 +28,12 @@ use pando_model::name::AppName;
 use pando_model::observed::{ExitReport, FailureReason, ProxyStatus};
 use pando_model::release::{Digest, ReleaseNumber};
 use pando_model::time::{Millis, Timestamp};
-use pando_runtime::{Held, RunKey, RunSpec};
+use pando_runtime::{Held, Place, RunKey, RunSpec};
 
 pub use boot::ASK_FOR;
 pub use facts::{Facts, Heading};
 pub use site::Site;
+pub(crate) use site::image_name;
 
 use crate::ledger::Ledger;
 
@@ -147,7 +147,7 @@ pub struct CheckSpec {
     pub health: HealthCheck,
     pub address: SocketAddr,
     /// For commands.
-    pub directory: PathBuf,
+    pub place: Place,
     pub env: BTreeMap<String, String>,
     pub user: Option<String>,
 }

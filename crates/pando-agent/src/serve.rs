@@ -1,7 +1,7 @@
 //! The agent's own API: what the control plane asks of one server.
 //!
 //! Log lines (`GET /v1/logs`), commands beside replicas and in releases (`POST
-//! /v1/exec`), packed releases for other servers (`GET /v1/artifacts/DIGEST`), what
+//! /v1/exec`), what the machine is and how much room it has (`GET /v1/host`), packed releases for other servers (`GET /v1/artifacts/DIGEST`), what
 //! servers tell each other while the control plane is away (`/v1/peer/…`), and a
 //! sign of life (`GET /healthz`). Who of the people may do what is decided by the
 //! control plane before it asks; here it is known by its certificate, or by a token,
@@ -12,6 +12,7 @@ mod assigned;
 mod door;
 mod exec;
 mod gate;
+mod host;
 mod logs;
 mod reply;
 mod server;
@@ -28,6 +29,7 @@ use pando_model::id::{ServerId, Version};
 use pando_model::name::{AppName, ReplicaName};
 use pando_model::release::ReleaseNumber;
 use pando_rt::shutdown::Shutdown;
+use pando_runtime::docker::{Containers, Within};
 use pando_runtime::logs::LogStore;
 use pando_trust::{SignedBytes, TrustError};
 use tokio::net::TcpListener;
@@ -50,8 +52,12 @@ pub struct ServeState {
     /// Whether apps have system users: then a one-off becomes its app's, which must be there. Beside a replica,
     /// [`Place::user`] says it.
     pub users: bool,
+    /// `None`: nothing runs in containers here.
+    pub containers: Option<Containers>,
     /// Where releases lie.
     pub releases: PathBuf,
+    /// The container engine's socket.
+    pub engine: PathBuf,
 }
 
 impl fmt::Debug for ServeState {
@@ -68,8 +74,8 @@ pub trait Places: Send + Sync {
     /// Of a replica that this server runs or is starting. Of several instances of the name, the one that a person means.
     fn replica(&self, app: &AppName, replica: &ReplicaName) -> Option<Place>;
 
-    /// The directory of a release that is unpacked here.
-    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<PathBuf>;
+    /// Where commands of a release run that this server has.
+    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<Ground>;
 }
 
 /// What this server does for others that can't reach the control plane. Called between requests; must not block.
@@ -84,13 +90,20 @@ pub trait Neighbours: Send + Sync {
     fn relay(&self, server: ServerId, report: RelayedReport) -> Result<(), ErrorBody>;
 }
 
+/// What a command runs in.
+#[derive(Debug, Clone)]
+pub enum Ground {
+    Directory(PathBuf),
+    Container(Within),
+}
+
 /// Where and as whom a replica runs.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Place {
-    pub directory: PathBuf,
+    pub ground: Ground,
     /// The replica's whole environment.
     pub env: BTreeMap<String, String>,
-    /// A system user that is there. `None`: as the agent itself.
+    /// A system user that is there. `None`: as the agent itself, or as the container's own.
     pub user: Option<String>,
 }
 
@@ -99,7 +112,7 @@ impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&String> = self.env.keys().collect();
         f.debug_struct("Place")
-            .field("directory", &self.directory)
+            .field("ground", &self.ground)
             .field("env", &names)
             .field("user", &self.user)
             .finish()

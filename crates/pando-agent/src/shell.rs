@@ -155,7 +155,7 @@ impl<R: Runtime, S: ArtifactSource> Shell<R, S> {
     }
 
     fn in_force(&self, assignment: Assignment) {
-        let artifacts = assignment.releases.iter().map(|release| release.artifact.clone());
+        let artifacts = assignment.releases.iter().filter_map(|release| release.artifact.clone());
         self.releases.keep(artifacts.collect::<BTreeSet<_>>());
         self.assignment.send_replace(Arc::new(assignment));
     }

@@ -11,9 +11,11 @@ mod cluster;
 mod connect;
 mod error;
 mod exec;
+mod images;
 mod lines;
 mod members;
 mod mistrust;
+mod registries;
 mod transport;
 
 use std::sync::Arc;

@@ -28,6 +28,6 @@ mod value;
 
 pub use diagnostic::{Problem, Problems, Severity};
 pub use files::{Disk, Files, LARGEST_FILE, MemoryFiles};
-pub use load::{Loaded, Target, load};
+pub use load::{Build, Loaded, Target, load};
 pub use reference::reference_markdown;
 pub use schema::{schema, schema_json};

@@ -1,5 +1,6 @@
 //! From a path to the specifications of its targets, or every problem at once.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,10 +43,22 @@ pub struct Target {
     pub spec: AppSpec,
     /// Where the directory of [`RunSource::Directory`](pando_model::app::RunSource) is, seen from where the file's path was given.
     pub source_dir: Option<PathBuf>,
+    /// How the image is made that the specification runs; `None`: it is there already.
+    pub build: Option<Build>,
     /// What this version does not do yet. Its errors forbid a deploy, but leave the file valid.
     pub unsupported: Problems,
     /// What would break on a second server: warnings, each with a remedy.
     pub advice: Problems,
+}
+
+/// An image to be built where the file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// What the builder gets, seen from where the file's path was given.
+    pub context: PathBuf,
+    /// The instructions; likewise.
+    pub dockerfile: PathBuf,
+    pub args: BTreeMap<String, String>,
 }
 
 /// Reads, checks and lowers the file at `path`, and the Procfile beside it if it has no `processes`.
@@ -129,6 +142,7 @@ fn lowered(
         server: settings.server.value().map(|server| server.0.clone()),
         spec: lowered.spec,
         source_dir: lowered.source_dir,
+        build: lowered.build,
         unsupported: lowered.unsupported,
         advice,
     })

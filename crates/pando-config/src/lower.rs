@@ -27,6 +27,7 @@ use pando_model::AppSpec;
 use pando_model::app::RunSource;
 
 use crate::diagnostic::{Problems, Sink};
+use crate::load::Build;
 use crate::raw::Settings;
 
 pub(crate) use normal::normalise;
@@ -39,6 +40,7 @@ pub(crate) use unsupported::NOT_YET;
 pub(crate) struct Lowered {
     pub(crate) spec: AppSpec,
     pub(crate) source_dir: Option<PathBuf>,
+    pub(crate) build: Option<Build>,
     pub(crate) unsupported: Problems,
 }
 
@@ -81,5 +83,5 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
     routes::check_with_table(&spec, settings, sink);
     let source_dir = run::source_dir(settings, around);
     let unsupported = unsupported::find(settings, sink.sibling());
-    Some(Lowered { spec, source_dir, unsupported })
+    Some(Lowered { spec, source_dir, build: run::build(settings, around), unsupported })
 }

@@ -127,7 +127,9 @@ impl DryRun for Planner {
         (app.wish.stopped, app.wish.remove) = (false, false);
         let mut release = release.clone();
         // A release that was not packed and sent yet is rehearsed as if it had been.
-        release.artifact = release.artifact.or_else(|| Digest::new("0".repeat(64)).ok());
+        if !release.can_be_had() {
+            release.artifact = Digest::new("0".repeat(64)).ok();
+        }
         app.releases.insert(release.number, release);
         app.deployments.push_back(deployment.clone());
         pando_plan::rehearse(world, &deployment.app, input.now, input.seed)

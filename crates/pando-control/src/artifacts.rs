@@ -1,4 +1,5 @@
-//! Packed releases on this machine's disk, named by the SHA-256 of their bytes.
+//! What releases are made from, on this machine's disk, named by the SHA-256 of its bytes: packed releases, and images'
+//! descriptions and layers, which come by way of [`crate::layers`].
 //!
 //! A file under its final name is whole: it was written beside, checked, synced
 //! and renamed. What no kept release needs is removed after a day.
@@ -17,6 +18,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
+
+use crate::layers::Layers;
+
+mod whole;
+
+pub use whole::Whole;
 
 /// How long an artifact that no release needs is kept: somebody may be about to deploy it.
 pub const UNUSED_FOR: Duration = Duration::from_secs(24 * 3600);
@@ -68,6 +75,56 @@ impl From<ArtifactError> for ErrorBody {
     }
 }
 
+/// What an artifact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A packed directory.
+    Packed,
+    /// The description of an image.
+    Image,
+    /// A packed layer of images.
+    Layer,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Packed, Self::Image, Self::Layer];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Packed => ".tar.gz",
+            Self::Image => ".image.json",
+            Self::Layer => ".layer.zst",
+        }
+    }
+
+    #[must_use]
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Packed => "application/gzip",
+            Self::Image => "application/json",
+            Self::Layer => "application/zstd",
+        }
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Packed => "the packed release",
+            Self::Image => "the description of an image",
+            Self::Layer => "a layer of an image",
+        })
+    }
+}
+
+/// One that is open for reading.
+#[derive(Debug)]
+pub struct Stored {
+    pub file: File,
+    pub length: u64,
+    pub kind: Kind,
+}
+
 /// The directory that holds them. Cheap to make.
 #[derive(Debug, Clone, Copy)]
 pub struct Artifacts<'a> {
@@ -87,25 +144,37 @@ impl<'a> Artifacts<'a> {
     /// Where it lies, or would.
     #[must_use]
     pub fn path(&self, digest: &Digest) -> PathBuf {
-        self.directory.join(format!("{digest}.tar.gz"))
+        self.path_of(digest, Kind::Packed)
+    }
+
+    /// The same, of whichever kind.
+    #[must_use]
+    pub fn path_of(&self, digest: &Digest, kind: Kind) -> PathBuf {
+        self.directory.join(format!("{digest}{}", kind.suffix()))
     }
 
     /// Its length, if it is here. It counts as used from now, so a deploy that follows finds it.
-    pub async fn touch(&self, digest: &Digest) -> Option<u64> {
-        let path = self.path(digest);
+    pub async fn touch(&self, digest: &Digest) -> Option<(Kind, u64)> {
+        let paths = Kind::ALL.map(|kind| (kind, self.path_of(digest, kind)));
         let touched = tokio::task::spawn_blocking(move || {
-            let file = std::fs::File::options().append(true).open(path)?;
-            file.set_modified(SystemTime::now())?;
-            file.metadata().map(|metadata| metadata.len())
+            paths.into_iter().find_map(|(kind, path)| {
+                let file = std::fs::File::options().append(true).open(path).ok()?;
+                file.set_modified(SystemTime::now()).ok()?;
+                Some((kind, file.metadata().ok()?.len()))
+            })
         });
-        touched.await.ok().and_then(Result::ok)
+        touched.await.ok().flatten()
     }
 
-    /// Opens it for reading; its length.
-    pub async fn open(&self, digest: &Digest) -> Option<(File, u64)> {
-        let file = File::open(self.path(digest)).await.ok()?;
-        let length = file.metadata().await.ok()?.len();
-        Some((file, length))
+    /// Opens it for reading.
+    pub async fn open(&self, digest: &Digest) -> Option<Stored> {
+        for kind in Kind::ALL {
+            if let Ok(file) = File::open(self.path_of(digest, kind)).await {
+                let length = file.metadata().await.ok()?.len();
+                return Some(Stored { file, length, kind });
+            }
+        }
+        None
     }
 
     /// Takes an upload of at most `most` bytes.
@@ -118,7 +187,7 @@ impl<'a> Artifacts<'a> {
         most: u64,
         pieces: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<ArtifactStored, ArtifactError> {
-        if let Some(bytes) = self.touch(digest).await {
+        if let Some((_, bytes)) = self.touch(digest).await {
             return Ok(ArtifactStored { digest: digest.clone(), bytes, existed: true });
         }
         tokio::fs::create_dir_all(self.directory).await.map_err(|error| self.disk(error))?;
@@ -186,6 +255,7 @@ impl<'a> Artifacts<'a> {
     /// Whatever the disk answers.
     pub fn sweep(&self, needed: &BTreeSet<Digest>, now: SystemTime) -> io::Result<usize> {
         let mut removed = 0;
+        let needed = &needed.union(&Layers::new(self.directory).names_of(needed)).cloned().collect();
         let files = match std::fs::read_dir(self.directory) {
             Ok(files) => files,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -205,10 +275,15 @@ impl<'a> Artifacts<'a> {
     }
 }
 
+/// What files are called behind their digest; a part is never needed.
+const OURS: [&str; 5] = [".tar.gz", ".image.json", ".layer.zst", ".layer.json", ".image"];
+const PART: &str = ".layer.part";
+
 /// Only what is recognised as ours is ever removed.
 fn is_disposable(name: &str, needed: &BTreeSet<Digest>) -> bool {
-    let digest = name.strip_suffix(".tar.gz").and_then(|text| Digest::new(text).ok());
-    name.starts_with(UPLOADING) || digest.is_some_and(|digest| !needed.contains(&digest))
+    let digest_before = |suffix: &&str| name.strip_suffix(*suffix).and_then(|text| Digest::new(text).ok());
+    let unneeded = OURS.iter().find_map(digest_before).is_some_and(|digest| !needed.contains(&digest));
+    name.starts_with(UPLOADING) || unneeded || digest_before(&PART).is_some()
 }
 
 /// A file that is removed unless it was renamed.

@@ -29,6 +29,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use crate::admission::{Admission, DryRun};
 use crate::events;
+use crate::layers::Turns;
 use crate::state::State;
 use crate::store::{Store, StoreError, Txn};
 use crate::traffic::TrafficMemory;
@@ -44,6 +45,9 @@ const UPLOADS: usize = 4;
 
 /// Servers that one packed release is sent to at once. Each of them can hand it on, so more would only share the same line.
 const HANDOUTS: usize = 3;
+
+/// Layers that are taken at once, of all who send. Each costs a file and a core while it comes quickly.
+const LAYERS: usize = 8;
 
 /// A server that takes nothing for so long holds up no other.
 const HANDOUT_STALE: Duration = Duration::from_secs(5);
@@ -156,6 +160,9 @@ pub struct Shared {
     pub(crate) tasks: Tasks,
     reports: mpsc::Sender<Incoming>,
     pub(crate) uploads: Semaphore,
+    pub(crate) layers: Semaphore,
+    /// Who sends which layer.
+    pub(crate) layer_turns: Arc<Turns>,
     /// Packed releases on their way to servers.
     pub(crate) handouts: Arc<Slots<Digest>>,
     /// Held while a server joins. There is one control plane at a time, so this is enough.
@@ -200,6 +207,8 @@ impl Shared {
             shutdown,
             reports,
             uploads: Semaphore::new(UPLOADS),
+            layers: Semaphore::new(LAYERS),
+            layer_turns: Arc::default(),
             handouts: Slots::new(HANDOUTS, HANDOUT_STALE),
             joins: Mutex::new(()),
             certificates: Mutex::new(()),

@@ -206,6 +206,11 @@ pub enum HealthKind {
     Tcp,
     /// The command, run as the replica's user with its environment, must exit 0.
     Command { command: String },
+    /// The image's own `HEALTHCHECK`. Where it has none: GET `path`, or, without one, running is ready.
+    Image {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        path: Option<String>,
+    },
     /// Running is ready.
     None,
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::HealthCheck;
+use crate::app::{HealthCheck, PullPolicy, VolumeSpec};
 use crate::firewall::{Cidr, FirewallRules, Sources};
 use crate::id::{InstanceId, ServerId, TaskId, Version};
 use crate::name::{AppName, ProcessName, ReplicaName, ServerName};
@@ -118,11 +118,33 @@ impl Sharing {
 pub struct AssignedRelease {
     pub app: AppName,
     pub release: ReleaseNumber,
-    pub artifact: Digest,
+    /// What it is unpacked from. `None`: it is an image that comes from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<Digest>,
+    /// What its containers are made of. `None`: it runs as plain processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ReleaseImage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare: Option<String>,
     /// The app's own variables, for `prepare`.
     pub env: BTreeMap<String, String>,
+}
+
+/// The image of a release, as the file names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseImage {
+    pub reference: String,
+    pub pull_policy: PullPolicy,
+}
+
+/// How a container of a release's image is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// What it listens on inside. `None`: nothing that others reach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeSpec>,
 }
 
 /// A replica to run: everything that its start needs.
@@ -132,7 +154,11 @@ pub struct AssignedInstance {
     pub process: ProcessName,
     pub replica: ReplicaName,
     pub release: ReleaseNumber,
+    /// Empty in a container: the image's own.
     pub command: String,
+    /// `None`: a plain process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     /// On the server's private address.
     pub port: u16,
     /// Complete: the app's, the process's and Pando's own variables.
@@ -149,6 +175,9 @@ pub struct AssignedTask {
     pub release: ReleaseNumber,
     pub kind: TaskKind,
     pub command: String,
+    /// `None`: a plain process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<Container>,
     pub env: BTreeMap<String, String>,
     /// After this it is stopped, and has failed.
     pub timeout: Millis,
@@ -172,7 +201,8 @@ mod tests {
         let release = AssignedRelease {
             app: AppName::new("hits").unwrap(),
             release: ReleaseNumber(1),
-            artifact: Digest::new("a".repeat(64)).unwrap(),
+            artifact: Some(Digest::new("a".repeat(64)).unwrap()),
+            image: None,
             prepare: None,
             env: [("KEY".to_owned(), env.to_owned())].into(),
         };

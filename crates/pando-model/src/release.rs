@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::app::AppSpec;
+use crate::app::{AppSpec, RunSource};
 use crate::time::Timestamp;
 
 /// A counter per app, from 1, shown `v42`.
@@ -60,6 +60,12 @@ impl Digest {
         }
     }
 
+    /// From what a hash function answers.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -111,4 +117,12 @@ pub struct Release {
     pub created_at: Timestamp,
     /// The name of the token that made it.
     pub created_by: String,
+}
+
+impl Release {
+    /// Servers can have it: it was packed and sent, or it is an image.
+    #[must_use]
+    pub fn can_be_had(&self) -> bool {
+        self.artifact.is_some() || matches!(self.spec.run, RunSource::Image { .. })
+    }
 }

@@ -14,6 +14,9 @@ pub struct Resources {
     /// Bytes; at least 4 MB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// Processes and threads at a time; at least 1. `None`: what is usual where it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pids: Option<u32>,
 }
 
 /// What a server has in all.

@@ -112,7 +112,7 @@ fn app(name: &AppName) -> AppSpec {
         ..spec::app(WEB, WORKERS)
     };
     for process in app.processes.values_mut() {
-        process.resources = Resources { cpu_millis: Some(500), memory_bytes: Some(512_000_000) };
+        process.resources = Resources { cpu_millis: Some(500), memory_bytes: Some(512_000_000), pids: None };
     }
     app
 }

@@ -91,15 +91,16 @@ fn fits_with_others(view: &View<'_>, app: Wanted<'_>) -> Result<(), Refusal> {
 }
 
 fn check_runnable(spec: &AppSpec) -> Result<(), Refusal> {
-    if let RunSource::Image { reference, .. } = &spec.run {
-        return Err(Refusal::Invalid(format!(
-            "this version runs plain processes only, not the image `{reference}`: give `source:` instead"
-        )));
-    }
     if spec.processes.is_empty() {
         return Err(Refusal::Invalid("the app has no process".to_owned()));
     }
-    for (name, process) in &spec.processes {
+    let plain = matches!(spec.run, RunSource::Directory { .. });
+    if plain && !spec.volumes.is_empty() {
+        return Err(Refusal::Invalid(
+            "volumes are for images; plain processes have the server's own files".to_owned(),
+        ));
+    }
+    for (name, process) in spec.processes.iter().filter(|_| plain) {
         if process.command.as_deref().is_none_or(|command| command.trim().is_empty()) {
             return Err(Refusal::Invalid(format!("the process `{name}` has no command")));
         }

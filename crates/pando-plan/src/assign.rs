@@ -7,7 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pando_model::assignment::{AssignedInstance, AssignedRelease, AssignedTask, Assignment, Entry, TaskKind};
+use pando_model::app::{AppSpec, RunSource};
+use pando_model::assignment::{
+    AssignedInstance, AssignedRelease, AssignedTask, Assignment, Container, Entry, ReleaseImage, TaskKind,
+};
 use pando_model::desired::{DeploymentPhase, Phase};
 use pando_model::id::{DeploymentId, TaskId, Version};
 use pando_model::name::AppName;
@@ -186,12 +189,27 @@ fn assigned(view: &View<'_>, app: &AppPlan<'_>, member: &Member<'_>) -> Option<A
         replica: member.replica.clone(),
         release: member.target.release,
         command: process.command.clone().unwrap_or_default(),
+        container: container(spec, process.container_port),
         port: member.port,
         env: environment::of_instance(view, spec, process, (member.id, member), seat.server),
         health: process.health.clone(),
         stop_timeout: process.stop_timeout,
         resources: process.resources,
     }))
+}
+
+/// `None`: it runs as plain processes.
+fn image(spec: &AppSpec) -> Option<ReleaseImage> {
+    match &spec.run {
+        RunSource::Directory { .. } => None,
+        RunSource::Image { reference, pull_policy } => {
+            Some(ReleaseImage { reference: reference.clone(), pull_policy: *pull_policy })
+        }
+    }
+}
+
+fn container(spec: &AppSpec, port: Option<u16>) -> Option<Container> {
+    image(spec).map(|_| Container { port, volumes: spec.volumes.clone() })
 }
 
 /// Where the release command of the deployment under way is to run.
@@ -213,6 +231,7 @@ fn assigned_task(view: &View<'_>, seat: &Seat<'_>, id: TaskId, app: &AppPlan<'_>
         release: target.release,
         kind: TaskKind::Release,
         command: spec.release_command.clone().unwrap_or_default(),
+        container: container(spec, None),
         env: environment::of_app(view, spec, target.release),
         timeout: COMMAND_WITHIN,
     })
@@ -238,7 +257,7 @@ fn release_places(view: &View<'_>, app: &AppPlan<'_>) -> BTreeMap<ReleaseNumber,
         let of_release = places.entry(member.target.release).or_insert_with(|| nowhere.clone());
         mark(of_release, member.seen.place);
     }
-    places.retain(|release, _| app.release(*release).is_some_and(|release| release.artifact.is_some()));
+    places.retain(|release, _| app.release(*release).is_some_and(|release| release.can_be_had()));
     places
 }
 
@@ -271,7 +290,8 @@ impl<'p> Fresh<'p> {
         let made = Arc::new(AssignedRelease {
             app: app.name.clone(),
             release: number,
-            artifact: release.artifact.clone()?,
+            artifact: release.artifact.clone(),
+            image: image(&release.spec),
             prepare: release.spec.prepare.clone(),
             env: environment::of_app(view, &release.spec, number),
         });

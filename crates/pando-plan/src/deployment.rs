@@ -130,8 +130,8 @@ impl<'a> AppPlan<'a> {
         let Some(release) = self.release(target.release) else {
             return Err(words::plain(format!("{} is not kept any more", target.release)));
         };
-        if release.artifact.is_none() {
-            return Err(words::plain("running images is not part of this version".to_owned()));
+        if !release.can_be_had() {
+            return Err(words::plain(format!("{} was never sent", target.release)));
         }
         for (process, spec) in &release.spec.processes {
             let count = placement::wanted_count(spec, self.desired.wish.scale.get(process).copied());

@@ -29,8 +29,10 @@ pub(crate) fn of_instance(
     let mut env = of_app(view, spec, instance.target.release);
     add(&mut env, view, spec, &process.env);
     let roles: Vec<&str> = server.roles.iter().map(AsRef::as_ref).collect();
+    // A container is reached at the port that was found for it, and listens on its own.
+    let port = process.container_port.unwrap_or(instance.port);
     let own = [
-        ("PORT", instance.port.to_string()),
+        ("PORT", port.to_string()),
         ("PANDO_PROCESS", instance.replica.process.to_string()),
         ("PANDO_REPLICA", instance.replica.to_string()),
         ("PANDO_INSTANCE", id.to_string()),

@@ -43,6 +43,7 @@ pub use check::{Violation, check};
 
 pub use input::{Input, Liveness, World};
 pub use news::has_news;
+pub use placement::accepts;
 pub use rehearse::rehearse;
 pub use report::{AppReport, ProcessReport, Report};
 

@@ -80,7 +80,8 @@ pub(crate) fn wanted_count(spec: &ProcessSpec, scale: Option<u32>) -> ReplicaCou
 }
 
 /// The role, the names and the labels that the process asks for are the server's.
-pub(crate) fn accepts(server: &Server, spec: &ProcessSpec) -> bool {
+#[must_use]
+pub fn accepts(server: &Server, spec: &ProcessSpec) -> bool {
     server.roles.contains(&spec.role) && accepts_beyond_role(server, spec)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pando_model::desired::{DeploymentPhase, Phase};
 use pando_model::id::ServerId;
 use pando_model::name::{AppName, ProcessName};
-use pando_model::observed::{InstanceState, InstanceStatus};
+use pando_model::observed::{InstanceState, InstanceStatus, ReleaseState};
 use pando_model::release::ReleaseNumber;
 use serde::{Deserialize, Serialize};
 
@@ -152,7 +152,11 @@ fn slot_wait(view: &View<'_>, step: &Step<'_>, slot: &Slot) -> Option<String> {
             Some(format!("{name} for {replica}: it is {}", if lost { "lost" } else { "cut off" }))
         }
         Stand::Open if !step.has_release(view, slot.place) => {
-            Some(format!("{} to be brought to {name} for {replica}", step.goal.target.release))
+            let why = match step.release_there(view, slot.place) {
+                Some(ReleaseState::Failed { message }) => format!(": {message}"),
+                _ => String::new(),
+            };
+            Some(format!("{} to be brought to {name} for {replica}{why}", step.goal.target.release))
         }
         Stand::Open | Stand::Refuge => None,
     }

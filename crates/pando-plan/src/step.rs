@@ -4,7 +4,7 @@ use pando_model::app::{AppSpec, ProcessSpec, ReplicaCount, Strategy};
 use pando_model::desired::{DeploymentPhase, Phase, Target};
 use pando_model::id::InstanceId;
 use pando_model::name::ProcessName;
-use pando_model::observed::ReleaseState;
+use pando_model::observed::{ReleaseState, ReleaseStatus};
 
 use crate::app::AppPlan;
 use crate::context::Context;
@@ -239,13 +239,15 @@ impl<'a> Step<'a> {
     }
 
     pub(crate) fn has_release(&self, view: &View<'_>, place: usize) -> bool {
-        let report = view.seat(place).and_then(|seat| seat.report());
-        report.is_some_and(|report| {
-            report.releases.iter().any(|held| {
-                held.app == self.goal.spec.name
-                    && held.release == self.goal.target.release
-                    && held.state == ReleaseState::Ready
-            })
-        })
+        self.release_there(view, place) == Some(&ReleaseState::Ready)
+    }
+
+    /// How far the release is on that server, as it said last; `None`: it says nothing of it.
+    pub(crate) fn release_there<'v>(&self, view: &'v View<'_>, place: usize) -> Option<&'v ReleaseState> {
+        let report = view.seat(place).and_then(|seat| seat.report())?;
+        let is_it = |held: &&ReleaseStatus| {
+            held.app == self.goal.spec.name && held.release == self.goal.target.release
+        };
+        report.releases.iter().find(is_it).map(|held| &held.state)
     }
 }

@@ -1,4 +1,4 @@
-//! Limits on memory and CPU time by cgroups, both versions.
+//! Limits on memory, CPU time and the number of processes by cgroups, both versions.
 //!
 //! Each run with limits gets a cgroup `pando/ID.ATTEMPT` below the one that the daemon is in, so that whatever limits the
 //! daemon's parents stay in force. That asks for permission: root, or a service with `Delegate=yes`. Where it is missing,
@@ -23,6 +23,7 @@ const CPU_PERIOD: u64 = 100_000;
 pub(crate) struct Cgroups {
     memory: Result<Place, String>,
     cpu: Result<Place, String>,
+    pids: Result<Place, String>,
 }
 
 /// A directory in which runs get theirs.
@@ -60,19 +61,25 @@ impl Cgroups {
 
     /// No limits, because of `why`.
     pub(crate) fn none(why: &str) -> Self {
-        Self { memory: Err(why.to_owned()), cpu: Err(why.to_owned()) }
+        Self { memory: Err(why.to_owned()), cpu: Err(why.to_owned()), pids: Err(why.to_owned()) }
     }
 
     /// What can't be limited here although `resources` asks for it, and why, as a sentence.
     pub(crate) fn warning(&self, resources: &Resources) -> Option<String> {
-        let memory = resources.memory_bytes.and_then(|_| self.memory.as_ref().err());
-        let cpu = resources.cpu_millis.and_then(|_| self.cpu.as_ref().err());
-        match (memory, cpu) {
-            (Some(why), Some(_)) => Some(format!("memory and CPU limits are not enforced: {why}")),
-            (Some(why), None) => Some(format!("memory limits are not enforced: {why}")),
-            (None, Some(why)) => Some(format!("CPU limits are not enforced: {why}")),
-            (None, None) => None,
-        }
+        let missing = [
+            ("memory", resources.memory_bytes.is_some(), &self.memory),
+            ("CPU", resources.cpu_millis.is_some(), &self.cpu),
+            ("process", resources.pids.is_some(), &self.pids),
+        ];
+        let missing = missing.into_iter().filter(|(_, asked, _)| *asked);
+        let (names, reasons): (Vec<_>, Vec<_>) =
+            missing.filter_map(|(name, _, place)| Some((name, place.as_ref().err()?))).unzip();
+        let why = reasons.first()?;
+        let names = match names.as_slice() {
+            [but @ .., last] if !but.is_empty() => format!("{} and {last}", but.join(", ")),
+            names => names.concat(),
+        };
+        Some(format!("{names} limits are not enforced: {why}"))
     }
 
     /// Makes the cgroups of the run `name` with its limits set; none when none are asked for or can be had. Those that an
@@ -99,6 +106,11 @@ impl Cgroups {
         if let (Ok(place), Some(millis)) = (&self.cpu, resources.cpu_millis) {
             let group = place.group(groups, name)?;
             place.limit_cpu(group, millis)?;
+        }
+        if let (Ok(place), Some(most)) = (&self.pids, resources.pids) {
+            let group = place.group(groups, name)?;
+            // Both versions call it so.
+            fs::write(group.directory.join("pids.max"), most.to_string())?;
         }
         Ok(())
     }

@@ -6,6 +6,19 @@ pub(crate) fn script(command: &str) -> String {
     if is_plain(command) { format!("exec {command}") } else { command.to_owned() }
 }
 
+/// The same for a container. Plain words are the program and its arguments, since an image need not have a shell; everything else
+/// is for the image's `/bin/sh`. None for an empty line.
+pub(crate) fn words(command: &str) -> Vec<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || " \t_-./:=,+@%".contains(c);
+    if is_plain(command) && command.chars().all(plain) {
+        return command.split_whitespace().map(str::to_owned).collect();
+    }
+    match command.trim() {
+        "" => Vec::new(),
+        _ => ["/bin/sh", "-c", &script(command)].map(str::to_owned).to_vec(),
+    }
+}
+
 /// Quotes and `$VARIABLE` are the shell's business with or without `exec`; what makes lists, pipes, groups, comments and
 /// substitutions is not looked into further.
 fn is_plain(command: &str) -> bool {
@@ -26,6 +39,17 @@ const SHELL_WORDS: [&str; 48] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_needs_a_shell_only_for_what_a_shell_does() {
+        assert_eq!(words("bin/web  -p 80 --at=a:b"), ["bin/web", "-p", "80", "--at=a:b"]);
+        assert!(words("  ").is_empty());
+        for (line, script) in
+            [("bin/web -p $PORT", "exec bin/web -p $PORT"), ("a && b", "a && b"), ("cd app", "cd app")]
+        {
+            assert_eq!(words(line), ["/bin/sh", "-c", script]);
+        }
+    }
 
     #[test]
     fn only_plain_programs_are_executed_directly() {

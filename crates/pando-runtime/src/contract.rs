@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use pando_model::name::AppName;
@@ -15,7 +14,7 @@ use pando_model::time::Millis;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::run::{Held, RunEvent, RunKey, RunSpec, Runtime, StartError};
+use crate::run::{Held, Place, RunEvent, RunKey, RunSpec, Runtime, StartError};
 
 /// How long anything that should happen may take before it counts as not happening: a machine under load is no failure.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,7 +28,7 @@ pub enum Behaviour {
     Ends(i32),
     /// Runs, and ends by SIGKILL only.
     IgnoresSigterm,
-    /// Can't be started: its directory does not exist.
+    /// Can't be started: its directory, or its image, does not exist.
     NowhereToRun,
 }
 
@@ -43,10 +42,11 @@ pub trait Subject: Send {
     /// Ends this program's part of the runtime and opens it anew, as a restart of the daemon does. Runs go on.
     fn reopen(&mut self) -> impl Future<Output = ()> + Send;
 
-    /// The command and the directory of such a run.
-    fn command(&self, behaviour: Behaviour) -> (String, PathBuf);
+    /// The command and the place of such a run.
+    fn command(&self, behaviour: Behaviour) -> (String, Place);
 
-    /// Waits until a run that ignores SIGTERM does so: a program needs a moment to begin.
+    /// Waits until a run has decided what it does at SIGTERM: a program needs a moment to begin, and the kernel doesn't end the
+    /// first process of a container by a signal that it says nothing of.
     fn settled(&self, spec: &RunSpec) -> impl Future<Output = ()> + Send;
 
     /// Lets so much time go by for the runtime.
@@ -65,7 +65,7 @@ pub trait Subject: Send {
 /// A run of the suite: key and name are its own.
 #[must_use]
 pub fn spec<S: Subject>(subject: &S, behaviour: Behaviour) -> RunSpec {
-    let (command, directory) = subject.command(behaviour);
+    let (command, place) = subject.command(behaviour);
     // The suite's ids need only differ; their order means nothing to a runtime.
     let id = Uuid::now_v7();
     RunSpec {
@@ -73,7 +73,7 @@ pub fn spec<S: Subject>(subject: &S, behaviour: Behaviour) -> RunSpec {
         app: app(),
         name: format!("run-{id}"),
         command,
-        directory,
+        place,
         env: BTreeMap::new(),
         user: None,
         resources: Resources::default(),
@@ -121,6 +121,7 @@ pub async fn starting_twice_starts_once<S: Subject>(subject: S) {
     let spec = spec(&subject, Behaviour::Runs);
     let first = start(&subject, &spec).await;
     assert_eq!(start(&subject, &spec).await, first);
+    subject.settled(&spec).await;
     stop(&subject, spec.key, Millis::from_secs(60)).await;
     let exit = ended(&mut events, spec.key).await;
     let again = start(&subject, &spec).await;
@@ -168,6 +169,7 @@ pub async fn a_stop_ends_by_sigterm<S: Subject>(subject: S) {
     let mut events = events(&subject);
     let spec = spec(&subject, Behaviour::Runs);
     start(&subject, &spec).await;
+    subject.settled(&spec).await;
     stop(&subject, spec.key, Millis::from_secs(3600)).await;
     let exit = ended(&mut events, spec.key).await;
     assert_eq!((exit.code, exit.signal), (None, Some(15)));
@@ -254,7 +256,9 @@ pub async fn a_refused_start_leaves_nothing<S: Subject>(mut subject: S) {
 pub async fn a_restart_finds_what_runs_and_tells_its_end<S: Subject>(mut subject: S) {
     let first = start(&subject, &spec(&subject, Behaviour::Runs)).await;
     let second = start(&subject, &spec(&subject, Behaviour::IgnoresSigterm)).await;
-    subject.settled(&second.spec).await;
+    for held in [&first, &second] {
+        subject.settled(&held.spec).await;
+    }
     subject.reopen().await;
     let mut events = events(&subject);
     let mut expected = vec![first.clone(), second.clone()];
@@ -282,6 +286,7 @@ pub async fn a_restart_finds_what_ended_meanwhile<S: Subject>(mut subject: S) {
 pub async fn adopting_twice_changes_nothing<S: Subject>(mut subject: S) {
     let spec = spec(&subject, Behaviour::Runs);
     start(&subject, &spec).await;
+    subject.settled(&spec).await;
     subject.reopen().await;
     let mut events = events(&subject);
     assert_eq!(adopt(&subject).await, adopt(&subject).await);

@@ -39,6 +39,13 @@ pub(crate) struct Launch {
     pub(crate) boot: String,
 }
 
+impl Launch {
+    /// Where it runs: a shim is given nothing that has no directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.spec.directory().unwrap_or(Path::new("/"))
+    }
+}
+
 /// How far a run got.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Status {

@@ -6,10 +6,8 @@
 
 mod find;
 mod lost;
-mod port;
 mod registry;
 mod start;
-mod tombstones;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -70,7 +68,7 @@ impl ProcessRuntime {
     /// Ends the watching and waits for it, at most `patience`. Runs go on; a later [`Runtime::adopt`] finds them. False: not
     /// everything had ended by then.
     pub async fn close(&self, patience: Duration) -> bool {
-        self.registry.tasks.finish(patience).await
+        self.registry.book.tasks.finish(patience).await
     }
 }
 
@@ -79,7 +77,7 @@ impl Runtime for ProcessRuntime {
         let (command, registry) = (spec.command.clone(), Arc::clone(&self.registry));
         let (answer, answered) = oneshot::channel();
         // A task of its own: a caller that gives up waiting must not leave a start half done.
-        self.registry.tasks.spawn(async move { drop(answer.send(start::start(&registry, spec).await)) });
+        self.registry.book.tasks.spawn(async move { drop(answer.send(start::start(&registry, spec).await)) });
         let gone = |error| StartError::Io { command, source: std::io::Error::other(error) };
         answered.await.map_err(gone)?
     }
@@ -101,7 +99,7 @@ impl Runtime for ProcessRuntime {
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.registry.warnings()
+        self.registry.book.warnings()
     }
 }
 

@@ -17,6 +17,11 @@ mod served;
 pub use keep::{KeepSpec, keep, run_keeper};
 pub use run::run_shim;
 
+/// How a run ended, for its log: `ended with exit code 1`, `ended by SIGKILL`.
+pub(crate) fn how_it_ended(code: Option<i32>, signal: Option<i32>) -> String {
+    child::Exit { code, signal }.to_string()
+}
+
 /// What a keeper and whoever looks for it share on disk.
 pub(crate) mod keep_files {
     pub(crate) use super::keep::{KeepState, LOCK, SPEC, STATE};

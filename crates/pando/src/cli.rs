@@ -14,6 +14,7 @@ mod interlude;
 mod lb;
 mod look;
 mod near_miss;
+mod registry;
 mod server;
 mod value;
 
@@ -33,6 +34,7 @@ pub(crate) use firewall::{AgreeArgs, AllowArgs, CloseArgs, FirewallArgs, Firewal
 pub(crate) use interlude::{MaintenanceArgs, MaintenanceCommand, MaintenanceOnArgs, PauseArgs, ResumeArgs};
 pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand, TopArgs};
 pub(crate) use look::{EventsArgs, LogsArgs, ReleasesArgs, StatusArgs};
+pub(crate) use registry::{RegistryArgs, RegistryCommand, RegistryLoginArgs};
 pub(crate) use server::{ServerAddArgs, ServerArgs, ServerCommand, ServerDrainArgs};
 pub(crate) use server::{
     ServerJoinArgs, ServerLabelsArgs, ServerRmArgs, ServerRolesArgs, ServerStartArgs, labels_of, roles_of,
@@ -142,6 +144,7 @@ pub(crate) enum Command {
     Lb(LbArgs),
     Cert(CertArgs),
     Firewall(FirewallArgs),
+    Registry(RegistryArgs),
     Token(TokenArgs),
     Daemon(DaemonArgs),
     Proxy(ProxyArgs),

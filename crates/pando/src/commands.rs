@@ -12,6 +12,7 @@ mod init;
 mod interlude;
 mod lb;
 mod logs;
+mod registry;
 mod releases;
 mod scale;
 mod server;
@@ -77,6 +78,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Lb(args) => lb::run(&args, context).await,
         Command::Cert(args) => cert::run(&args, context).await,
         Command::Firewall(args) => firewall::run(&args, context).await,
+        Command::Registry(args) => registry::run(&args, context).await,
         Command::Server(args) => server::run(&args, context).await,
         Command::Version => version::run(context).await,
         Command::Daemon(_)

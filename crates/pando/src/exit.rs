@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::image::ImageTrouble;
 use crate::printer::{Paint, Printer, Style};
 use crate::words::counted;
 
@@ -153,7 +154,8 @@ pub(crate) fn trouble_of(error: &anyhow::Error, context: &Context) -> Trouble {
     if let Some(error) = error.downcast_ref::<ClientError>() {
         return of_client(error, context);
     }
-    Trouble::new(FAILED, "failed", error_chain(error.as_ref()))
+    let code = if error.is::<ImageTrouble>() { "image" } else { "failed" };
+    Trouble::new(FAILED, code, error_chain(error.as_ref()))
 }
 
 /// What a call of the control plane came to.

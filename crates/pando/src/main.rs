@@ -9,6 +9,7 @@ mod context;
 mod daemons;
 mod exit;
 mod follow;
+mod image;
 mod pack;
 mod printer;
 mod progress;

@@ -1,6 +1,6 @@
 //! The terminal: its size, and a keyboard whose every key is sent on.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use pando_api::v1::agents::TerminalSize;
 use rustix::termios::{self, OptionalActions, Termios};
@@ -31,6 +31,24 @@ fn size_of(stream: &impl std::os::fd::AsFd) -> TerminalSize {
         }
         _ => USUAL,
     }
+}
+
+/// Asks on the terminal for a line that it does not show.
+///
+/// # Errors
+/// When stdin is no terminal, or can't be read.
+pub(crate) fn ask_hidden(question: &str) -> io::Result<String> {
+    let before = termios::tcgetattr(io::stdin())?;
+    let mut hidden = before.clone();
+    hidden.local_modes.remove(termios::LocalModes::ECHO);
+    // What was typed before the question was shown is no answer.
+    termios::tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+    let _shown_again = RawKeyboard { before };
+    let mut answer = String::new();
+    write!(io::stderr(), "{question}")?;
+    io::stdin().lock().read_line(&mut answer)?;
+    writeln!(io::stderr())?;
+    Ok(answer)
 }
 
 /// While it lives, keys come one by one and without meaning: Ctrl-C too is a key for the other side.

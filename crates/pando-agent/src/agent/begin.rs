@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::parts::{Newest, Parts};
 use super::{AgentError, Settings};
-use crate::artifacts::{ArtifactError, Limits, Releases, Setup, Sources};
+use crate::artifacts::{ArtifactError, Known, Limits, Releases, Setup, Sources};
 use crate::control::contact::Contact;
 use crate::control::published::Published;
 use crate::control::relays::Relays;
@@ -48,8 +48,15 @@ pub(super) async fn run<R: Runtime>(
     let setup = Setup {
         directory: settings.state_dir.join("releases"),
         users: settings.users,
-        source: Sources { control: client.clone(), peers: peers.clone() },
+        source: Sources {
+            control: client.clone(),
+            server: settings.server,
+            peers: peers.clone(),
+            known: Known::default(),
+        },
         limits: Limits::default(),
+        containers: settings.containers.clone(),
+        engine: settings.engine.clone(),
     };
     let releases = Releases::new(setup, tasks.clone(), sender.clone());
     let found = find(ledger_directory(&settings), settings.server, key, releases.clone()).await?;

@@ -32,7 +32,7 @@ use crate::firewall::{self, Firewall, Guard};
 use crate::ledger::Ledger;
 use crate::moment::Moments;
 use crate::peers::Peers;
-use crate::probe::Probes;
+use crate::probe::{Checkers, Probes};
 use crate::proxy::{Link, LinkOrder, LinkSetup};
 use crate::reconcile::{Event, Facts, Site, State};
 use crate::renew::Renewer;
@@ -229,7 +229,9 @@ impl<R: Runtime> Parts<R> {
             leader: self.settings.leader.clone(),
             default_env: self.settings.default_env.clone(),
             users: self.settings.users,
+            containers: self.settings.containers.clone(),
             releases: self.settings.state_dir.join("releases"),
+            engine: self.settings.engine.clone(),
         })
     }
 
@@ -246,16 +248,18 @@ impl<R: Runtime> Parts<R> {
     fn shell(self, ledger: Ledger) -> (TcpListener, Shell<R, Sources>) {
         // Ids that no earlier run of this program has drawn: they carry the time as well.
         let seed = self.moments.now().as_millis().unsigned_abs() ^ (u64::from(std::process::id()) << 44);
-        let sessions = Arc::new(Sessions {
-            leader: self.settings.leader.clone(),
-            default_env: self.settings.default_env.clone(),
-        });
+        let sessions =
+            Sessions { leader: self.settings.leader.clone(), default_env: self.settings.default_env.clone() };
         let shell = Shell {
             state: State::new(site(&self.settings), ledger, seed),
             moments: self.moments,
             runtime: self.runtime,
             releases: self.releases,
-            probes: Probes::new(sessions, self.tasks.clone(), self.sender.clone()),
+            probes: Probes::new(
+                Checkers { sessions, containers: self.settings.containers.clone() },
+                self.tasks.clone(),
+                self.sender.clone(),
+            ),
             tasks: self.tasks,
             ledger: ledger_directory(&self.settings),
             sender: self.sender,
@@ -282,5 +286,6 @@ fn site(settings: &Settings) -> Site {
         users: settings.users,
         proxy: settings.proxy_socket.is_some(),
         keeps_entry: settings.entry_keeper.is_some(),
+        images: settings.containers.as_ref().map(|one| one.mark().to_owned()).unwrap_or_default(),
     }
 }

@@ -10,10 +10,12 @@ use std::sync::atomic::AtomicBool;
 use pando_model::assignment::AssignedRelease;
 use pando_model::name::AppName;
 use pando_model::release::{Digest, ReleaseNumber};
+use pando_model::resources::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
 
-use super::ArtifactError;
 use super::unpack::{self, UnpackError};
+use super::{ArtifactError, images};
 use crate::reconcile::{OnDisk, ReleaseKey};
 
 /// Not the name of any app.
@@ -35,6 +37,10 @@ impl Places {
         Self { root }
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     pub(super) fn whole(&self, digest: &Digest) -> PathBuf {
         self.root.join(FETCHED).join(digest.as_str())
     }
@@ -49,6 +55,11 @@ impl Places {
 
     fn directory(&self, key: &ReleaseKey) -> PathBuf {
         self.root.join(key.0.as_str()).join(key.1.to_string())
+    }
+
+    /// There as long as the engine may have an image under the release's name.
+    pub(super) fn image(&self, key: &ReleaseKey) -> PathBuf {
+        self.root.join(key.0.as_str()).join(format!("{}.image", key.1))
     }
 
     fn seal(&self, key: &ReleaseKey) -> PathBuf {
@@ -79,13 +90,13 @@ pub(super) fn scan(places: &Places) -> Result<Vec<OnDisk>, ArtifactError> {
     Ok(found.into_iter().map(on_disk).collect())
 }
 
-/// `v7`, `v7.tmp` and `v7.json` are all signs of v7.
-fn release_of(name: &str) -> Option<ReleaseNumber> {
-    let stem = name.strip_suffix(".tmp").or(name.strip_suffix(".json")).unwrap_or(name);
+/// `v7`, `v7.tmp`, `v7.json` and `v7.image` are all signs of v7.
+pub(super) fn release_of(name: &str) -> Option<ReleaseNumber> {
+    let stem = [".tmp", ".json", ".image"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     stem.strip_prefix('v')?.parse().ok()
 }
 
-fn names_in(directory: &Path) -> Result<Vec<String>, ArtifactError> {
+pub(super) fn names_in(directory: &Path) -> Result<Vec<String>, ArtifactError> {
     let failed = |source| disk_error("read", directory, source);
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
@@ -94,15 +105,31 @@ fn names_in(directory: &Path) -> Result<Vec<String>, ArtifactError> {
     Ok(names)
 }
 
-fn make_directory(path: &Path, mode: u32) -> Result<(), ArtifactError> {
+pub(super) fn make_directory(path: &Path, mode: u32) -> Result<(), ArtifactError> {
     let made = DirBuilder::new().recursive(true).mode(mode).create(path);
     made.map_err(|source| disk_error("make", path, source))
 }
 
 /// What a complete release is made from.
 fn sealed(places: &Places, key: &ReleaseKey) -> Option<Digest> {
-    let seal: Seal = serde_json::from_slice(&fs::read(places.seal(key)).ok()?).ok()?;
-    places.directory(key).is_dir().then_some(seal.artifact)
+    places.directory(key).is_dir().then(|| read_seal(places, key)).flatten().map(|seal| seal.artifact)
+}
+
+fn read_seal(places: &Places, key: &ReleaseKey) -> Option<Seal> {
+    serde_json::from_slice(&fs::read(places.seal(key)).ok()?).ok()
+}
+
+/// All of a file that is not larger.
+pub(super) async fn read_at_most(path: &Path, most: u64) -> Result<Vec<u8>, ArtifactError> {
+    let failed = |source| disk_error("read", path, source);
+    let mut bytes = Vec::new();
+    let file = tokio::fs::File::open(path).await.map_err(failed)?;
+    file.take(most + 1).read_to_end(&mut bytes).await.map_err(failed)?;
+    if bytes.len() as u64 > most { Err(ArtifactError::TooLarge(Bytes(most))) } else { Ok(bytes) }
+}
+
+pub(super) async fn remove_file(path: &Path) -> Result<(), ArtifactError> {
+    there(tokio::fs::remove_file(path).await).map_err(|source| disk_error("remove", path, source))
 }
 
 /// True when the release is there and made from `wanted`. Otherwise nothing is left of it.
@@ -149,7 +176,8 @@ pub(super) fn seal(
     let (staging, directory) = (places.staging(key), places.directory(key));
     sync(&staging)?;
     fs::rename(&staging, &directory).map_err(|source| disk_error("rename", &staging, source))?;
-    let seal = Seal { artifact: release.artifact.clone() };
+    let Some(artifact) = release.artifact.clone() else { return Ok(()) };
+    let seal = Seal { artifact };
     let path = places.seal(key);
     let failed = |source| disk_error("write", &path, source);
     let bytes = serde_json::to_vec(&seal).map_err(|error| failed(error.into()))?;
@@ -174,12 +202,13 @@ fn remove_tree(path: &Path) -> Result<(), ArtifactError> {
 }
 
 /// What is not there needs no removal.
-fn there(result: io::Result<()>) -> io::Result<()> {
+pub(super) fn there(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// Removes packed releases, whole or in part, but those that are wanted.
-pub(super) fn prune(places: &Places, wanted: &BTreeSet<Digest>) -> Result<(), ArtifactError> {
+/// Removes packed releases and layers, whole or in part, but those that are wanted and the layers of images that are.
+pub(super) fn prune(places: &Places, wanted: BTreeSet<Digest>) -> Result<(), ArtifactError> {
+    let wanted = images::with_layers(places, wanted);
     let directory = places.root.join(FETCHED);
     for name in names_in(&directory)? {
         let digest = name.strip_suffix(".part").unwrap_or(&name);

@@ -18,7 +18,7 @@ use super::disk::{Places, disk_error};
 use super::{ArtifactError, ArtifactSource, SourceError, Whom};
 
 /// Far more than source code and what it depends on take; less than fills most disks.
-const MAX_PACKED: u64 = 8_000_000_000;
+pub(super) const MAX_PACKED: u64 = 8_000_000_000;
 
 const TRY_AGAIN: Backoff = Backoff { first: Duration::from_millis(50), most: Duration::from_secs(1) };
 
@@ -30,11 +30,12 @@ pub(super) async fn is_here(places: &Places, digest: &Digest) -> bool {
     tokio::fs::try_exists(places.whole(digest)).await.unwrap_or(false)
 }
 
-/// Returns when it is there, whole. While the source is away it is asked again and again.
+/// Returns when it is there, whole, of at most `most` bytes. While the source is away it is asked again and again.
 pub(super) async fn fetch(
     source: &impl ArtifactSource,
     places: &Places,
     digest: &Digest,
+    most: u64,
     stopped: &Shutdown,
 ) -> Result<(), ArtifactError> {
     // Another release of the same content may have had its turn meanwhile.
@@ -45,14 +46,19 @@ pub(super) async fn fetch(
     tokio::select! {
         // What has come so far stays, for the next time.
         () = stopped.wait() => return Err(ArtifactError::Cancelled),
-        fetched = fetch_part(source, &part, digest) => fetched?,
+        fetched = fetch_part(source, &part, digest, most) => fetched?,
     }
     let failed = |source| disk_error("rename", &part, source);
     tokio::fs::rename(&part, places.whole(digest)).await.map_err(failed)
 }
 
-async fn fetch_part(source: &impl ArtifactSource, path: &Path, digest: &Digest) -> Result<(), ArtifactError> {
-    let mut part = Part::open(path).await?;
+async fn fetch_part(
+    source: &impl ArtifactSource,
+    path: &Path,
+    digest: &Digest,
+    most: u64,
+) -> Result<(), ArtifactError> {
+    let mut part = Part::open(path, most).await?;
     let (mut tries, mut damaged) = (0, false);
     loop {
         let before = part.length;
@@ -84,12 +90,13 @@ async fn fetch_part(source: &impl ArtifactSource, path: &Path, digest: &Digest) 
 struct Part {
     path: PathBuf,
     file: File,
+    most: u64,
     length: u64,
     hash: Sha256,
 }
 
 impl Part {
-    async fn open(path: &Path) -> Result<Self, ArtifactError> {
+    async fn open(path: &Path, most: u64) -> Result<Self, ArtifactError> {
         let failed = |source| disk_error("open", path, source);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -99,7 +106,7 @@ impl Part {
         loop {
             let count = file.read(&mut buffer).await.map_err(failed)?;
             if count == 0 {
-                return Ok(Self { path: path.to_owned(), file, length, hash });
+                return Ok(Self { path: path.to_owned(), file, most, length, hash });
             }
             hash.update(&buffer[..count]);
             length += count as u64;
@@ -128,9 +135,9 @@ impl Part {
     }
 
     async fn take(&mut self, piece: &Bytes) -> Result<(), ArtifactError> {
-        if self.length + piece.len() as u64 > MAX_PACKED {
+        if self.length + piece.len() as u64 > self.most {
             self.clear().await?;
-            return Err(ArtifactError::TooLarge(resources::Bytes(MAX_PACKED)));
+            return Err(ArtifactError::TooLarge(resources::Bytes(self.most)));
         }
         self.hash.update(piece);
         self.length += piece.len() as u64;
@@ -159,7 +166,7 @@ impl Part {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(disk_error("remove", &self.path, error));
             }
-            _ => Self::open(&self.path).await?,
+            _ => Self::open(&self.path, self.most).await?,
         };
         Ok(())
     }

@@ -5,7 +5,9 @@
 //! by then there is somebody else to ask. Whom a piece comes from doesn't matter:
 //! the whole is believed by its digest alone.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,9 +15,12 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{Stream, StreamExt};
 use pando_api::client::{AgentClient, ArtifactBody, Client, ClientError};
 use pando_api::error::ErrorCode;
+use pando_api::v1::registries::RegistryCredentials;
 use pando_model::id::ServerId;
+use pando_model::registry::RegistryHost;
 use pando_model::release::Digest;
 use pando_rt::error_chain::error_chain;
+use pando_runtime::docker::Credentials;
 
 use crate::peers::Peers;
 
@@ -52,6 +57,14 @@ pub trait ArtifactSource: Send + Sync + 'static {
         offset: u64,
         whom: Whom,
     ) -> impl Future<Output = Result<Pieces, SourceError>> + Send;
+
+    /// Who this server is to a registry. `None`: nobody in particular.
+    fn credentials(
+        &self,
+        _: &RegistryHost,
+    ) -> impl Future<Output = Result<Option<Credentials>, SourceError>> + Send {
+        std::future::ready(Ok(None))
+    }
 }
 
 /// Servers that are asked before the control plane is: enough to find one soon once a third of them has it, few enough that
@@ -67,8 +80,15 @@ const WORD: Duration = Duration::from_millis(300);
 /// The agent's own [`ArtifactSource`].
 pub(crate) struct Sources {
     pub(crate) control: Client,
+    pub(crate) server: ServerId,
     pub(crate) peers: Peers,
+    pub(crate) known: Known,
 }
+
+/// What the control plane last said of registries. It is kept in memory for when the control plane is away, and nowhere else: on this
+/// server's disk it could be sealed only by a key that lies beside it.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<BTreeMap<RegistryHost, Option<Credentials>>>);
 
 impl ArtifactSource for Sources {
     async fn fetch(&self, digest: &Digest, offset: u64, whom: Whom) -> Result<Pieces, SourceError> {
@@ -87,6 +107,28 @@ impl ArtifactSource for Sources {
                 found.ok_or(judged)
             }
         }
+    }
+
+    async fn credentials(&self, host: &RegistryHost) -> Result<Option<Credentials>, SourceError> {
+        let asked = match self.control.registry_credentials(self.server, host).await {
+            Ok(RegistryCredentials { username, password }) => {
+                Some(Credentials { username, password: password.0 })
+            }
+            Err(error) if error.code() == Some(ErrorCode::NotFound) => None,
+            Err(error) => return self.known.get(host).ok_or_else(|| judge(&error, 0)),
+        };
+        self.known.set(host, asked.clone());
+        Ok(asked)
+    }
+}
+
+impl Known {
+    fn get(&self, host: &RegistryHost) -> Option<Option<Credentials>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(host).cloned()
+    }
+
+    fn set(&self, host: &RegistryHost, said: Option<Credentials>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(host.clone(), said);
     }
 }
 

@@ -99,6 +99,8 @@ impl Bench {
             users: false,
             source: source.clone(),
             limits: Limits::default(),
+            containers: None,
+            engine: directory.path().join("no-engine.sock"),
         };
         let releases = Releases::new(setup, tasks.clone(), sender);
         releases.scan().unwrap();
@@ -115,7 +117,8 @@ impl Bench {
         AssignedRelease {
             app: "hits".parse().unwrap(),
             release: ReleaseNumber(number),
-            artifact: self.digest.clone(),
+            artifact: Some(self.digest.clone()),
+            image: None,
             prepare: None,
             env: BTreeMap::new(),
         }
@@ -252,7 +255,7 @@ async fn what_is_here_does_not_wait_for_a_source_that_is_away() {
     let mut bench = Bench::new(vec![Answer::Whole, Answer::Hang(10)]);
     assert_eq!(bench.ensure(1).await, Event::ReleaseUnpacked(key(1)));
     let mut other = bench.release(2);
-    other.artifact = Digest::new("0".repeat(64)).unwrap();
+    other.artifact = Digest::new("0".repeat(64)).ok();
     bench.releases.order(Order::Ensure(other));
     settle(|| bench.source.offsets.lock().unwrap().len() == 2).await;
     assert_eq!(bench.ensure(3).await, Event::ReleaseUnpacked(key(3)));
@@ -341,6 +344,8 @@ async fn a_full_disk_stops_one_release_and_leaves_the_others() {
         users: false,
         source: bench.source.clone(),
         limits: Limits::default(),
+        containers: None,
+        engine: path.join("no-engine.sock"),
     };
     let (sender, events) = mpsc::channel(16);
     bench.releases = Releases::new(setup, bench.tasks.clone(), sender);

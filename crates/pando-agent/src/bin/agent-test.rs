@@ -105,7 +105,9 @@ fn agent(order: Order<'_>) -> Result<(), Failure> {
             address,
             firewall,
             leader: Leader { program, args: vec!["leader".into()] },
+            containers: None,
             default_env: BTreeMap::new(),
+            engine: pando_image::engine::DEFAULT_SOCKET.into(),
         };
         std::fs::write(state_dir.join("api"), settings.listener.local_addr()?.to_string())?;
         let ending = shutdown.clone();

@@ -1,15 +1,21 @@
 //! A command exits 0.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 
 use crate::reconcile::CheckSpec;
 use crate::session::{Guard, Script, Sessions, Streams};
 
-pub(super) async fn check(command: &str, spec: &CheckSpec, sessions: &Sessions) -> Result<(), String> {
+pub(super) async fn check(
+    command: &str,
+    directory: &Path,
+    spec: &CheckSpec,
+    sessions: &Sessions,
+) -> Result<(), String> {
     let script = Script {
         command: command.to_owned(),
-        directory: spec.directory.clone(),
+        directory: directory.to_owned(),
         env: spec.env.clone(),
         user: spec.user.clone(),
     };

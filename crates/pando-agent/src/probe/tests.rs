@@ -23,19 +23,19 @@ fn spec(kind: HealthKind, address: SocketAddr) -> CheckSpec {
             start_timeout: Millis(1000),
         },
         address,
-        directory: "/".into(),
+        place: Place::Directory("/".into()),
         env: BTreeMap::new(),
         user: None,
     }
 }
 
-fn sessions() -> Sessions {
+fn checkers() -> Checkers {
     let leader = Leader { program: "/nonexistent/leader".into(), args: Vec::new() };
-    Sessions { leader, default_env: BTreeMap::new() }
+    Checkers { sessions: Sessions { leader, default_env: BTreeMap::new() }, containers: None }
 }
 
 async fn http(address: SocketAddr) -> Result<(), String> {
-    check_once(&spec(HealthKind::Http { path: "/health?deep=1".to_owned() }, address), &sessions()).await
+    check_once(&spec(HealthKind::Http { path: "/health?deep=1".to_owned() }, address), &checkers()).await
 }
 
 /// A server that answers each connection with these bytes, and gives back what it was asked last.
@@ -91,10 +91,10 @@ async fn silence_and_refusal_have_words() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     assert_eq!(http(address).await, Err("no answer within 300 ms".to_owned()));
-    assert_eq!(check_once(&spec(HealthKind::Tcp, address), &sessions()).await, Ok(()));
+    assert_eq!(check_once(&spec(HealthKind::Tcp, address), &checkers()).await, Ok(()));
     let refused = Err("connection refused".to_owned());
     assert_eq!(http(deserted().await).await, refused);
-    assert_eq!(check_once(&spec(HealthKind::Tcp, deserted().await), &sessions()).await, refused);
+    assert_eq!(check_once(&spec(HealthKind::Tcp, deserted().await), &checkers()).await, refused);
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn an_endless_body_does_not_hold_a_check() {
 #[tokio::test]
 async fn a_command_that_can_not_start_says_so() {
     let kind = HealthKind::Command { command: "bin/check".to_owned() };
-    let said = check_once(&spec(kind, deserted().await), &sessions()).await.unwrap_err();
+    let said = check_once(&spec(kind, deserted().await), &checkers()).await.unwrap_err();
     assert!(said.starts_with("can't start `bin/check`: "), "{said}");
 }
 
@@ -120,7 +120,7 @@ async fn a_command_that_can_not_start_says_so() {
 async fn checks_are_eager_until_the_first_pass_then_keep_their_interval() {
     let tasks = Tasks::new(&Shutdown::new());
     let (sender, mut events) = mpsc::channel(100);
-    let mut probes = Probes::new(Arc::new(sessions()), tasks.clone(), sender);
+    let mut probes = Probes::new(checkers(), tasks.clone(), sender);
     let address = deserted().await;
     let mut slow = spec(HealthKind::Tcp, address);
     slow.health.interval = Millis(60_000);

@@ -247,7 +247,7 @@ fn check(site: &super::Site, id: InstanceId, instance: &Instance) -> Option<Effe
         key: run.key,
         health: instance.spec.health.clone(),
         address: SocketAddr::new(site.address, instance.spec.port),
-        directory: run.directory,
+        place: run.place,
         env: run.env,
         user: run.user,
     })))

@@ -91,7 +91,10 @@ fn is_assigned(assigned: &[Arc<AssignedRelease>], key: &ReleaseKey) -> bool {
 pub(super) fn is_ready(state: &State, key: &ReleaseKey) -> bool {
     let mut assigned = state.ledger.assignment.releases.iter();
     let artifact = assigned.find(|release| release.app == key.0 && release.release == key.1);
-    state.releases.get(key).is_some_and(|slot| slot.holds(artifact.map(|release| &release.artifact)))
+    state
+        .releases
+        .get(key)
+        .is_some_and(|slot| slot.holds(artifact.and_then(|release| release.artifact.as_ref())))
 }
 
 /// Why it can't be had, when it can't.
@@ -118,7 +121,7 @@ pub(super) fn ensure(state: &mut State, now: Timestamp, effects: &mut Vec<Effect
             // What a failed removal left is cleared by the work itself.
             Phase::Absent | Phase::Removing { again_at: Some(_) } => true,
             Phase::Failed { again_at, .. } => now >= *again_at,
-            Phase::Ready => !slot.holds(Some(&release.artifact)),
+            Phase::Ready => !slot.holds(release.artifact.as_ref()),
             _ => false,
         };
         if missing && !busy {
@@ -177,7 +180,10 @@ fn has_process(state: &State, key: &ReleaseKey) -> bool {
         || tasks
             .into_iter()
             .any(|one| one.spec.app == key.0 && one.spec.release == key.1 && one.has_process())
-        || state.strays.values().any(|one| one.directory == directory || one.directory == staging)
+        || state
+            .strays
+            .values()
+            .any(|one| one.directory.as_ref().is_some_and(|of| *of == directory || *of == staging))
 }
 
 /// A process runs in it, or is to be started in it again.
@@ -230,7 +236,7 @@ pub(super) fn ready(state: &mut State, key: &ReleaseKey) {
     let Some(slot) = state.releases.get_mut(key) else { return };
     if matches!(slot.phase, Phase::Fetching | Phase::Unpacking | Phase::Sealing) {
         (slot.phase, slot.failures) = (Phase::Ready, 0);
-        slot.made_from = slot.spec.as_ref().map(|spec| spec.artifact.clone());
+        slot.made_from = slot.spec.as_ref().and_then(|spec| spec.artifact.clone());
     }
 }
 
@@ -333,14 +339,14 @@ pub(super) fn statuses(state: &State) -> Vec<ReleaseStatus> {
         .map(|release| ReleaseStatus {
             app: release.app.clone(),
             release: release.release,
-            state: status(state.releases.get(&key_of(release)), &release.artifact),
+            state: status(state.releases.get(&key_of(release)), release.artifact.as_ref()),
         })
         .collect()
 }
 
-fn status(slot: Option<&Slot>, artifact: &Digest) -> ReleaseState {
+fn status(slot: Option<&Slot>, artifact: Option<&Digest>) -> ReleaseState {
     match slot.map(|slot| &slot.phase) {
-        Some(Phase::Ready) if slot.is_some_and(|slot| !slot.holds(Some(artifact))) => ReleaseState::Fetching,
+        Some(Phase::Ready) if slot.is_some_and(|slot| !slot.holds(artifact)) => ReleaseState::Fetching,
         None | Some(Phase::Absent | Phase::Fetching | Phase::Removing { .. }) => ReleaseState::Fetching,
         Some(Phase::Unpacking | Phase::Sealing) => ReleaseState::Unpacking,
         Some(Phase::Preparing(_)) => ReleaseState::Preparing,

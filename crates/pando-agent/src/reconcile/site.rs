@@ -3,11 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use pando_model::assignment::{AssignedInstance, AssignedRelease, AssignedTask, Assignment, TaskKind};
+use pando_model::assignment::{
+    AssignedInstance, AssignedRelease, AssignedTask, Assignment, Container, TaskKind,
+};
 use pando_model::id::ServerId;
 use pando_model::name::AppName;
 use pando_model::resources::Resources;
-use pando_runtime::{RunKey, RunSpec};
+use pando_model::time::Millis;
+use pando_runtime::{ImagePlace, Place, RunKey, RunSpec};
 
 use super::ReleaseKey;
 use crate::account;
@@ -29,6 +32,8 @@ pub struct Site {
     pub proxy: bool,
     /// It runs when the assignment says so, not always.
     pub keeps_entry: bool,
+    /// What tells this agent's names for images from those of others on the same engine.
+    pub images: String,
 }
 
 impl Site {
@@ -56,17 +61,43 @@ impl Site {
         self.users.then(|| account::user_of(app))
     }
 
+    /// What the engine calls the image of a release, from when the release is ready until it is removed: whatever becomes of
+    /// the name in the file, this stays what was deployed.
+    #[must_use]
+    pub fn image(&self, key: &ReleaseKey) -> String {
+        image_name(&self.images, key)
+    }
+
+    fn place(&self, key: &ReleaseKey, container: Option<&Container>, stop_timeout: Millis) -> Place {
+        let Some(container) = container else { return Place::Directory(self.directory(key)) };
+        Place::Image(Box::new(ImagePlace {
+            reference: self.image(key),
+            container_port: container.port,
+            volumes: container.volumes.clone(),
+            stop_timeout,
+        }))
+    }
+
+    /// In a container, the image says who runs.
+    fn user_in(&self, app: &AppName, container: Option<&Container>) -> Option<String> {
+        if container.is_some() { None } else { self.user(app) }
+    }
+
     pub(crate) fn instance_run(&self, key: RunKey, instance: &AssignedInstance) -> RunSpec {
         RunSpec {
             key,
             app: instance.app.clone(),
             name: instance.replica.to_string(),
             command: instance.command.clone(),
-            directory: self.directory(&(instance.app.clone(), instance.release)),
+            place: self.place(
+                &(instance.app.clone(), instance.release),
+                instance.container.as_ref(),
+                instance.stop_timeout,
+            ),
             env: instance.env.clone(),
-            user: self.user(&instance.app),
+            user: self.user_in(&instance.app, instance.container.as_ref()),
             resources: instance.resources,
-            port: Some(SocketAddr::new(self.address, instance.port)),
+            port: listens(instance).then(|| SocketAddr::new(self.address, instance.port)),
         }
     }
 
@@ -77,9 +108,9 @@ impl Site {
             app: task.app.clone(),
             name: "release".to_owned(),
             command: task.command.clone(),
-            directory: self.directory(&(task.app.clone(), task.release)),
+            place: self.place(&(task.app.clone(), task.release), task.container.as_ref(), super::task::STOP),
             env: task.env.clone(),
-            user: self.user(&task.app),
+            user: self.user_in(&task.app, task.container.as_ref()),
             resources: Resources::default(),
             port: None,
         }
@@ -91,11 +122,21 @@ impl Site {
             app: release.app.clone(),
             name: PREPARE.to_owned(),
             command: command.to_owned(),
-            directory: self.staging(&(release.app.clone(), release.release)),
+            place: Place::Directory(self.staging(&(release.app.clone(), release.release))),
             env: release.env.clone(),
             user: self.user(&release.app),
             resources: Resources::default(),
             port: None,
         }
     }
+}
+
+/// See [`Site::image`].
+pub(crate) fn image_name(mark: &str, (app, release): &ReleaseKey) -> String {
+    format!("pando/{app}:{release}-{mark}")
+}
+
+/// A container whose file names no port is reached by nobody; every plain process is given one.
+fn listens(instance: &AssignedInstance) -> bool {
+    instance.container.as_ref().is_none_or(|container| container.port.is_some())
 }

@@ -10,7 +10,8 @@ use super::{Effect, State, task};
 
 #[derive(Debug, Clone)]
 pub(super) struct Stray {
-    pub(super) directory: PathBuf,
+    /// `None`: it is a container.
+    pub(super) directory: Option<PathBuf>,
     pub(super) pid: Option<u32>,
     /// By its name it is an instance, and is reported as one.
     pub(super) is_instance: bool,
@@ -22,7 +23,7 @@ impl Stray {
     pub(super) fn of(held: Held) -> Self {
         Self {
             is_instance: held.spec.name.parse::<ReplicaName>().is_ok(),
-            directory: held.spec.directory,
+            directory: held.spec.directory().map(Into::into),
             pid: held.pid,
             stopping: false,
             again_at: None,

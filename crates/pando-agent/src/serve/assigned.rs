@@ -1,6 +1,6 @@
 //! Where commands run, as the assignment and what was seen last have it.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pando_model::assignment::Assignment;
@@ -8,9 +8,11 @@ use pando_model::id::InstanceId;
 use pando_model::name::{AppName, ReplicaName};
 use pando_model::observed::InstanceState;
 use pando_model::release::ReleaseNumber;
+use pando_runtime::docker::Within;
+use pando_runtime::{ImagePlace, RunKey};
 use tokio::sync::watch;
 
-use super::{Place, Places};
+use super::{Ground, Place, Places};
 use crate::reconcile::{Facts, Site};
 
 /// The agent's own [`Places`].
@@ -21,6 +23,13 @@ pub(crate) struct Assigned {
 }
 
 impl Assigned {
+    /// Which start of the instance runs.
+    fn attempt(&self, id: InstanceId) -> u32 {
+        let facts = self.facts.borrow();
+        let fact = facts.as_ref().and_then(|facts| facts.instances.get(&id));
+        fact.map_or(0, |fact| fact.status().restarts)
+    }
+
     fn is_ready(&self, id: InstanceId) -> bool {
         let facts = self.facts.borrow();
         let fact = facts.as_ref().and_then(|facts| facts.instances.get(&id));
@@ -33,13 +42,33 @@ impl Places for Assigned {
     fn replica(&self, app: &AppName, replica: &ReplicaName) -> Option<Place> {
         let assignment = Arc::clone(&self.assignment.borrow());
         let named = assignment.instances.iter().filter(|(_, one)| one.app == *app && one.replica == *replica);
-        let (_, chosen) = named.max_by_key(|(id, _)| (self.is_ready(**id), **id))?;
+        let (id, chosen) = named.max_by_key(|(id, _)| (self.is_ready(**id), **id))?;
+        if chosen.container.is_some() {
+            let key = RunKey { id: id.as_uuid(), attempt: self.attempt(*id) };
+            return Some(Place {
+                ground: Ground::Container(Within::Run(key)),
+                env: BTreeMap::new(),
+                user: None,
+            });
+        }
         let directory = self.site.directory(&(app.clone(), chosen.release));
-        Some(Place { directory, env: chosen.env.clone(), user: self.site.user(app) })
+        let ground = Ground::Directory(directory);
+        Some(Place { ground, env: chosen.env.clone(), user: self.site.user(app) })
     }
 
-    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<PathBuf> {
+    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<Ground> {
+        let key = (app.clone(), release);
+        let assignment = Arc::clone(&self.assignment.borrow());
+        let assigned = assignment.releases.iter().find(|one| one.app == *app && one.release == release);
+        if assigned.is_some_and(|assigned| assigned.image.is_some()) {
+            let of_app = assignment.instances.values().filter(|one| one.app == *app);
+            let container =
+                of_app.filter(|one| one.release == release).find_map(|one| one.container.as_ref());
+            let volumes = container.map(|container| container.volumes.clone()).unwrap_or_default();
+            let image = ImagePlace { volumes, ..ImagePlace::of(self.site.image(&key)) };
+            return Some(Ground::Container(Within::Image { app: app.clone(), image }));
+        }
         // It gets this name only when it is complete.
-        Some(self.site.directory(&(app.clone(), release))).filter(|directory| directory.is_dir())
+        Some(self.site.directory(&key)).filter(|directory| directory.is_dir()).map(Ground::Directory)
     }
 }

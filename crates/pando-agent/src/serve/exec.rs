@@ -4,6 +4,7 @@
 //! does everything in the command's session.
 
 mod caller;
+mod contained;
 mod place;
 mod ready;
 mod running;
@@ -25,6 +26,8 @@ use pando_api::{ErrorBody, ErrorCode};
 use super::reply::Refused;
 use super::server::{COMMANDS, Served};
 use caller::Caller;
+use contained::{Contained, Order};
+use place::Work;
 use running::Running;
 
 /// From the answer to the first frame.
@@ -73,7 +76,8 @@ async fn serve(served: &Served, upgrade: OnUpgrade) -> Result<(), FrameError> {
     };
     let (mut caller, start) = asked.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
     let end = match begin(served, start).await {
-        Ok(running) => running.relay(&mut caller, shutdown).await,
+        Ok(Started::Process(running)) => running.relay(&mut caller, shutdown).await,
+        Ok(Started::Contained(contained)) => contained.relay(&mut caller, shutdown).await,
         Err(why) => Some(ExecEnd { code: NOT_STARTED, error: Some(why) }),
     };
     match end {
@@ -82,10 +86,26 @@ async fn serve(served: &Served, upgrade: OnUpgrade) -> Result<(), FrameError> {
     }
 }
 
+enum Started {
+    Process(Box<Running>),
+    Contained(Contained),
+}
+
 /// The error is a sentence.
-async fn begin(served: &Served, start: Result<ExecStart, String>) -> Result<Running, String> {
+async fn begin(served: &Served, start: Result<ExecStart, String>) -> Result<Started, String> {
     let start = start?;
-    let script = place::script(&served.state, &start)?;
+    let work = place::work(&served.state, &start)?;
     tracing::info!(app = %start.app, replica = ?start.replica.as_ref().map(ToString::to_string), "a command is run");
-    Running::start(&served.sessions, &script, start.terminal, start.timeout).await
+    match work {
+        Work::Process(script) => {
+            let running = Running::start(&served.sessions, &script, start.terminal, start.timeout).await?;
+            Ok(Started::Process(Box::new(running)))
+        }
+        Work::Contained { within, line, env } => {
+            let containers = served.state.containers.as_ref();
+            let containers = containers.ok_or("nothing runs in containers on this server")?;
+            let order = Order { within, line, env, terminal: start.terminal, timeout: start.timeout };
+            Contained::start(containers, order).await.map(Started::Contained)
+        }
+    }
 }

@@ -86,21 +86,31 @@ fn signs_of_life(lines: BoxStream<'static, Bytes>) -> impl Stream<Item = Result<
 
 /// The query to read with, and how many lines at its beginning are not wanted.
 ///
-/// The store keeps a short tail in memory. For a longer one, a first pass finds the time at which it begins: eight bytes a line
-/// instead of the line. Lines that are written in between come on top.
+/// The store keeps a short tail in memory. For a longer one, a first pass finds the oldest time in it: eight bytes a line
+/// instead of the line; and a second how many lines since then come before it. Times may go back a little from line to line: streams of
+/// a container overtake each other. Lines that are written in between come on top.
 async fn begin(store: &LogStore, query: Query) -> io::Result<(Query, usize)> {
     let Some(tail) = query.tail.filter(|tail| *tail > Query::MOST_TAIL) else { return Ok((query, 0)) };
+    let (mut newest, mut more) = (VecDeque::new(), false);
     let mut lines = store.read(Query { tail: None, follow: false, ..query.clone() });
-    let (mut newest, mut skipped) = (VecDeque::new(), 0);
     while let Some(line) = lines.next().await {
         newest.push_back(line?.time);
         if newest.len() > tail {
-            let left_out = newest.pop_front();
-            skipped = if newest.front() == left_out.as_ref() { skipped + 1 } else { 0 };
+            newest.pop_front();
+            more = true;
         }
     }
-    let since = newest.front().copied().or(query.since);
-    Ok((Query { tail: None, since, ..query }, skipped))
+    if !more {
+        return Ok((Query { tail: None, ..query }, 0));
+    }
+    let since = newest.iter().min().copied();
+    let mut lines = store.read(Query { tail: None, follow: false, since, ..query.clone() });
+    let mut count = 0_usize;
+    while let Some(line) = lines.next().await {
+        line?;
+        count += 1;
+    }
+    Ok((Query { tail: None, since, ..query }, count.saturating_sub(newest.len())))
 }
 
 fn api_line(line: Line) -> LogLine {

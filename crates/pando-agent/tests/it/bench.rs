@@ -67,6 +67,7 @@ pub(crate) fn instance(n: u16, port: u16) -> AssignedInstance {
         replica: format!("web-{n}").parse().unwrap(),
         release: ReleaseNumber(1),
         command: "bin/web".to_owned(),
+        container: None,
         port,
         env: BTreeMap::from([("COLOUR".to_owned(), "green".to_owned())]),
         health: HealthCheck {
@@ -208,7 +209,9 @@ impl Bench {
             address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77)),
             firewall: false,
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
+            containers: None,
             default_env: BTreeMap::new(),
+            engine: pando_image::engine::DEFAULT_SOCKET.into(),
         }
     }
 
@@ -233,7 +236,8 @@ impl Bench {
             AssignedRelease {
                 app: "hits".parse().unwrap(),
                 release: ReleaseNumber(1),
-                artifact: self.digest.clone(),
+                artifact: Some(self.digest.clone()),
+                image: None,
                 prepare: None,
                 env: BTreeMap::new(),
             }

@@ -22,6 +22,7 @@ fn task() -> (TaskId, AssignedTask) {
         release: ReleaseNumber(1),
         kind: TaskKind::Release,
         command: "bin/migrate".to_owned(),
+        container: None,
         env: std::collections::BTreeMap::new(),
         timeout: Millis(60_000),
     };
@@ -40,7 +41,7 @@ async fn an_assigned_instance_gets_its_release_runs_and_is_ready() {
     assert!(body.report.capacity.memory_bytes > 0);
     let spec = bench.runtime.running().remove(0);
     assert_eq!((spec.key, spec.port.unwrap().port()), (run(1, 0), port));
-    assert_eq!(std::fs::read_to_string(spec.directory.join("note.txt")).unwrap(), "hello\n");
+    assert_eq!(std::fs::read_to_string(spec.directory().unwrap().join("note.txt")).unwrap(), "hello\n");
     // It leaves.
     bench.runtime.script("bin/web", Script::IgnoreSigterm);
     bench.control.assign(bench.assignment(2, &[]));
@@ -131,7 +132,7 @@ async fn a_release_that_control_does_not_have_fails_its_instances() {
     let mut bench = Bench::new().await;
     bench.start_agent().await;
     let mut assignment = bench.assignment(1, &[(1, 18_001)]);
-    Arc::make_mut(&mut assignment.releases[0]).artifact = "0".repeat(64).parse().unwrap();
+    Arc::make_mut(&mut assignment.releases[0]).artifact = "0".repeat(64).parse().ok();
     bench.control.assign(assignment);
     let failed = |report: &pando_model::AgentReport| match &report.instances.get(&instance_id(1))?.state {
         InstanceState::Failed { reason: FailureReason::Release, message } => Some(message.clone()),

@@ -42,7 +42,8 @@ impl Machine {
             pando_model::assignment::AssignedRelease {
                 app: app(),
                 release: ReleaseNumber(1),
-                artifact: digest,
+                artifact: Some(digest),
+                image: None,
                 prepare: prepare.map(str::to_owned),
                 env: std::collections::BTreeMap::new(),
             }
@@ -204,6 +205,7 @@ async fn a_release_command_runs_at_most_once_whenever_the_agent_is_killed() {
             app: app(),
             release: ReleaseNumber(1),
             kind: TaskKind::Release,
+            container: None,
             command: format!("echo {round} >> {}; sleep 0.05", marks.display()),
             env: std::collections::BTreeMap::new(),
             timeout: Millis(60_000),

@@ -3,6 +3,7 @@
 mod artifacts;
 mod exec;
 mod gate;
+mod host;
 mod leaving;
 mod logs;
 mod support;

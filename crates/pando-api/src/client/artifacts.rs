@@ -25,7 +25,7 @@ use crate::v1::artifacts::ArtifactStored;
 const GO_AHEAD: Duration = Duration::from_secs(2);
 
 /// An upload that moves no byte for so long is given up. Its whole may take as long as it needs.
-const STALL: Duration = Duration::from_secs(60);
+pub(super) const STALL: Duration = Duration::from_secs(60);
 
 impl Client {
     /// Whether the control plane has it.
@@ -114,7 +114,7 @@ async fn get(transport: &Transport, digest: &Digest, offset: u64) -> Result<Arti
 
 /// A stream of nothing that ends when the body is wanted: a refusal is then read before a single byte was sent for nothing. A
 /// gateway may keep the word to itself, so the wait has an end.
-fn after_go_ahead(go_ahead: Arc<Notify>) -> impl Stream<Item = std::io::Result<Frame<Bytes>>> {
+pub(super) fn after_go_ahead(go_ahead: Arc<Notify>) -> impl Stream<Item = std::io::Result<Frame<Bytes>>> {
     let waited = async move {
         // Either way the body is sent.
         let _ = tokio::time::timeout(GO_AHEAD, go_ahead.notified()).await;
@@ -124,7 +124,7 @@ fn after_go_ahead(go_ahead: Arc<Notify>) -> impl Stream<Item = std::io::Result<F
 }
 
 /// Ends when the counter has stood still for [`STALL`].
-async fn stalled(sent: &AtomicU64) {
+pub(super) async fn stalled(sent: &AtomicU64) {
     let mut before = sent.load(Ordering::Relaxed);
     loop {
         tokio::time::sleep(STALL).await;

@@ -107,6 +107,8 @@ fn add_difference(sum: &mut PoolStats, now: &PoolStats, old: &PoolStats) {
     sum.busy += now.busy.saturating_sub(old.busy);
     sum.retries += now.retries.saturating_sub(old.retries);
     sum.retries_denied += now.retries_denied.saturating_sub(old.retries_denied);
+    sum.hedges += now.hedges.saturating_sub(old.hedges);
+    sum.hedges_won += now.hedges_won.saturating_sub(old.hedges_won);
     sum.ejections += now.ejections.saturating_sub(old.ejections);
     sum.failed_open += now.failed_open.saturating_sub(old.failed_open);
     sum.cancelled += now.cancelled.saturating_sub(old.cancelled);

@@ -220,7 +220,7 @@ fn image(node: &Node, shown: &str, out: &mut Vec<(String, Out)>, draft: &mut Dra
     }
     for key in ["history", "registry"] {
         if node.get(key).is_some() {
-            draft.note(format!("`{shown}.{key}`: Pando keeps its own releases, and has secrets for registries (`image.registry`)"));
+            draft.note(format!("`{shown}.{key}`: Pando keeps its own releases; `pando registry login` gives the cluster what a registry asks for"));
         }
     }
     if node.get("build_config").is_some() || node.get("build").is_some_and(is_true) {

@@ -120,7 +120,7 @@ fn set_run(node: &Node, draft: &mut Draft) {
     if let Some(registry) = node.get("registry") {
         let server = text_of(registry, "server").map_or_else(String::new, |server| format!(" ({server})"));
         draft.note(format!(
-            "`registry`{server}: write it and its secret as `image: {{repository: …, registry: …}}`"
+            "`registry`{server}: write it as `image: {{repository: …, registry: …}}`, and give the cluster its credentials by `pando registry login`"
         ));
     }
     match image.filter(|image| ImageReference::parse(&Scalar::text(image.clone())).is_ok()) {

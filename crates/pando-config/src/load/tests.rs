@@ -98,7 +98,11 @@ fn a_process_keeps_its_own_over_the_roots() {
         (&api.health.kind, api.health.interval, api.health.timeout),
         (&path, Millis(9000), Millis(1000))
     );
-    assert_eq!(worker.health.kind, HealthKind::None, "the root's check is for processes that get requests");
+    assert_eq!(
+        worker.health.kind,
+        HealthKind::Image { path: None },
+        "the root's check is for processes that get requests"
+    );
     assert_eq!((worker.stop_timeout, web.stop_timeout), (Millis::from_secs(600), Millis::from_secs(5)));
     assert_eq!((api.resources.cpu_millis, worker.resources.cpu_millis), (Some(1000), Some(1000)));
 }
@@ -118,4 +122,15 @@ fn a_problem_of_the_root_is_told_once_for_all_targets() {
     let files = MemoryFiles::default().with("pando.yaml", text);
     let problems = load(Path::new("pando.yaml"), None, &files).unwrap_err();
     assert_eq!(problems.len(), 1, "{problems}");
+}
+
+#[test]
+fn what_is_built_is_seen_from_where_the_file_is() {
+    let target = merged("build: {}", "build: {context: app, dockerfile: docker/web, args: {RUBY: \"3.4\"}}");
+    let build = target.build.unwrap();
+    assert!(build.context.ends_with("app") && build.dockerfile.ends_with("app/docker/web"), "{build:?}");
+    assert_eq!(build.args, [("RUBY".to_owned(), "3.4".to_owned())].into());
+    let build = merged("build: {}", "replicas: 2").build.unwrap();
+    assert!(build.dockerfile.ends_with("Dockerfile") && build.args.is_empty(), "{build:?}");
+    assert_eq!(merged("build: {}", "image: org/a:1").build, None);
 }

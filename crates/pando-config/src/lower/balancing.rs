@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use pando_model::{PoolSpec, ProcessName};
 use pando_routing::policy::{
-    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Outlier, ProxyProtocol, Queue, Retry, SameSite, Sticky,
+    AdaptiveLimit, AllDown, Drain, Expect, HashKey, Hedge, Outlier, ProxyProtocol, Queue, Retry, SameSite,
+    Sticky,
 };
 use pando_routing::{Pool, Probe, ProbeKind, Protocol, Timeouts};
 
@@ -58,6 +59,7 @@ fn pool(given: &LoadBalancing, around: &Surroundings<'_>, sink: &mut Sink) -> Po
         sticky: given.sticky.value().and_then(Switch::on).map(sticky),
         outlier: ejection(given, sink),
         retry: retry(given),
+        hedge: hedge(given, sink),
         max_in_flight: count(&given.max_in_flight),
         adaptive_limit: adaptive(given, sink),
         proxy_protocol: given.proxy_protocol.value().map(|version| match version {
@@ -159,6 +161,28 @@ fn retry(given: &LoadBalancing) -> Retry {
         budget_percent: percent(&rule.budget).unwrap_or(default.budget_percent),
         budget_per_second: count(&rule.budget_per_second).unwrap_or(default.budget_per_second),
     }
+}
+
+fn hedge(given: &LoadBalancing, sink: &mut Sink) -> Option<Hedge> {
+    let default = Hedge::default();
+    let rule = given.hedge.value().and_then(Switch::on)?;
+    if let (Some(key), Some(_)) = (given.hedge.key(), given.sticky.value().and_then(Switch::on)) {
+        let hint = "leave one of them out";
+        sink.error_hint(key, "`hedge` asks another replica, and `sticky` keeps visitors with one", hint);
+    }
+    let share = rule.percentile.key().or(rule.at_least.key());
+    if let (Some(key), Some(_)) = (share, rule.after.key()) {
+        sink.error_hint(
+            key,
+            "it means nothing with `after`, which is the time itself",
+            "leave one of them out",
+        );
+    }
+    Some(Hedge {
+        percentile: count(&rule.percentile).unwrap_or(default.percentile),
+        least_millis: rule.at_least.value().map_or(default.least_millis, |time| time.0.0),
+        after_millis: rule.after.value().map(|time| time.0.0),
+    })
 }
 
 fn queue(given: &raw::Queue) -> Queue {

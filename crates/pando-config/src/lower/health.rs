@@ -8,7 +8,8 @@ use crate::diagnostic::Sink;
 use crate::raw::{self, HealthType, Settings};
 use crate::source::Span;
 
-pub(super) fn check(settings: &Settings, draft: &Draft, sink: &mut Sink) -> HealthCheck {
+/// `plain`: it runs as plain processes. A container may have a check of its image's own.
+pub(super) fn check(settings: &Settings, draft: &Draft, plain: bool, sink: &mut Sink) -> HealthCheck {
     let own = draft.process.health.get().cloned();
     let root = settings.health.get().filter(|_| draft.described_by_root).cloned();
     let key = own.as_ref().or(root.as_ref()).map(|at| at.key);
@@ -16,7 +17,12 @@ pub(super) fn check(settings: &Settings, draft: &Draft, sink: &mut Sink) -> Heal
         (Some(own), Some(root)) => own.value.over(root.value),
         (own, root) => own.or(root).map(|at| at.value).unwrap_or_default(),
     };
-    let kind = kind(&raw, key, draft, sink);
+    let unsaid = raw.r#type.is_absent() && raw.path.is_absent() && raw.command.is_absent();
+    let kind = if unsaid && !plain {
+        HealthKind::Image { path: draft.routed.then(|| "/".to_owned()) }
+    } else {
+        kind(&raw, key, draft, sink)
+    };
     HealthCheck {
         kind,
         interval: raw.interval.value().map_or(Millis::from_secs(2), |length| length.0),

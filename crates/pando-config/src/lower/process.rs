@@ -119,7 +119,7 @@ fn process(settings: &Settings, draft: &Draft, plain: bool, sink: &mut Sink) -> 
         role: own.role.value().cloned().unwrap_or_else(|| default_role(draft)),
         count: counts::count(settings, draft, sink),
         container_port: if plain { None } else { container_port(settings, draft) },
-        health: health::check(settings, draft, sink),
+        health: health::check(settings, draft, plain, sink),
         stop_timeout: stop_timeout.map_or(DEFAULT_STOP_TIMEOUT, |length| length.0),
         resources: resources(settings, own),
         singleton: own.singleton.value().is_some_and(|flag| flag.0),
@@ -151,8 +151,10 @@ fn resources(settings: &Settings, own: &raw::Process) -> Resources {
     let both = [own.resources.value(), settings.resources.value()];
     let first = |find: fn(&raw::Resources) -> Option<u64>| both.into_iter().flatten().find_map(find);
     let cpu = first(|resources| resources.cpu.value().map(|cpu| u64::from(cpu.0)));
+    let pids = first(|resources| resources.pids.value().map(|pids| u64::from(pids.0)));
     Resources {
         cpu_millis: cpu.and_then(|cpu| u32::try_from(cpu).ok()),
         memory_bytes: first(|resources| resources.memory.value().map(|memory| memory.0)),
+        pids: pids.and_then(|pids| u32::try_from(pids).ok()),
     }
 }

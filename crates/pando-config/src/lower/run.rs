@@ -6,6 +6,7 @@ use pando_model::app::{PullPolicy, RunSource, VolumeSpec};
 
 use super::Surroundings;
 use crate::diagnostic::{Sink, quoted};
+use crate::load::Build;
 use crate::raw::{self, Settings};
 use crate::value::ServerAddress;
 
@@ -43,6 +44,17 @@ pub(super) fn run_source(
 pub(super) fn source_dir(settings: &Settings, around: &Surroundings<'_>) -> Option<PathBuf> {
     let source = settings.source.value()?;
     Some(around.directory.join(&source.0))
+}
+
+/// What to build, when the file says so.
+pub(super) fn build(settings: &Settings, around: &Surroundings<'_>) -> Option<Build> {
+    let build = settings.build.value()?;
+    let context = build.context.value().map_or(".", |context| context.0.as_str());
+    let context = around.directory.join(context);
+    let dockerfile = context.join(build.dockerfile.value().map_or("Dockerfile", |path| path.0.as_str()));
+    let args = build.args.value().map(|args| args.entries.as_slice()).unwrap_or_default();
+    let args = args.iter().map(|(name, value)| (name.value.0.clone(), value.value.0.clone())).collect();
+    Some(Build { context, dockerfile, args })
 }
 
 fn check_directory(settings: &Settings, around: &Surroundings<'_>, sink: &mut Sink) {

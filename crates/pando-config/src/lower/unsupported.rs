@@ -10,11 +10,12 @@ use crate::raw::{self, EnvList, Settings};
 use crate::source::Span;
 
 /// The keys and values that it is about, for the reference.
-pub(crate) const NOT_YET: &str = "`image`, `build`, `volumes`, services that Pando is to run (`managed: true`), `schedules`, `autoscale`, values from a \
+pub(crate) const NOT_YET: &str = "services that Pando is to run (`managed: true`), `schedules`, `autoscale`, values from a \
      secret (`env[].from.secret`, `services.NAME.url.from`), and the strategies `blue_green` and `canary`";
 
 pub(super) fn find(settings: &Settings, mut sink: Sink) -> Problems {
     runs(settings, &mut sink);
+    registry(settings, &mut sink);
     rollout(settings, &mut sink);
     surroundings(settings, &mut sink);
     let lists = settings.processes.value().map(|processes| processes.entries.as_slice()).unwrap_or_default();
@@ -26,18 +27,23 @@ pub(super) fn find(settings: &Settings, mut sink: Sink) -> Problems {
 }
 
 fn runs(settings: &Settings, sink: &mut Sink) {
-    let containers = "use `source`, which runs plain processes";
-    if let Some(key) = settings.image.key() {
-        not_yet(key, "run container images", containers, sink);
-    }
-    if let Some(key) = settings.build.key() {
-        not_yet(key, "build container images", containers, sink);
-    }
     let any = settings.volumes.value().is_some_and(|list| !list.0.is_empty());
-    if let Some(key) = settings.volumes.key().filter(|_| any) {
+    let plain = settings.image.is_absent() && settings.build.is_absent();
+    if let Some(key) = settings.volumes.key().filter(|_| any && plain) {
         let hint = "a plain process can write to an absolute path of its server, which only that server has";
-        not_yet(key, "mount volumes", hint, sink);
+        sink.error_hint(key, "`volumes` are for containers, and this app has no `image` or `build`", hint);
     }
+}
+
+/// The cluster signs in by itself, with what it was given once: a file that every deploy carries along is no place for that.
+fn registry(settings: &Settings, sink: &mut Sink) {
+    let Some(registry) = settings.image.value().and_then(|image| image.0.registry.value()) else { return };
+    let (server, username) = (registry.0.server.value(), &registry.0.username);
+    let (Some(server), Some(key)) = (server, username.key().or(registry.0.password.key())) else { return };
+    let user = username.value().map_or("NAME", |name| name.0.as_str());
+    let hint =
+        format!("give them to the cluster once: `pando registry login {} --username {user}`", server.0);
+    sink.warn(key, "a registry's credentials are not taken from this file", hint);
 }
 
 fn rollout(settings: &Settings, sink: &mut Sink) {

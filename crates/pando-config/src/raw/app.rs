@@ -148,7 +148,7 @@ record! {
         repository: ImageReference [required];
         /// The version of the image.
         tag: Tag [default "latest"];
-        /// The registry, as its address, or with what to sign in with.
+        /// The registry, as its address; who signs in there is given to the cluster by `pando registry login`.
         registry: OrRecord<Registry>;
         /// When a server pulls the image.
         pull_policy: PullPolicy [default "always"];
@@ -168,9 +168,9 @@ record! {
     Registry = "a registry" {
         /// Its host name, perhaps with a port.
         server: ServerAddress [required];
-        /// Who signs in.
+        /// Who signs in. Not used: `pando registry login` gives it to the cluster.
         username: Text;
-        /// What with: `{secret: NAME}`.
+        /// What with: `{secret: NAME}`. Not used either.
         password: From;
     }
 }

@@ -90,6 +90,9 @@ record! {
         ejection: Switch<Ejection>;
         /// Whether a request is tried again on another replica where that is safe, as a count or with the keys below.
         retries: OrRecord<Retries>;
+        /// Whether a GET or HEAD that takes longer than most is asked of a second replica too, so that the client gets the answer that is there
+        /// first: `true`, or the keys below. What it costs comes out of the budget for retries. Not with `sticky`.
+        hedge: Switch<Hedge>;
         /// How many requests one replica may have under way. Without it: as many as come.
         max_in_flight: Count<1, 1_000_000>;
         /// Where requests wait while every replica has all that it may have, as a length or with the keys below. Without it: they get 503.
@@ -134,6 +137,7 @@ fn misplaced(key: &str) -> Option<String> {
         "outlier_detection" | "outlier" | "circuit_breaker" => "did you mean `ejection`?",
         "max_conn" | "max_connections" | "maxconn" => "did you mean `max_in_flight`?",
         "upstream_tls" | "backend_tls" | "ssl" => "did you mean `tls`?",
+        "hedging" => "did you mean `hedge`?",
         "timeout" => "did you mean `timeouts: {response: …}`?",
         _ => return None,
     };
@@ -192,6 +196,28 @@ impl Shorthand for Retries {
 
     fn from_short(short: At<Count<0, 5>>) -> Self {
         Self { attempts: Field::Given(short), ..Self::default() }
+    }
+}
+
+record! {
+    /// When a second replica is asked too.
+    Hedge = "a rule for hedging" {
+        /// Once a request has taken longer than so many percent of the answers of the last 10 to 20 s.
+        percentile: Count<50, 99> [default "95"];
+        /// But never sooner.
+        at_least: Duration<1, 900_000> [default "10ms"];
+        /// In place of both: after this time.
+        after: Duration<1, 900_000>;
+    } give_way one_way
+}
+
+/// When it is too long is overridden as a whole.
+fn one_way(under: &mut Hedge, over: &Hedge) {
+    if !over.after.is_absent() {
+        (under.percentile, under.at_least) = (Field::Absent, Field::Absent);
+    }
+    if !(over.percentile.is_absent() && over.at_least.is_absent()) {
+        under.after = Field::Absent;
     }
 }
 

@@ -81,7 +81,8 @@ record! {
     /// How to find out whether a replica can serve.
     Health = "a health check" {
         /// `http`: GET `path` must answer 200 to 399. `tcp`: the port must accept a connection.
-        /// `command`: it must exit 0. `none`: running is ready.
+        /// `command`: it must exit 0. `none`: running is ready. An app with an `image` that says neither this nor `path` nor
+        /// `command` is asked by the image's own `HEALTHCHECK`, where it has one.
         r#type: HealthType [default "http"];
         /// With `http`: what to ask for.
         path: UrlPath [default "/"];
@@ -114,5 +115,7 @@ record! {
         cpu: Cpu;
         /// Memory: `512MB`, `1GiB`.
         memory: Memory;
+        /// Processes and threads at a time. Without it: 4096 in a container, and no limit for plain processes.
+        pids: Count<1, 4_194_304>;
     }
 }

@@ -1,4 +1,4 @@
-//! Packed releases, in and out.
+//! What releases are made from, in and out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,15 @@ use tokio_util::io::ReaderStream;
 
 use super::extract::Place;
 use super::reply::{Answer, Refused};
-use crate::artifacts::{ArtifactError, Artifacts};
+use crate::artifacts::{ArtifactError, Artifacts, Kind, Stored, Whole};
 use crate::shared::Shared;
 
 /// How long a sender may go on after its release was refused.
 const LINGER: Duration = Duration::from_secs(30);
+
+/// Until a server that got the last byte has it on its disk and can hand it on. Whoever waits then asks that server first; if this
+/// one were free a moment earlier, it would send all of it once more.
+const STORING: Duration = Duration::from_secs(1);
 
 /// Whether it is here. It is kept for a day from now, needed or not.
 #[utoipa::path(
@@ -34,7 +38,7 @@ pub(crate) async fn probe(
     Place(digest): Place<Digest>,
 ) -> Result<Response, Refused> {
     match Artifacts::new(&shared.settings.artifact_dir).touch(&digest).await {
-        Some(length) => Ok((StatusCode::OK, head(length)).into_response()),
+        Some((kind, length)) => Ok((StatusCode::OK, head(kind, length)).into_response()),
         None => Err(unknown(&digest)),
     }
 }
@@ -75,13 +79,13 @@ pub(crate) async fn receive(
 
 /// Reads on for a while and throws it away: a sender in the middle of its body would meet a closed connection, and never see why
 /// it was refused.
-async fn linger(mut pieces: BodyDataStream) {
+pub(super) async fn linger(mut pieces: BodyDataStream) {
     let rest = async { while let Ok(Some(_)) = pieces.try_next().await {} };
     // Whoever sends for longer learns only that it broke.
     let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
-/// The packed release, whole or from `Range: bytes=N-` on.
+/// The packed release, description of an image or packed layer, whole or from `Range: bytes=N-` on.
 #[utoipa::path(
     get, operation_id = "fetch_artifact", path = "/v1/artifacts/{digest}", tag = "artifacts", params(("digest" = Digest, Path)),
     responses(
@@ -97,7 +101,9 @@ pub(crate) async fn fetch(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let artifacts = Artifacts::new(&shared.settings.artifact_dir);
-    let Some((mut file, length)) = artifacts.open(&digest).await else { return Err(unknown(&digest)) };
+    let Some(Stored { mut file, length, kind }) = artifacts.open(&digest).await else {
+        return Err(unknown(&digest));
+    };
     let Some(slot) = shared.handouts.take(digest.clone()) else { return Ok(later(&digest)) };
     let part = match headers.get(RANGE).map(|value| part_of(value, length)) {
         None => None,
@@ -108,9 +114,22 @@ pub(crate) async fn fetch(
     file.seek(std::io::SeekFrom::Start(first)).await.map_err(|error| unreadable(&digest, &error))?;
     let pieces = ReaderStream::with_capacity(file.take(end - first), 64 * 1024);
     // The place is given back with the stream.
-    let pieces = pieces.inspect(move |_| slot.moved());
+    let mut whole =
+        part.is_none().then(|| Whole::new(digest.clone(), artifacts.path_of(&digest, kind), length));
+    let mut left = end - first;
+    let pieces = pieces.inspect(move |piece| {
+        slot.moved();
+        let Ok(piece) = piece else { return };
+        left = left.saturating_sub(piece.len() as u64);
+        if left == 0 {
+            slot.linger(STORING);
+        }
+        if let Some(whole) = &mut whole {
+            whole.handed_out(piece);
+        }
+    });
     let status = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let mut response = (status, head(end - first), Body::from_stream(pieces)).into_response();
+    let mut response = (status, head(kind, end - first), Body::from_stream(pieces)).into_response();
     if part.is_some() {
         let value = HeaderValue::try_from(format!("bytes {first}-{}/{length}", end - 1));
         response.headers_mut().extend(value.ok().map(|value| (CONTENT_RANGE, value)));
@@ -118,9 +137,9 @@ pub(crate) async fn fetch(
     Ok(response)
 }
 
-fn head(length: u64) -> HeaderMap {
+fn head(kind: Kind, length: u64) -> HeaderMap {
     let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/gzip")),
+        (CONTENT_TYPE, HeaderValue::from_static(kind.content_type())),
         (CONTENT_LENGTH, HeaderValue::from(length)),
         (ACCEPT_RANGES, HeaderValue::from_static("bytes")),
     ];

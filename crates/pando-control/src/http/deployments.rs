@@ -10,6 +10,7 @@ use pando_api::v1::deployments::{
     Accepted, DeployRequest, DeployResponse, DeploymentList, DeploymentQuery, DeploymentView, DryRun,
 };
 use pando_api::{ErrorBody, ErrorCode};
+use pando_model::app::RunSource;
 use pando_model::id::DeploymentId;
 use pando_model::name::AppName;
 use pando_plan::Input;
@@ -18,7 +19,7 @@ use super::extract::{Asked, Place, Sent};
 use super::meta::with_view;
 use super::poll;
 use super::reply::{Answer, Refused};
-use crate::artifacts::Artifacts;
+use crate::artifacts::{Artifacts, Kind};
 use crate::deploy::{self, Proposed, propose, unknown_app};
 use crate::events::{self, Wanted};
 use crate::shared::Shared;
@@ -81,12 +82,19 @@ fn judge(shared: &Shared, state: &State, proposed: &Proposed, dry: bool) -> Resu
         .then(|| DryRun { release: proposal.release.number, plan: shared.dry_run.dry_run(&input, proposal) }))
 }
 
+/// What a release is made from must be here, and be what it runs.
 async fn check_artifact(shared: &Shared, proposed: &Proposed) -> Result<(), Refused> {
-    let Some(digest) = &proposed.proposal.release.artifact else { return Ok(()) };
-    if Artifacts::new(&shared.settings.artifact_dir).touch(digest).await.is_some() {
-        return Ok(());
-    }
-    let text = format!("the packed release {digest} is not on the control server");
+    let release = &proposed.proposal.release;
+    let Some(digest) = &release.artifact else { return Ok(()) };
+    let wanted = match release.spec.run {
+        RunSource::Directory { .. } => Kind::Packed,
+        RunSource::Image { .. } => Kind::Image,
+    };
+    let text = match Artifacts::new(&shared.settings.artifact_dir).touch(digest).await {
+        Some((kind, _)) if kind == wanted => return Ok(()),
+        Some((kind, _)) => format!("the artifact {digest} is {kind}, and the release needs {wanted}"),
+        None => format!("{wanted}, {digest}, is not on the control server"),
+    };
     Err(ErrorBody::new(ErrorCode::Conflict, text).hint("send it first, then deploy").into())
 }
 

@@ -56,6 +56,8 @@ pub enum Access {
 pub(crate) enum Pace {
     /// What takes milliseconds.
     Quick,
+    /// What may take a minute.
+    Slow,
     /// A long poll.
     Poll,
     /// A body without a known length; the handler watches that it moves on.
@@ -66,6 +68,7 @@ impl Pace {
     fn deadline(self) -> Option<Duration> {
         match self {
             Self::Quick => Some(Duration::from_secs(15)),
+            Self::Slow => Some(Duration::from_secs(60)),
             Self::Poll => Some(MAX_WAIT + Duration::from_secs(15)),
             Self::Upload => None,
         }

@@ -4,8 +4,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, join, logs, meta,
-    servers,
+    agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, images, join,
+    logs, meta, registries, servers,
 };
 use super::{interludes, settings, tokens, wishes};
 
@@ -28,8 +28,10 @@ use super::{interludes, settings, tokens, wishes};
         settings::show, settings::change,
         balancers::list, balancers::lockdown, balancers::unlock,
         certificates::list, certificates::import, certificates::remove,
+        registries::list, registries::set, registries::remove, registries::reveal,
         firewall::show,
         artifacts::probe, artifacts::receive, artifacts::fetch,
+        images::ask, images::layer, images::receive, images::describe,
         tokens::list, tokens::create, tokens::remove,
         join::create_token, join::join, join::renew,
         agents::target, agents::report,

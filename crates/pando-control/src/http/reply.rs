@@ -7,6 +7,7 @@ use pando_api::{ErrorBody, ErrorCode};
 use pando_rt::error_chain::error_chain;
 
 use crate::artifacts::ArtifactError;
+use crate::layers::LayerError;
 use crate::store::StoreError;
 
 /// What a handler answers when it says no. Boxed: handlers' good answers are small.
@@ -31,6 +32,12 @@ impl From<ErrorBody> for Refused {
 
 impl From<ArtifactError> for Refused {
     fn from(error: ArtifactError) -> Self {
+        ErrorBody::from(error).into()
+    }
+}
+
+impl From<LayerError> for Refused {
+    fn from(error: LayerError) -> Self {
         ErrorBody::from(error).into()
     }
 }

@@ -9,8 +9,8 @@ use http::Method;
 
 use super::gate::{Access, Gate, Pace, pass};
 use super::{
-    agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, join, logs, meta,
-    servers,
+    agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, images, join,
+    logs, meta, registries, servers,
 };
 use super::{interludes, settings, tokens, wishes};
 use crate::shared::Shared;
@@ -44,6 +44,9 @@ const SPEC: usize = 768 * 1024;
 /// A report of a server with a thousand instances and their last lines.
 const REPORT: usize = 16 * 1024 * 1024;
 
+/// The description of an image.
+const DESCRIPTION: usize = pando_image::image::MOST_DESCRIPTION;
+
 const MAINTENANCE: &str = "/v1/apps/{app}/maintenance";
 const PAUSE: &str = "/v1/apps/{app}/pause";
 
@@ -53,6 +56,11 @@ fn quick(method: Method, path: &'static str, access: Access, handler: MethodRout
 
 fn poll(path: &'static str, access: Access, handler: MethodRouter<Arc<Shared>>) -> Route {
     Route { info: RouteInfo { method: Method::GET, path, access, pace: Pace::Poll, body: NONE }, handler }
+}
+
+/// What reads large files, or asks servers.
+fn slow(method: Method, path: &'static str, access: Access, handler: MethodRouter<Arc<Shared>>) -> Route {
+    quick(method, path, access, handler).pace(Pace::Slow)
 }
 
 impl Route {
@@ -109,11 +117,18 @@ fn table() -> Vec<Route> {
         quick(fetch.clone(), "/v1/certificates", Access::Read, get(certificates::list)),
         quick(Method::POST, "/v1/certificates", Access::Admin, post(certificates::import)).body(PEM),
         quick(Method::DELETE, "/v1/certificates/{certificate}", Access::Admin, delete(certificates::remove)),
+        quick(fetch.clone(), "/v1/registries", Access::Read, get(registries::list)),
+        quick(Method::PUT, "/v1/registries/{registry}", Access::Admin, put(registries::set)).body(SMALL),
+        quick(Method::DELETE, "/v1/registries/{registry}", Access::Admin, delete(registries::remove)),
         quick(fetch.clone(), "/v1/firewall", Access::Read, get(firewall::show)),
         quick(head, "/v1/artifacts/{digest}", Access::Send, on(MethodFilter::HEAD, artifacts::probe)),
         quick(Method::PUT, "/v1/artifacts/{digest}", Access::Send, put(artifacts::receive))
             .pace(Pace::Upload),
         quick(fetch.clone(), "/v1/artifacts/{digest}", Access::Fetch, get(artifacts::fetch)),
+        slow(Method::POST, "/v1/apps/{app}/image", Access::ChangeApp, post(images::ask)).body(SPEC),
+        slow(fetch.clone(), "/v1/layers/{layer}", Access::Send, get(images::layer)),
+        quick(Method::PUT, "/v1/layers/{layer}", Access::Send, put(images::receive)).pace(Pace::Upload),
+        slow(Method::PUT, "/v1/images/{digest}", Access::Send, put(images::describe)).body(DESCRIPTION),
         quick(Method::POST, "/v1/cluster/join-tokens", Access::Admin, post(join::create_token)).body(SMALL),
         quick(Method::POST, "/v1/join", Access::Join, post(join::join)).body(SMALL),
         quick(Method::POST, "/v1/agents/{server}/certificate", Access::Renew, post(join::renew)).body(SMALL),
@@ -121,6 +136,12 @@ fn table() -> Vec<Route> {
         quick(Method::POST, "/v1/tokens", Access::Admin, post(tokens::create)).body(SMALL),
         quick(Method::DELETE, "/v1/tokens/{token}", Access::Admin, delete(tokens::remove)),
         poll("/v1/agents/{server}/target", Access::Agent, get(agents::target)),
+        quick(
+            Method::GET,
+            "/v1/agents/{server}/registries/{registry}",
+            Access::Agent,
+            get(registries::reveal),
+        ),
         quick(Method::POST, "/v1/agents/{server}/reports", Access::Agent, post(agents::report)).body(REPORT),
     ]
 }

@@ -58,7 +58,7 @@ fn spec(count: ReplicaCount) -> AppSpec {
         container_port: None,
         health,
         stop_timeout: Millis(1000),
-        resources: Resources { cpu_millis: Some(500), memory_bytes: Some(100) },
+        resources: Resources { cpu_millis: Some(500), memory_bytes: Some(100), pids: None },
         servers: std::collections::BTreeSet::new(),
         labels: BTreeMap::new(),
         singleton: false,

@@ -6,7 +6,7 @@
 //! /v1/apps/A/deployments/ID /v1/apps/A/assigned            /v1/tables/current
 //! /v1/ports/SERVER/PORT     /v1/events/ID                  /v1/schedules/A/NAME
 //! /v1/runs/A/NAME/TS        /v1/secrets/NAME               /v1/tokens/ID
-//! /v1/settings/NAME         /v1/certificates/HOST
+//! /v1/settings/NAME         /v1/certificates/HOST          /v1/registries/HOST
 //! ```
 
 use std::fmt;
@@ -15,6 +15,7 @@ use std::str::FromStr;
 use pando_model::desired::PortKey;
 use pando_model::id::{DeploymentId, ServerId};
 use pando_model::name::{AppName, check_label};
+use pando_model::registry::RegistryHost;
 use pando_model::release::ReleaseNumber;
 use pando_model::time::Timestamp;
 use pando_routing::Host;
@@ -26,6 +27,7 @@ pub const PORTS: &str = "/v1/ports/";
 pub const EVENTS: &str = "/v1/events/";
 pub const TOKENS: &str = "/v1/tokens/";
 pub const CERTIFICATES: &str = "/v1/certificates/";
+pub const REGISTRIES: &str = "/v1/registries/";
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
@@ -65,6 +67,8 @@ pub enum Key {
     Setting(String),
     /// A `StoredCertificate`, by its name: the first of its hosts.
     Certificate(Host),
+    /// A `StoredRegistry`.
+    Registry(RegistryHost),
 }
 
 impl Key {
@@ -128,6 +132,7 @@ impl fmt::Display for Key {
             Self::Token(id) => write!(f, "{TOKENS}{id}"),
             Self::Setting(name) => write!(f, "/v1/settings/{name}"),
             Self::Certificate(name) => write!(f, "{CERTIFICATES}{name}"),
+            Self::Registry(host) => write!(f, "{REGISTRIES}{host}"),
         }
     }
 }
@@ -171,6 +176,7 @@ fn parse(parts: &[&str]) -> Option<Key> {
         ["tokens", id] => Key::Token(segment(id)?),
         ["settings", name] => Key::Setting(segment(name)?),
         ["certificates", name] => Key::Certificate(name.parse().ok().filter(|host| *host != Host::Any)?),
+        ["registries", host] => Key::Registry(host.parse().ok()?),
         _ => return None,
     })
 }
@@ -225,6 +231,7 @@ mod tests {
             Key::Token("0123abcd".to_owned()),
             Key::cluster_settings(),
             Key::Certificate("*.example.com".parse().unwrap()),
+            Key::Registry("registry.example.com:5000".parse().unwrap()),
         ]
     }
 
@@ -261,6 +268,7 @@ mod tests {
             "/v1/tokens/0123abcd",
             "/v1/settings/cluster",
             "/v1/certificates/*.example.com",
+            "/v1/registries/registry.example.com:5000",
         ];
         assert_eq!(lines, expected);
     }
@@ -280,6 +288,7 @@ mod tests {
             "/v1/settings/",
             "/v1/certificates/*",
             "/v1/certificates/A.example",
+            "/v1/registries/index.docker.io",
         ] {
             assert!(bad.parse::<Key>().is_err(), "{bad}");
         }

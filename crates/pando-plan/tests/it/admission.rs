@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pando_model::app::{EnvValue, PullPolicy, ReplicaCount, RunSource};
+use pando_model::app::{EnvValue, PullPolicy, ReplicaCount, RunSource, VolumeSpec};
 use pando_model::name::{AppName, ProcessName};
 use pando_model::observed::Observed;
 use pando_model::resources::Resources;
@@ -26,7 +26,7 @@ fn what_does_not_fit_is_refused_with_the_arithmetic() {
     let (desired, observed) = (cluster(), Observed::default());
     let mut app = spec::app(20, 0);
     let web = app.processes.get_mut(&ProcessName::web()).unwrap();
-    web.resources = Resources { cpu_millis: None, memory_bytes: Some(512_000_000) };
+    web.resources = Resources { cpu_millis: None, memory_bytes: Some(512_000_000), pids: None };
     let refused = admit(&input(&desired, &observed), &app).unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -59,13 +59,28 @@ fn a_role_that_no_server_has_is_refused() {
 #[test]
 fn what_this_version_does_not_run_is_refused() {
     let (desired, observed) = (cluster(), Observed::default());
-    let mut image = spec::app(1, 0);
-    image.run = RunSource::Image { reference: "nginx:1".to_owned(), pull_policy: PullPolicy::Always };
+    let mut volumes = spec::app(1, 0);
+    let data = VolumeSpec { source: "data".to_owned(), target: "/data".to_owned(), read_only: false };
+    volumes.volumes.push(data);
     let mut secret = spec::app(1, 0);
     secret.env.insert("KEY".to_owned(), EnvValue::Secret("key".to_owned()));
-    for app in [image, secret] {
+    for app in [volumes, secret] {
         assert!(matches!(admit(&input(&desired, &observed), &app), Err(Refusal::Invalid(_))));
     }
+}
+
+#[test]
+fn an_image_needs_no_command_and_may_have_volumes() {
+    let (desired, observed) = (cluster(), Observed::default());
+    let mut image = spec::app(1, 0);
+    image.run = RunSource::Image { reference: "nginx:1".to_owned(), pull_policy: PullPolicy::Always };
+    let data = VolumeSpec { source: "data".to_owned(), target: "/data".to_owned(), read_only: false };
+    image.volumes.push(data);
+    image.processes.values_mut().for_each(|process| process.command = None);
+    assert_eq!(admit(&input(&desired, &observed), &image), Ok(()));
+    image.run = RunSource::Directory { path: ".".to_owned() };
+    image.volumes.clear();
+    assert!(matches!(admit(&input(&desired, &observed), &image), Err(Refusal::Invalid(_))));
 }
 
 #[test]

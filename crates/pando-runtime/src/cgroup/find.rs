@@ -23,7 +23,7 @@ pub(super) fn find(mountinfo: &str, cgroup: &str) -> Cgroups {
             (Err(_), None) => Err(format!("this machine has no `{controller}` cgroup controller")),
         }
     };
-    Cgroups { memory: place("memory"), cpu: place("cpu") }
+    Cgroups { memory: place("memory"), cpu: place("cpu"), pids: place("pids") }
 }
 
 /// A mount of cgroups: where, of which part of the hierarchy, and with what options.

@@ -48,6 +48,25 @@ impl LogStore {
     }
 }
 
+impl LogStore {
+    /// Every line of output (no remarks) of `name` since then, oldest first, as far as the disk gives them. Blocks.
+    pub(crate) fn each_output(
+        &self,
+        app: &str,
+        name: &str,
+        since: Timestamp,
+        mut each: impl FnMut(Line),
+    ) -> io::Result<()> {
+        let mut cursor = Cursor::open(LogFiles::new(self.root.join(app), name), Some(since))?;
+        while let Some(line) = cursor.next()? {
+            if line.stream != LineStream::Pando {
+                each(line);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Lines as they are read. At most 512 wait in memory; a slow reader slows nothing but itself.
 #[derive(Debug)]
 pub struct LogStream {

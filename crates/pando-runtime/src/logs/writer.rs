@@ -60,12 +60,16 @@ impl LogWriter {
 
     /// Appends lines (none longer than 64 KiB, none with a line end) in one piece, so that no other writer's lines come between.
     pub fn write(&mut self, now: Timestamp, lines: &[(Stream, &[u8])]) {
-        if lines.is_empty() {
-            return;
-        }
-        self.begin_buffer(now);
-        for (stream, text) in lines {
-            encode(&mut self.buffer, now, *stream, text);
+        let dated: Vec<_> = lines.iter().map(|(stream, text)| (now, *stream, *text)).collect();
+        self.write_dated(&dated);
+    }
+
+    /// The same for lines that were printed at different times, oldest first.
+    pub(crate) fn write_dated(&mut self, lines: &[(Timestamp, Stream, &[u8])]) {
+        let Some((first, ..)) = lines.first() else { return };
+        self.begin_buffer(*first);
+        for (time, stream, text) in lines {
+            encode(&mut self.buffer, *time, *stream, text);
         }
         let buffer = std::mem::take(&mut self.buffer);
         match self.append(&buffer) {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use pando_model::observed::ExitReport;
 
-use super::registry::{Registry, failed};
+use super::registry::Registry;
 use super::{blocking, lost, watch};
+use crate::book::failed;
 use crate::dir::{self, Launch, RunDir, Status};
 use crate::run::{Held, RunKey, RuntimeError};
 
@@ -25,10 +26,10 @@ enum Found {
 
 /// Everything held. What can't be read is left where it is, with a warning in this program's log.
 pub(super) async fn adopt(registry: &Arc<Registry>) -> Result<Vec<Held>, RuntimeError> {
-    let runs = registry.runs.clone();
+    let runs = registry.book.runs.clone();
     let what = format!("read the directory `{}`", runs.display());
     let on_disk = blocking(move || dir::list(&runs)).await.map_err(failed(what))?;
-    let mut keys: Vec<RunKey> = registry.keys();
+    let mut keys: Vec<RunKey> = registry.book.keys();
     keys.extend(on_disk);
     keys.sort_unstable();
     keys.dedup();
@@ -47,14 +48,14 @@ pub(super) async fn adopt(registry: &Arc<Registry>) -> Result<Vec<Held>, Runtime
 
 /// What is held of `key`, from memory or from disk. `None`: nothing.
 pub(super) async fn held(registry: &Arc<Registry>, key: RunKey) -> Result<Option<Held>, RuntimeError> {
-    let slot = registry.slot(key);
+    let slot = registry.book.slot(key);
     let mut known = slot.lock().await;
     if known.is_none() {
         *known =
             look(registry, key).await.map_err(failed(format!("look for run {}.{}", key.id, key.attempt)))?;
     }
     if known.is_none() {
-        registry.drop_slot(key, &slot);
+        registry.book.drop_slot(key, &slot);
     }
     Ok(known.clone())
 }
@@ -69,20 +70,20 @@ pub(super) async fn forget(registry: &Arc<Registry>, key: RunKey) -> Result<(), 
         }
         Some(_) => {}
     }
-    let slot = registry.slot(key);
+    let slot = registry.book.slot(key);
     let mut known = slot.lock().await;
-    let (registry_there, dir) = (Arc::clone(registry), registry.dir(key));
+    let (registry_there, dir) = (Arc::clone(registry), registry.book.dir(key));
     // First on record, then gone: never the other way round.
-    let forgotten = blocking(move || registry_there.bury(key).and_then(|()| dir.remove())).await;
+    let forgotten = blocking(move || registry_there.book.bury(key).and_then(|()| dir.remove())).await;
     forgotten.map_err(failed(what))?;
     *known = None;
-    registry.drop_slot(key, &slot);
+    registry.book.drop_slot(key, &slot);
     Ok(())
 }
 
 /// Looks on disk; what runs is watched from now on. To be called with the key's slot locked.
 pub(super) async fn look(registry: &Arc<Registry>, key: RunKey) -> io::Result<Option<Held>> {
-    let (dir, boot, logs) = (registry.dir(key), registry.boot.clone(), registry.logs());
+    let (dir, boot, logs) = (registry.book.dir(key), registry.boot.clone(), registry.logs());
     let found = blocking(move || {
         let until = Instant::now() + START_PATIENCE;
         loop {
@@ -99,7 +100,7 @@ pub(super) async fn look(registry: &Arc<Registry>, key: RunKey) -> io::Result<Op
         Found::Nothing => None,
         Found::Running(launch, pid) => {
             if let Some(warning) = registry.cgroups.warning(&launch.spec.resources) {
-                registry.warn(warning);
+                registry.book.warn(warning);
             }
             watch::watch(registry, key);
             Some(Held { spec: launch.spec, pid, exit: None })

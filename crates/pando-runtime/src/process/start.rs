@@ -10,11 +10,12 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::registry::Registry;
-use super::{blocking, find, port, watch};
+use super::{blocking, find, watch};
 use crate::account;
 use crate::control::{Answer, LONGEST_LINE};
 use crate::dir::{Launch, RunDir};
-use crate::run::{Held, RunKey, RunSpec, StartError};
+use crate::port;
+use crate::run::{Held, Place, RunKey, RunSpec, StartError};
 
 /// Some milliseconds on an idle machine; a machine out of memory or disk time takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,12 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(super) async fn start(registry: &Arc<Registry>, spec: RunSpec) -> Result<Held, StartError> {
     check(&spec)?;
     let key = spec.key;
-    let slot = registry.slot(key);
+    let slot = registry.book.slot(key);
     let mut known = slot.lock().await;
     if known.is_none() {
         let started = find_or_start(registry, spec).await;
         if started.is_err() {
-            registry.drop_slot(key, &slot);
+            registry.book.drop_slot(key, &slot);
         }
         *known = Some(started?);
     }
@@ -38,14 +39,14 @@ async fn find_or_start(registry: &Arc<Registry>, spec: RunSpec) -> Result<Held, 
     if let Some(held) = find::look(registry, spec.key).await.map_err(failed(&spec))? {
         return Ok(held);
     }
-    if let Some(why) = registry.used_up(spec.key) {
+    if let Some(why) = registry.book.used_up(spec.key) {
         return Err(refused(&spec, why));
     }
     if let Some(address) = spec.port.filter(|address| port::is_taken(*address)) {
         return Err(StartError::PortTaken(address));
     }
     let launch = prepare(registry, spec).await?;
-    let dir = registry.dir(launch.spec.key);
+    let dir = registry.book.dir(launch.spec.key);
     let pid = match launch_shim(registry, &dir, &launch).await {
         Ok(pid) => pid,
         Err(_) if is_running(dir, &launch).await => {
@@ -65,12 +66,11 @@ fn gone() -> StartError {
 }
 
 fn failed(spec: &RunSpec) -> impl FnOnce(io::Error) -> StartError + use<> {
-    let command = spec.command.clone();
-    move |source| StartError::Io { command, source }
+    StartError::io(spec)
 }
 
 fn refused(spec: &RunSpec, why: impl Into<String>) -> StartError {
-    StartError::Refused { command: spec.command.clone(), why: why.into() }
+    StartError::refused(spec, why)
 }
 
 fn check(spec: &RunSpec) -> Result<(), StartError> {
@@ -85,10 +85,13 @@ fn check(spec: &RunSpec) -> Result<(), StartError> {
     if spec.command.trim().is_empty() {
         return Err(refused(spec, "there is no command"));
     }
-    if !spec.directory.is_absolute() {
-        return Err(refused(spec, format!("its directory `{}` is not absolute", spec.directory.display())));
+    match &spec.place {
+        Place::Directory(directory) if directory.is_absolute() => Ok(()),
+        Place::Directory(directory) => {
+            Err(refused(spec, format!("its directory `{}` is not absolute", directory.display())))
+        }
+        Place::Image(_) => Err(refused(spec, "an image runs in a container, not as a plain process")),
     }
-    Ok(())
 }
 
 async fn prepare(registry: &Arc<Registry>, spec: RunSpec) -> Result<Launch, StartError> {
@@ -117,11 +120,11 @@ async fn prepare(registry: &Arc<Registry>, spec: RunSpec) -> Result<Launch, Star
 /// Without permission it runs unlimited, and the warnings say so.
 fn limit(registry: &Registry, spec: &RunSpec) -> Vec<crate::cgroup::RunGroup> {
     if let Some(warning) = registry.cgroups.warning(&spec.resources) {
-        registry.warn(warning);
+        registry.book.warn(warning);
     }
     let RunKey { id, attempt } = spec.key;
     registry.cgroups.make(&format!("{id}.{attempt}"), &spec.resources).unwrap_or_else(|error| {
-        registry.warn(format!("some limits are not enforced: the kernel refused one: {error}"));
+        registry.book.warn(format!("some limits are not enforced: the kernel refused one: {error}"));
         Vec::new()
     })
 }
@@ -137,7 +140,7 @@ async fn launch_shim(registry: &Arc<Registry>, dir: &RunDir, launch: &Launch) ->
     })?;
     let answer = tokio::time::timeout(PATIENCE, read_answer(&mut shim)).await;
     // Waited for, so that it leaves no zombie; it outlives this program all the same.
-    registry.tasks.spawn_until_shutdown(async move { drop(shim.wait().await) });
+    registry.book.tasks.spawn_until_shutdown(async move { drop(shim.wait().await) });
     match answer.map_err(io::Error::from).flatten() {
         Ok(Answer::Started { child }) => Ok(child.pid),
         Ok(Answer::Refused { why }) => Err(refused(spec, why)),

@@ -9,8 +9,9 @@ use pando_model::time::Millis;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use super::registry::{Registry, failed};
+use super::registry::Registry;
 use super::{blocking, find, lost};
+use crate::book::failed;
 use crate::control::{Address, LONGEST_LINE, Request, Told, to_line};
 use crate::dir::RunDir;
 use crate::run::{RunEvent, RunKey, RuntimeError};
@@ -28,20 +29,20 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn watch(registry: &Arc<Registry>, key: RunKey) {
     let registry_there = Arc::clone(registry);
     // May be dropped at any await: another watch finds everything on disk.
-    registry.tasks.spawn_until_shutdown(async move {
+    registry.book.tasks.spawn_until_shutdown(async move {
         let registry = registry_there;
         let exit = wait_for_end(&registry, key).await;
-        if let Some(held) = &mut *registry.slot(key).lock().await {
+        if let Some(held) = &mut *registry.book.slot(key).lock().await {
             held.exit = Some(exit.clone());
             held.pid = None;
         }
         // Nobody listens: nobody wants to know.
-        let _ = registry.events.send(RunEvent::Ended { key, exit }).await;
+        let _ = registry.book.events.send(RunEvent::Ended { key, exit }).await;
     });
 }
 
 async fn wait_for_end(registry: &Arc<Registry>, key: RunKey) -> ExitReport {
-    let dir = registry.dir(key);
+    let dir = registry.book.dir(key);
     loop {
         if let Ok(exit) = listen(&dir).await {
             return exit;
@@ -88,7 +89,7 @@ pub(super) async fn stop(registry: &Arc<Registry>, key: RunKey, timeout: Millis)
         return Ok(());
     }
     let asked =
-        tokio::time::timeout(STOP_PATIENCE, ask(&registry.dir(key), &Request::Stop { timeout })).await;
+        tokio::time::timeout(STOP_PATIENCE, ask(&registry.book.dir(key), &Request::Stop { timeout })).await;
     match asked.map_err(io::Error::from).flatten() {
         Ok(()) => Ok(()),
         // It ended, or was killed, meanwhile: the watch tells.

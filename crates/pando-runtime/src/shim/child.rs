@@ -80,7 +80,7 @@ pub(super) struct Spawned {
 pub(super) fn spawn(launch: &Launch) -> Result<Spawned, String> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(command::script(&launch.spec.command));
-    shell.env_clear().envs(&launch.env).current_dir(&launch.spec.directory);
+    shell.env_clear().envs(&launch.env).current_dir(launch.directory());
     if let Some(account) = &launch.account {
         check_entry(launch, account)?;
         // With a user id, and as root, the standard library drops the supplementary groups too.
@@ -110,16 +110,16 @@ pub(super) fn start_piped(command: &mut Command) -> io::Result<Spawned> {
 /// its own files fails in many ways, none of them clear. A shell of the user's knows every rule that applies.
 fn check_entry(launch: &Launch, account: &Account) -> Result<(), String> {
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "cd -- \"$0\" && [ -r . ]"]).arg(&launch.spec.directory).env_clear();
+    shell.args(["-c", "cd -- \"$0\" && [ -r . ]"]).arg(launch.directory()).env_clear();
     shell.uid(account.uid).gid(account.gid);
     let status = shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     match status {
-        Ok(status) if status.success() || !launch.spec.directory.is_dir() => Ok(()),
+        Ok(status) if status.success() || !launch.directory().is_dir() => Ok(()),
         Ok(_) => Err(format!(
             "user `{}` may not enter its directory `{}`: every directory on the way needs `chmod o+x`, and this one \
              `chmod o+rx`",
             account.name,
-            launch.spec.directory.display()
+            launch.directory().display()
         )),
         Err(error) => Err(explain(launch, &error)),
     }
@@ -127,8 +127,8 @@ fn check_entry(launch: &Launch, account: &Account) -> Result<(), String> {
 
 /// A start that failed within the new process says only what the kernel said; this finds the step.
 fn explain(launch: &Launch, error: &io::Error) -> String {
-    let directory = launch.spec.directory.display();
-    match std::fs::metadata(&launch.spec.directory) {
+    let directory = launch.directory().display();
+    match std::fs::metadata(launch.directory()) {
         Err(missing) => format!("its directory `{directory}` can't be used: {missing}"),
         Ok(data) if !data.is_dir() => format!("`{directory}` is not a directory"),
         Ok(_) => format!("`/bin/sh` didn't start in `{directory}`: {error}"),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pando_model::time::Millis;
 use pando_runtime::logs::Stream;
-use pando_runtime::{RunSpec, Runtime, StartError};
+use pando_runtime::{Place, RunSpec, Runtime, StartError};
 
 use crate::support::{Fixture, SHIM, is_running, kill, spec, until, written};
 
@@ -259,9 +259,9 @@ async fn unfit_specs_are_refused_in_words() {
     let cases = [
         (RunSpec { name: "../x".to_owned(), ..spec("true") }, "can't be the name of a log"),
         (RunSpec { command: "  ".to_owned(), ..spec("") }, "there is no command"),
-        (RunSpec { directory: "here".into(), ..spec("true") }, "is not absolute"),
-        (RunSpec { directory: nowhere, ..spec("true") }, "No such file or directory"),
-        (RunSpec { directory: file, ..spec("true") }, "is not a directory"),
+        (RunSpec { place: Place::Directory("here".into()), ..spec("true") }, "is not absolute"),
+        (RunSpec { place: Place::Directory(nowhere), ..spec("true") }, "No such file or directory"),
+        (RunSpec { place: Place::Directory(file), ..spec("true") }, "is not a directory"),
         (RunSpec { user: Some("Not A User".to_owned()), ..spec("true") }, "can't be a system user"),
         (spec("true\0"), "nul byte"),
     ];

@@ -9,8 +9,10 @@ use pando_runtime::{RunSpec, Runtime};
 
 use crate::support::{Fixture, is_running, kill, settings, spec, until};
 
-const MEMORY: Resources = Resources { cpu_millis: None, memory_bytes: Some(32_000_000) };
-const CPU: Resources = Resources { cpu_millis: Some(100), memory_bytes: None };
+const MEMORY: Resources = Resources { cpu_millis: None, memory_bytes: Some(32_000_000), pids: None };
+const CPU: Resources = Resources { cpu_millis: Some(100), memory_bytes: None, pids: None };
+
+const PIDS: Resources = Resources { cpu_millis: None, memory_bytes: None, pids: Some(5) };
 
 /// Where the run is, in the hierarchies that limit it.
 fn cgroups_of(pid: u32) -> String {
@@ -84,6 +86,20 @@ async fn a_run_gets_no_more_of_the_cpu_than_it_may_have() {
     assert!(used * 4 < passed, "{used} of {passed} ticks with a tenth of a core");
     fixture.stop(held.spec.key, Millis::ZERO).await;
     fixture.ended(held.spec.key).await;
+}
+
+#[tokio::test]
+async fn a_run_has_no_more_processes_than_it_may_have() {
+    let mut fixture = Fixture::new();
+    if !allowed(&mut fixture, PIDS).await {
+        return;
+    }
+    // The shell that can't fork says so and ends.
+    let line = "for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; echo all of them";
+    let held = fixture.start(&RunSpec { resources: PIDS, ..spec(line) }).await;
+    let exit = fixture.ended(held.spec.key).await;
+    assert!(exit.code != Some(0) && exit.last_lines.iter().all(|line| line != "all of them"), "{exit:?}");
+    assert!(exit.last_lines.iter().any(|line| line.to_lowercase().contains("fork")), "{exit:?}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use pando_model::time::Millis;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::logs::{LogSettings, LogStore, Query, Sources, Stream};
 use pando_runtime::process::{ProcessRuntime, ProcessSettings};
-use pando_runtime::{Held, RunEvent, RunKey, RunSpec, Runtime};
+use pando_runtime::{Held, Place, RunEvent, RunKey, RunSpec, Runtime};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -154,7 +154,7 @@ pub(crate) fn spec(command: &str) -> RunSpec {
         app: app(),
         name: "web-1".to_owned(),
         command: command.to_owned(),
-        directory: "/".into(),
+        place: Place::Directory("/".into()),
         env: BTreeMap::new(),
         user: None,
         resources: Resources::default(),

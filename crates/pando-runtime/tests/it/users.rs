@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use pando_runtime::{RunSpec, Runtime};
+use pando_runtime::{Place, RunSpec, Runtime};
 
 use crate::support::{Fixture, PATIENCE, spec};
 
@@ -86,8 +86,10 @@ async fn a_release_that_its_user_may_not_enter_is_refused_with_the_remedy() {
     let closed = fixture.root.path().join("release");
     std::fs::create_dir(&closed).unwrap();
     std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
-    let spec =
-        RunSpec { directory: closed.clone(), ..as_user(if is_root() { "nobody" } else { "root" }, "true") };
+    let spec = RunSpec {
+        place: Place::Directory(closed.clone()),
+        ..as_user(if is_root() { "nobody" } else { "root" }, "true")
+    };
     let refused = fixture.runtime.start(spec).await.unwrap_err().to_string();
     if !is_root() {
         return assert!(refused.contains("only root can"), "{refused}");

@@ -97,6 +97,7 @@ impl World {
             users: false,
             proxy: true,
             keeps_entry: true,
+            images: String::new(),
         };
         let ledger = machine.disk.ledger.clone();
         let remembered = ledger.assignment.version;

@@ -152,7 +152,7 @@ impl World {
         let machine = &self.machines[at];
         let own = machine.disk.releases.get(&(release.app.clone(), release.release));
         let held =
-            machine.daemon.is_some() && own.is_some_and(|made| made.as_ref() == Some(&release.artifact));
+            machine.daemon.is_some() && own.is_some_and(|made| made.as_ref() == release.artifact.as_ref());
         let has = held || (at == self.control.machine && self.control.running.is_some());
         self.answer(at, caller, if has { Answer::Fetched } else { Answer::Away });
     }

@@ -91,7 +91,7 @@ impl World {
                 if self.machines[at].disk.full {
                     return self.job_failed(at, key, "no space left on the disk");
                 }
-                self.machines[at].disk.releases.insert(key.clone(), Some(release.artifact));
+                self.machines[at].disk.releases.insert(key.clone(), release.artifact);
                 self.job_done(at, key, AgentInput::ReleaseReady(key.clone()));
             }
             Order::Remove(_) => {
@@ -121,7 +121,7 @@ impl World {
 
     fn is_sealed(&self, at: usize, key: &ReleaseKey, release: &AssignedRelease) -> bool {
         let held = self.machines[at].disk.releases.get(key);
-        held.is_some_and(|sealed| sealed.as_ref() == Some(&release.artifact))
+        held.is_some_and(|sealed| sealed.as_ref() == release.artifact.as_ref())
     }
 
     fn set_stage(&mut self, at: usize, key: &ReleaseKey, stage: Stage) {

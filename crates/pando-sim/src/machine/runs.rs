@@ -74,7 +74,11 @@ fn exit(code: Option<i32>, signal: Option<i32>) -> ExitReport {
 
 /// `vN`, or `vN.tmp` while it is prepared, is the last part of the directory that a run starts in.
 fn release_of(spec: &RunSpec) -> ReleaseNumber {
-    let last = spec.directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let last = spec
+        .directory()
+        .and_then(|directory| directory.file_name())
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     last.trim_end_matches(".tmp").parse().unwrap_or_default()
 }
 

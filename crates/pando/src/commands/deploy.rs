@@ -50,11 +50,10 @@ async fn bring_and_begin(
     args: &DeployArgs,
 ) -> anyhow::Result<Outcome> {
     let mut interrupts = signal(SignalKind::interrupt())?;
+    let (printer, dry_run) = (context.printer(), args.follow.dry_run);
     let artifact = match packed {
-        Some(packed) => {
-            artifact::bring(context.printer(), client, packed, args.follow.dry_run, &mut interrupts).await?
-        }
-        None => None,
+        Some(packed) => artifact::bring(printer, client, packed, dry_run, &mut interrupts).await?,
+        None => artifact::bring_image(printer, client, target, dry_run, &mut interrupts).await?,
     };
     let action = DeployAction::Deploy { spec: Box::new(target.spec.clone()), artifact };
     let wish = Wish { action, how: args.follow, note: args.note.clone() };

@@ -1,6 +1,7 @@
 //! The daemon's parts, each with what it needs of the others.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use pando_control::shared::Shared;
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::{Shutdown, termination};
 use pando_rt::tasks::Tasks;
+use pando_runtime::Runtimes;
+use pando_runtime::docker::{DEFAULT_SOCKET, DockerRuntime, DockerSettings, Engine};
 use pando_runtime::keeper::KeeperProgram;
 use pando_runtime::logs::LogSettings;
 use pando_runtime::process::{ProcessRuntime, ProcessSettings};
@@ -21,7 +24,7 @@ use super::entry::ProxyKeeper;
 use super::layout::Layout;
 use super::me::Me;
 
-pub(crate) fn process_settings(layout: &Layout, dev: bool) -> anyhow::Result<ProcessSettings> {
+fn process_settings(layout: &Layout, dev: bool) -> anyhow::Result<ProcessSettings> {
     Ok(ProcessSettings {
         state_dir: layout.root().to_owned(),
         shim_program: own_program()?,
@@ -32,15 +35,54 @@ pub(crate) fn process_settings(layout: &Layout, dev: bool) -> anyhow::Result<Pro
     })
 }
 
+/// Plain processes and containers, with what earlier runs of this program left of either.
+pub(crate) fn open_runtimes(layout: &Layout, dev: bool, shutdown: &Shutdown) -> anyhow::Result<Runtimes> {
+    let processes = ProcessRuntime::open(process_settings(layout, dev)?, shutdown)?;
+    let settings = DockerSettings {
+        state_dir: layout.root().to_owned(),
+        engine: Engine::at(engine_socket(|name| std::env::var_os(name))),
+        log: LogSettings::default(),
+    };
+    Ok(Runtimes::new(processes, DockerRuntime::open(settings, shutdown)?, shutdown))
+}
+
+/// Where the container engine listens: `DOCKER_HOST`, as for every tool that speaks with it, when that is a Unix socket. An engine
+/// on another machine would run what this server is to run somewhere else.
+fn engine_socket(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    let host = variable("DOCKER_HOST").filter(|host| !host.is_empty());
+    let Some(host) = host else { return DEFAULT_SOCKET.into() };
+    match host.to_str().and_then(|host| host.strip_prefix("unix://")) {
+        Some(path) => path.into(),
+        None => {
+            let host = host.to_string_lossy();
+            tracing::warn!(
+                "`DOCKER_HOST` is `{host}`, which is no Unix socket: containers run at `{DEFAULT_SOCKET}`"
+            );
+            DEFAULT_SOCKET.into()
+        }
+    }
+}
+
 /// In development a replica finds what the developer's shell finds.
 fn default_env(dev: bool) -> BTreeMap<String, String> {
     if dev { own_env() } else { BTreeMap::new() }
 }
 
 /// What a program needs to find its way, of this one's own environment. The rest stays behind: it may hold secrets.
-pub(super) fn own_env() -> BTreeMap<String, String> {
-    let names = ["PATH", "HOME", "USER", "LANG", "TZ"].into_iter();
-    names.filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect()
+fn own_env() -> BTreeMap<String, String> {
+    taken(&["PATH", "HOME", "USER", "LANG", "TZ"])
+}
+
+/// The same for a daemon, which speaks with the container engine too.
+pub(super) fn daemon_env() -> BTreeMap<String, String> {
+    let mut env = own_env();
+    env.extend(taken(&["DOCKER_HOST"]));
+    env
+}
+
+fn taken(names: &[&str]) -> BTreeMap<String, String> {
+    let known = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
+    names.iter().filter_map(known).collect()
 }
 
 pub(crate) fn keeper_program() -> anyhow::Result<KeeperProgram> {
@@ -68,7 +110,7 @@ pub(crate) fn start_api(
 /// Everything that the agent needs of the daemon.
 pub(crate) struct AgentParts {
     pub(crate) me: Me,
-    pub(crate) runtime: ProcessRuntime,
+    pub(crate) runtime: Runtimes,
     pub(crate) listener: TcpListener,
     pub(crate) identity: Identity,
 }
@@ -95,7 +137,9 @@ pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> 
         address: me.private_address,
         firewall: rustix::process::geteuid().is_root() && !me.dev,
         leader,
+        containers: Some(runtime.containers()),
         default_env: default_env(me.dev),
+        engine: engine_socket(|name| std::env::var_os(name)),
     };
     let (shutdown, logs) = (tasks.shutdown().clone(), runtime.logs());
     tasks.spawn(async move {
@@ -116,5 +160,22 @@ pub(crate) async fn ended_or_told(shutdown: &Shutdown) -> std::io::Result<()> {
         // Both arms are cancel-safe, and the daemon ends after either.
         told = termination() => told,
         () = shutdown.wait() => Err(std::io::Error::other("a part of the daemon ended; the lines above say why")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_is_where_its_variable_says_if_that_is_here() {
+        for (host, socket) in [
+            (None, DEFAULT_SOCKET),
+            (Some(""), DEFAULT_SOCKET),
+            (Some("unix:///run/user/1000/docker.sock"), "/run/user/1000/docker.sock"),
+            (Some("tcp://10.0.0.1:2375"), DEFAULT_SOCKET),
+        ] {
+            assert_eq!(engine_socket(|_| host.map(Into::into)), PathBuf::from(socket), "{host:?}");
+        }
     }
 }

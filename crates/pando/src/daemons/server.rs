@@ -25,7 +25,6 @@ use pando_rt::clock::Clock;
 use pando_rt::fs::{read_if_there, write_atomically};
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
-use pando_runtime::process::ProcessRuntime;
 use pando_trust::{Identity, Vault};
 
 use super::args::DaemonArgs;
@@ -58,7 +57,7 @@ async fn run(args: DaemonArgs) -> anyhow::Result<ExitCode> {
     if let Some(api) = me.api {
         start_control(&tasks, &layout, &me, listen(api, "the API")?).await?;
     }
-    let runtime = ProcessRuntime::open(parts::process_settings(&layout, me.dev)?, &shutdown)?;
+    let runtime = parts::open_runtimes(&layout, me.dev, &shutdown)?;
     let name = me.name.clone();
     parts::start_agent(&tasks, &layout, AgentParts { me, runtime, listener: agent_api, identity })?;
     tracing::info!("{name} is up; state in `{}`", layout.root().display());

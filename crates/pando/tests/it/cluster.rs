@@ -1,12 +1,16 @@
 //! Clusters of several servers: every move under load, and what bad luck does to them.
 
 mod clocks;
+mod containers;
 mod control;
 mod deaths;
 mod deploys;
+mod engines;
 mod firewall;
 mod ground;
+mod haloy;
 mod https;
+mod images_in_trouble;
 mod moves;
 mod partitions;
 mod ssh;

@@ -7,6 +7,7 @@ mod answer;
 mod bed;
 mod cli;
 mod cluster;
+mod docker;
 mod e2e;
 mod handover;
 mod pty;

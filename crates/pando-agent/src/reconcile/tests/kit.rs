@@ -11,7 +11,7 @@ use pando_model::observed::{ExitReport, InstanceState, InstanceStatus};
 use pando_model::release::{Digest, ReleaseNumber};
 use pando_model::resources::{Capacity, Resources};
 use pando_model::time::{Millis, Timestamp};
-use pando_runtime::{Held, RunKey, RunSpec};
+use pando_runtime::{Held, Place, RunKey, RunSpec};
 use uuid::Uuid;
 
 use crate::ledger::Ledger;
@@ -29,6 +29,7 @@ pub(super) fn site() -> Site {
         users: false,
         proxy: false,
         keeps_entry: false,
+        images: "test".to_owned(),
     }
 }
 
@@ -63,6 +64,7 @@ pub(super) fn instance(n: u16, of_release: u64) -> AssignedInstance {
         replica: format!("web-{n}").parse().unwrap(),
         release: ReleaseNumber(of_release),
         command: "bin/web".to_owned(),
+        container: None,
         port: 20_000 + n,
         env: BTreeMap::new(),
         health: HealthCheck {
@@ -82,7 +84,8 @@ pub(super) fn assigned_release(n: u64, prepare: Option<&str>) -> AssignedRelease
     AssignedRelease {
         app: app(),
         release: ReleaseNumber(n),
-        artifact: digest(n),
+        artifact: Some(digest(n)),
+        image: None,
         prepare: prepare.map(str::to_owned),
         env: BTreeMap::new(),
     }
@@ -94,6 +97,7 @@ pub(super) fn task(of_release: u64) -> AssignedTask {
         release: ReleaseNumber(of_release),
         kind: TaskKind::Release,
         command: "bin/migrate".to_owned(),
+        container: None,
         env: BTreeMap::new(),
         timeout: Millis(600_000),
     }
@@ -124,7 +128,7 @@ pub(super) fn held(key: RunKey, name: &str, exit: Option<ExitReport>) -> Held {
         app: app(),
         name: name.to_owned(),
         command: "bin/web".to_owned(),
-        directory: "/r/hits/v1".into(),
+        place: Place::Directory("/r/hits/v1".into()),
         env: BTreeMap::new(),
         user: None,
         resources: Resources::default(),

@@ -232,7 +232,8 @@ impl World {
     fn check_unused(&self, key: &ReleaseKey) {
         let (directory, staging) = (site().directory(key), site().staging(key));
         let user = self.runs.values().find(|run| {
-            run.exit.is_none() && (run.spec.directory == directory || run.spec.directory == staging)
+            run.exit.is_none()
+                && [Some(directory.as_path()), Some(staging.as_path())].contains(&run.spec.directory())
         });
         assert!(user.is_none(), "{key:?} is taken away below {user:?}");
     }
@@ -397,7 +398,7 @@ fn release_of(effect: &Effect) -> Option<ReleaseKey> {
 
 /// `.../v3` → 3.
 fn number(spec: &RunSpec) -> pando_model::ReleaseNumber {
-    spec.directory.file_name().unwrap().to_str().unwrap().parse().unwrap()
+    spec.directory().unwrap().file_name().unwrap().to_str().unwrap().parse().unwrap()
 }
 
 fn play(history: &[(u8, u16)]) {

@@ -45,7 +45,7 @@ fn prepare_runs_between_unpacking_and_sealing() {
     let effects = agent.on(Event::ReleaseUnpacked(release(1)));
     let [Effect::Start(spec)] = &effects[..] else { panic!("{effects:?}") };
     assert_eq!((spec.name.as_str(), spec.command.as_str()), ("prepare", "make"));
-    assert_eq!(spec.directory.to_str(), Some("/r/hits/v1.tmp"));
+    assert_eq!(spec.directory().unwrap().to_str(), Some("/r/hits/v1.tmp"));
     assert_eq!(state(&agent), ReleaseState::Preparing);
     let key = spec.key;
     agent.on(Event::RunStarted(held(key, "prepare", None)));
@@ -104,7 +104,7 @@ fn an_earlier_agents_prepare_ends_before_its_place_is_used_again() {
     before.on(with_prepare(1));
     let mut agent = Agent::with(before.state.ledger().clone());
     let mut orphan = held(run(70, 0), "prepare", None);
-    orphan.spec.directory = "/r/hits/v1.tmp".into();
+    orphan.spec.place = pando_runtime::Place::Directory("/r/hits/v1.tmp".into());
     let releases = vec![OnDisk { release: release(1), sealed: None }];
     let effects = agent.on(Event::Adopted { held: vec![orphan], releases });
     assert!(matches!(effects[..], [Effect::Stop { .. }]), "{effects:?}");

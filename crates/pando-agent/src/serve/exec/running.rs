@@ -25,16 +25,16 @@ use super::terminal::Terminal;
 use crate::session::{self, Guard, Script, Sessions, Streams};
 
 /// From SIGTERM to SIGKILL, when the caller left or the time is over.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// How long what the command left in the background may go on writing, and again to end after that. Callers wait for it.
-const LINGER: Duration = Duration::from_millis(500);
+pub(super) const LINGER: Duration = Duration::from_millis(500);
 
 /// For the rest of the output, some hundred kilobytes, to reach a slow caller after the command has ended.
 const DELIVER_WITHIN: Duration = Duration::from_secs(60);
 
 /// What `timeout` of coreutils answers.
-const TIMED_OUT: i32 = 124;
+pub(super) const TIMED_OUT: i32 = 124;
 
 /// Why a command is stopped.
 #[derive(Debug)]
@@ -196,11 +196,13 @@ fn end(stop: Option<Stop>, status: Option<ExitStatus>) -> ExecEnd {
     match stop {
         None | Some(Stop::Left) => ExecEnd { code, error: None },
         Some(Stop::Wrong(what)) => ExecEnd { code, error: Some(what) },
-        Some(Stop::TimedOut(after)) => {
-            ExecEnd { code: TIMED_OUT, error: Some(format!("it was stopped after {after}, its timeout")) }
-        }
+        Some(Stop::TimedOut(after)) => ExecEnd { code: TIMED_OUT, error: Some(timed_out(after)) },
         Some(Stop::Ending) => {
             ExecEnd { code, error: Some("it was stopped, since the agent on its server ends".to_owned()) }
         }
     }
+}
+
+pub(super) fn timed_out(after: Millis) -> String {
+    format!("it was stopped after {after}, its timeout")
 }

@@ -49,3 +49,28 @@ async fn a_long_tail_begins_at_the_right_line_among_many_of_one_time() {
         assert_eq!((read.len(), first.text), (15_000 - expected, expected.to_string()), "{tail}");
     }
 }
+
+/// As of a container, whose streams overtake each other, and whose start is remarked upon a moment later.
+#[tokio::test]
+async fn lines_whose_times_go_back_are_not_left_out() {
+    let root = tempfile::tempdir().unwrap();
+    let store = LogStore::new(root.path().to_owned(), LogSettings::default());
+    let mut writer = LogWriter::new(&store, "shop", "web-1");
+    let begin = 1_700_000_000_000;
+    for n in 0..12_000_i64 {
+        // Each second line is older than the one before it.
+        let time = Timestamp::from_millis(begin + n + if n % 2 == 0 { 5 } else { 0 });
+        writer.write(time, &[(Kind::Stdout, n.to_string().as_bytes())]);
+    }
+    let read = async |since_millis, tail| {
+        let query = query(&LogQuery { since_millis, tail, ..wanted() }).unwrap();
+        let read: Vec<_> = open(store.clone(), query).await.collect().await;
+        let line =
+            |bytes: &Result<Bytes, _>| serde_json::from_slice::<LogLine>(bytes.as_ref().unwrap()).unwrap();
+        read.iter().map(|bytes| line(bytes).text.parse::<usize>().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(read(Some(0), None).await, (0..12_000).collect::<Vec<_>>());
+    for tail in [10_001, 11_998, 11_999] {
+        assert_eq!(read(None, Some(tail)).await, (12_000 - tail..12_000).collect::<Vec<_>>(), "{tail}");
+    }
+}

@@ -30,6 +30,7 @@ async fn nothing_but_the_sign_of_life_is_open() {
     for line in [
         "GET /v1/logs?app=shop",
         "GET /v1/logs",
+        "GET /v1/host",
         "GET /v1/artifacts/0000000000000000000000000000000000000000000000000000000000000000",
         "HEAD /v1/artifacts/x",
         "POST /v1/exec",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use pando_agent::leader::Leader;
-use pando_agent::serve::{Admission, Neighbours, Place, Places, ServeState, serve};
+use pando_agent::serve::{Admission, Ground, Neighbours, Place, Places, ServeState, serve};
 use pando_api::client::ExecStream;
 use pando_api::stream::{Channel, ExecEnd, Frame};
 use pando_api::v1::agents::{ExecStart, RelayedReport};
@@ -47,9 +47,9 @@ impl Places for OneReplica {
         (app.as_str() == "shop" && replica.to_string() == "web-1").then(|| self.place.clone())
     }
 
-    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<PathBuf> {
+    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<Ground> {
         let known = app.as_str() == "shop" && release == ReleaseNumber(7);
-        known.then(|| self.root.join("release"))
+        known.then(|| Ground::Directory(self.root.join("release")))
     }
 }
 
@@ -86,7 +86,8 @@ impl Served {
             std::fs::create_dir(root.path().join(name)).unwrap();
         }
         let directory = directory.map_or_else(|| root.path().join("replica"), Path::to_owned);
-        let place = Place { directory, env: map(&[("GREETING", "hello"), ("TZ", "Asia/Tokyo")]), user };
+        let ground = Ground::Directory(directory);
+        let place = Place { ground, env: map(&[("GREETING", "hello"), ("TZ", "Asia/Tokyo")]), user };
         let logs = LogStore::new(root.path().join("logs"), LogSettings { file_bytes: 1000, files: 4 });
         let state = ServeState {
             admission,
@@ -96,7 +97,9 @@ impl Served {
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
             default_env: map(&[("TZ", "UTC"), ("LANG", "C.UTF-8")]),
             users: false,
+            containers: None,
             releases: root.path().join("releases"),
+            engine: root.path().join("no-engine.sock"),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());

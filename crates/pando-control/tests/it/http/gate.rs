@@ -54,10 +54,17 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("GET", "/v1/certificates", "read admin"),
     ("POST", "/v1/certificates", "admin"),
     ("DELETE", "/v1/certificates/{certificate}", "admin"),
+    ("GET", "/v1/registries", "read admin"),
+    ("PUT", "/v1/registries/{registry}", "admin"),
+    ("DELETE", "/v1/registries/{registry}", "admin"),
     ("GET", "/v1/firewall", "read admin"),
     ("HEAD", "/v1/artifacts/{digest}", "deploy deploy-other admin"),
     ("PUT", "/v1/artifacts/{digest}", "deploy deploy-other admin"),
     ("GET", "/v1/artifacts/{digest}", "admin agent agent-other"),
+    ("POST", "/v1/apps/{app}/image", "deploy admin"),
+    ("GET", "/v1/layers/{layer}", "deploy deploy-other admin"),
+    ("PUT", "/v1/layers/{layer}", "deploy deploy-other admin"),
+    ("PUT", "/v1/images/{digest}", "deploy deploy-other admin"),
     ("POST", "/v1/cluster/join-tokens", "admin"),
     ("POST", "/v1/join", "join"),
     ("POST", "/v1/agents/{server}/certificate", "agent"),
@@ -66,6 +73,7 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/tokens/{token}", "admin"),
     ("GET", "/v1/agents/{server}/target", "agent"),
     ("POST", "/v1/agents/{server}/reports", "agent"),
+    ("GET", "/v1/agents/{server}/registries/{registry}", "agent"),
 ];
 
 const SCOPES: &[&str] = &["read", "deploy", "deploy-other", "admin", "agent", "agent-other", "join"];
@@ -96,6 +104,7 @@ fn concrete(path: &str, cluster: &Cluster) -> String {
         .replace("{digest}", &"0".repeat(64))
         .replace("{token}", "0123456789abcdef")
         .replace("{certificate}", "a.example")
+        .replace("{registry}", "registry.example.com:5000")
         .replace("{server}", &cluster.server.to_string())
 }
 

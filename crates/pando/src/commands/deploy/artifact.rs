@@ -6,11 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pando_api::client::Client;
+use pando_api::v1::images::ImageQuery;
+use pando_config::Target;
+use pando_image::engine::Engine;
+use pando_model::app::{PullPolicy, RunSource};
 use pando_model::release::Digest;
 use pando_model::resources::Bytes;
 use tokio::signal::unix::Signal;
 
 use crate::exit::{FAILED, INTERRUPTED, Trouble};
+use crate::image::{Building, ImageTrouble, Sending, local_socket};
 use crate::pack::{Limits, PackError, Packed, pack};
 use crate::printer::Printer;
 use crate::progress::Progress;
@@ -29,6 +34,66 @@ pub(super) async fn bring(
         sent = send(printer, client, packed, dry_run) => sent,
         _ = interrupts.recv() => Err(stopped().into()),
     }
+}
+
+/// Builds the image, if it is to be built, and sends one that this machine's engine has and the servers are not to pull, or need
+/// not. `None`: they pull it; or a dry run that would build.
+pub(super) async fn bring_image(
+    printer: Printer,
+    client: &Client,
+    target: &Target,
+    dry_run: bool,
+    interrupts: &mut Signal,
+) -> anyhow::Result<Option<Digest>> {
+    tokio::select! {
+        // A builder ends with it. What came whole, and frames of the rest, stay in the cluster for a day.
+        brought = build_or_find(printer, client, target, dry_run) => brought,
+        _ = interrupts.recv() => Err(stopped().into()),
+    }
+}
+
+async fn build_or_find(
+    printer: Printer,
+    client: &Client,
+    target: &Target,
+    dry_run: bool,
+) -> anyhow::Result<Option<Digest>> {
+    let RunSource::Image { reference, pull_policy } = &target.spec.run else { return Ok(None) };
+    if *pull_policy == PullPolicy::Always {
+        return Ok(None);
+    }
+    let (must, socket) = (target.build.is_some(), local_socket());
+    let engine = match Engine::connect(&socket).await {
+        Ok(engine) => engine,
+        Err(_) if !must => return Ok(not_here(printer, reference, *pull_policy)),
+        Err(error) => return Err(ImageTrouble::from(error).into()),
+    };
+    let mut sending = Sending { printer, client, engine: &engine, spec: &target.spec, reference };
+    let built;
+    if let Some(build) = &target.build {
+        if dry_run {
+            printer.talk("a deploy would build the image, and send what the cluster lacks of it");
+            return Ok(None);
+        }
+        let query = ImageQuery { spec: Box::new(target.spec.clone()), image: None };
+        let servers = client.image(&target.spec.name, &query).await?.servers;
+        let building = Building { build, engine: &engine, socket: &socket, tag: reference };
+        built = building.run(&servers).await?;
+        sending.reference = &built;
+    } else if !must && engine.inspect(reference).await.map_err(ImageTrouble::from)?.is_none() {
+        return Ok(not_here(printer, reference, *pull_policy));
+    }
+    sending.send(dry_run).await
+}
+
+/// Servers pull it, or have it by other ways.
+fn not_here(printer: Printer, reference: &str, policy: PullPolicy) -> Option<Digest> {
+    if policy == PullPolicy::Never {
+        printer.talk(format_args!(
+            "`{reference}` is not in this machine's engine: each server's has to have it"
+        ));
+    }
+    None
 }
 
 /// Packs on another thread, and says what; Ctrl-C ends that, and removes what was written.

@@ -15,7 +15,6 @@ use pando_model::time::Millis;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::Runtime;
 use pando_runtime::keeper::Keeper;
-use pando_runtime::process::ProcessRuntime;
 use pando_trust::JoinWord;
 
 use crate::daemons::join::{Joining, join};
@@ -46,7 +45,7 @@ pub(super) async fn up(main: &Layout, me: &Me, client: &Client, servers: u8) -> 
     }
     for layout in all(main)? {
         follow(&layout, me).await?;
-        keep(&layout, parts::own_env()).await?;
+        keep(&layout, parts::daemon_env()).await?;
     }
     Ok(())
 }
@@ -135,7 +134,7 @@ pub(super) fn all(main: &Layout) -> anyhow::Result<Vec<Layout>> {
 pub(super) async fn down(layout: &Layout) -> anyhow::Result<bool> {
     let proxy = Keeper::find(&layout.keeper("proxy")).await?;
     let was_up = end_kept(layout).await? || proxy.is_some();
-    let runtime = ProcessRuntime::open(parts::process_settings(layout, true)?, &Shutdown::new())?;
+    let runtime = parts::open_runtimes(layout, true, &Shutdown::new())?;
     pando_agent::stop_all(&runtime, STOP_TIMEOUT).await?;
     runtime.close(Duration::from_secs(5)).await;
     if let Some(proxy) = proxy {
@@ -161,7 +160,7 @@ pub(super) async fn kill(layout: &Layout) -> anyhow::Result<usize> {
             killed += 1;
         }
     }
-    let runtime = ProcessRuntime::open(parts::process_settings(layout, true)?, &Shutdown::new())?;
+    let runtime = parts::open_runtimes(layout, true, &Shutdown::new())?;
     killed += runtime.adopt().await?.iter().filter(|held| held.exit.is_none()).count();
     pando_agent::stop_all(&runtime, Millis::ZERO).await?;
     runtime.close(Duration::from_secs(5)).await;

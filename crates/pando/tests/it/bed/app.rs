@@ -19,6 +19,8 @@ pub(crate) struct App {
     pub(crate) mode: String,
     /// Of `web`: what is run.
     pub(crate) command: String,
+    /// In place of the directory: the lines that say which image it is, such as `image: {…}`.
+    pub(crate) image: String,
     /// Lines added to the file.
     pub(crate) extra: String,
     /// Changes with each deploy, so that each is another release.
@@ -34,6 +36,7 @@ impl Default for App {
             worker: String::new(),
             mode: "ok".to_owned(),
             command: "bin/hits".to_owned(),
+            image: String::new(),
             extra: String::new(),
             edition: 1,
             services: false,
@@ -42,6 +45,11 @@ impl Default for App {
 }
 
 impl App {
+    /// One that is an image with the program as its own command.
+    pub(crate) fn of_image(lines: &str) -> Self {
+        Self { image: lines.to_owned(), command: String::new(), ..Self::default() }
+    }
+
     /// Another release of it.
     pub(crate) fn next(&mut self) -> &Self {
         self.edition += 1;
@@ -49,17 +57,23 @@ impl App {
     }
 
     fn text(&self) -> String {
-        let Self { web, worker, mode, command, extra, edition, services } = self;
+        let Self { web, worker, mode, command, image, extra, edition, services } = self;
         let worker = match worker.as_str() {
             "" => String::new(),
             count => {
                 format!("  worker: {{command: bin/hits worker, role: worker, {count}, stop_timeout: 10s}}\n")
             }
         };
-        let (declared, env) = if *services { (SERVICES, SERVICES_ENV) } else { ("", FILE_ENV) };
+        let (declared, env) = match (*services, image.is_empty()) {
+            (true, _) => (SERVICES, SERVICES_ENV),
+            (false, true) => ("", FILE_ENV),
+            (false, false) => ("", IMAGE_ENV),
+        };
+        let runs = if image.is_empty() { "source: .".to_owned() } else { format!("{image}\nport: 9000") };
+        let command = if command.is_empty() { String::new() } else { format!("command: {command:?}, ") };
         format!(
-            "name: hits\nsource: .\ndomains: [{{domain: {HOST}}}]\nhealth: {{path: /health, start_timeout: 8s}}\n{extra}\n{declared}\
-             processes:\n  web: {{command: {command:?}, role: web, {web}}}\n{worker}\
+            "name: hits\n{runs}\ndomains: [{{domain: {HOST}}}]\nhealth: {{path: /health, start_timeout: 8s}}\n{extra}\n{declared}\
+             processes:\n  web: {{{command}role: web, {web}}}\n{worker}\
              env:\n  - {{name: HITS_MODE, value: {mode}}}\n  - {{name: EDITION, value: \"{edition}\"}}\n{env}"
         )
     }
@@ -70,6 +84,7 @@ const SERVICES: &str = "services:\n  db: {type: postgres, managed: false, url: \
 const SERVICES_ENV: &str =
     "  - {name: DATABASE_URL, from: {service: db}}\n  - {name: REDIS_URL, from: {service: cache}}\n";
 const FILE_ENV: &str = "  - {name: HITS_DB, value: /run/hits/hits.db}\n";
+const IMAGE_ENV: &str = "  - {name: HITS_DB, value: /tmp/hits.db}\n";
 
 impl Bed {
     /// Writes the project anew.

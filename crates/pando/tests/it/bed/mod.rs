@@ -1,13 +1,16 @@
 //! Servers as network namespaces on a bridge, each with its own addresses, firewall, processes and disks.
 //!
 //! A server is a namespace whose first process waits and reaps; `/etc`, `/var/lib/pando`
-//! and `/run` are its own. The bridge has an address of the machine's, from which tests
-//! send load. Needs root; everything is taken down when a [`Bed`] is dropped.
+//! and `/run` are its own. The bridge has an address of the test's own thread, which sends
+//! load from there. Needs root; everything is taken down when a [`Bed`] is dropped.
 
 pub(crate) mod app;
 pub(crate) mod cluster;
+pub(crate) mod desk;
+pub(crate) mod engine;
 pub(crate) mod network;
 pub(crate) mod ports;
+pub(crate) mod registry;
 pub(crate) mod running;
 pub(crate) mod server;
 pub(crate) mod tls;
@@ -20,7 +23,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use network::Network;
-use server::Server;
+use server::{Kind, PLAIN, Server};
 
 use crate::answer::{told, wait_for_answer};
 
@@ -38,21 +41,29 @@ pub(crate) const EVERYTHING: &[&str] = &["web", "worker", "cron", "db", "cache",
 impl Bed {
     /// Servers that are up and belong to nobody. They are reached by the names given.
     pub(crate) fn of(names: &[&str]) -> Self {
+        Self::of_kind(names, PLAIN)
+    }
+
+    pub(crate) fn of_kind(names: &[&str], kind: Kind) -> Self {
         check_rights();
         let dir = tempfile::Builder::new().prefix("pando-bed-").tempdir().unwrap();
         let mut bed = Self { servers: Vec::new(), network: Network::up(), dir };
         for name in names {
-            bed.add(name);
+            bed.add_kind(name, kind);
         }
         bed
     }
 
     /// One more.
     pub(crate) fn add(&mut self, name: &str) -> &Server {
+        self.add_kind(name, PLAIN);
+        self.server(name)
+    }
+
+    pub(crate) fn add_kind(&mut self, name: &str, kind: Kind) {
         let disk = self.path(&format!("disks/{name}"));
         let link = self.network.attach(name);
-        self.servers.push(Server::boot(name, link, &disk));
-        self.servers.last().unwrap()
+        self.servers.push(Server::boot(name, link, &disk, kind));
     }
 
     pub(crate) fn server(&self, name: &str) -> &Server {

@@ -1,13 +1,22 @@
-//! A bridge with an address of this machine, and links of servers to it.
+//! A bridge with an address of the test's, and links of servers to it.
+//!
+//! It lies in a network namespace of its own, and the test's thread moves there: what
+//! the machine's firewall does to bridged packets, such as a container engine's rules
+//! for what is forwarded, is nothing to it.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
 use std::process::Command;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::must;
 
 /// The bridge, of this process alone; gone with it.
 #[derive(Debug)]
 pub(crate) struct Network {
+    /// Its namespace has the same name.
     bridge: String,
     /// `10.X.Y`, drawn by this process's id so that two runs at once don't meet.
     prefix: (u8, u8),
@@ -22,15 +31,20 @@ pub(crate) struct Link {
     /// The bridge's end.
     pub(crate) port: String,
     pub(crate) address: Ipv4Addr,
-    /// Of this machine, on the same network.
+    /// Of the test's own thread, on the same network.
     pub(crate) gateway: Ipv4Addr,
 }
 
 impl Network {
+    /// From here on the calling thread, the threads and the programs that it starts are on this network, and on no other.
     pub(crate) fn up() -> Self {
         let id = std::process::id();
         let prefix = (64 + u8::try_from(id % 128).unwrap(), u8::try_from((id / 128) % 250).unwrap());
         let bridge = format!("pb{:x}", id & 0xff_ffff);
+        must("ip", &["netns", "add", &bridge]);
+        let namespace = File::open(format!("/run/netns/{bridge}")).unwrap();
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+        must("ip", &["link", "set", "lo", "up"]);
         must("ip", &["link", "add", "name", &bridge, "type", "bridge", "forward_delay", "0"]);
         let network = Self { bridge, prefix, attached: 0 };
         must("ip", &["addr", "add", &format!("{}/24", network.address(254)), "dev", &network.bridge]);
@@ -69,7 +83,8 @@ impl Network {
 impl Drop for Network {
     fn drop(&mut self) {
         // Gone already, or not to be helped.
-        let _ = Command::new("ip").args(["link", "del", &self.bridge]).output();
+        let _ = Command::new("ip").args(["-n", &self.bridge, "link", "del", &self.bridge]).output();
+        let _ = Command::new("ip").args(["netns", "del", &self.bridge]).output();
     }
 }
 

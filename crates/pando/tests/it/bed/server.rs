@@ -11,23 +11,38 @@ use super::must;
 use super::network::Link;
 use crate::answer::told;
 
-/// More than a test puts on it, less than would hurt the machine.
-const DISK: &str = "size=768m";
+/// What a server is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Kind {
+    /// Of its disk, in megabytes: more than a test puts on it, less than would hurt the machine.
+    pub(crate) disk: u32,
+    /// It has a container engine, which a boot starts.
+    pub(crate) engine: bool,
+}
+
+pub(crate) const PLAIN: Kind = Kind { disk: 768, engine: false };
 
 pub(crate) struct Server {
     pub(crate) name: String,
     pub(crate) link: Link,
     /// On the machine: what survives a crash of the server.
-    disk: PathBuf,
+    pub(super) disk: PathBuf,
+    pub(super) kind: Kind,
     /// `unshare`, whose only child is the server's first process.
     outer: Option<Child>,
     /// The server's first process, as the machine sees it.
-    init: u32,
+    pub(super) init: u32,
 }
 
-/// Puts the server's own directories in place, where no name is known but those in /etc/hosts, says so, and reaps whatever is orphaned until it is killed.
+/// Puts the server's own directories in place, with a `/sys` that is its own network's and has control groups for an engine alone; where no name is known but those in /etc/hosts, says so, and reaps whatever is orphaned until it is killed.
 const INIT: &str = r#"
 set -e
+if [ "$2" = engine ]; then
+    mkdir -p "$1/cgroup"
+    mount --rbind /sys/fs/cgroup "$1/cgroup"
+fi
+mount -t sysfs sysfs /sys
+if [ "$2" = engine ]; then mount --rbind "$1/cgroup" /sys/fs/cgroup; fi
 mount --bind "$1/lib" /var/lib/pando
 mount -t tmpfs -o size=64m tmpfs /run
 mkdir -m 1777 /run/hits
@@ -41,13 +56,15 @@ while :; do sleep 3600 & wait $!; done
 "#;
 
 impl Server {
-    pub(crate) fn boot(name: &str, link: Link, disk: &Path) -> Self {
+    pub(crate) fn boot(name: &str, link: Link, disk: &Path, kind: Kind) -> Self {
         fs::create_dir_all(disk).unwrap();
-        must("mount", &["-t", "tmpfs", "-o", DISK, "tmpfs", &disk.to_string_lossy()]);
+        let size = format!("size={}m", kind.disk);
+        must("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &disk.to_string_lossy()]);
         fs::create_dir_all(disk.join("lib")).unwrap();
         fs::create_dir_all(disk.join("etc")).unwrap();
         fs::create_dir_all("/var/lib/pando").unwrap();
-        let mut server = Self { name: name.to_owned(), link, disk: disk.to_owned(), outer: None, init: 0 };
+        let (name, disk) = (name.to_owned(), disk.to_owned());
+        let mut server = Self { name, link, disk, kind, outer: None, init: 0 };
         server.power_on();
         server
     }
@@ -66,10 +83,11 @@ impl Server {
         assert!(self.outer.is_none(), "{} is up", self.name);
         let up = self.disk.join("up");
         let _ = fs::remove_file(&up);
-        let mut unshare = Command::new("ip");
-        unshare.args(["netns", "exec", &self.link.namespace]);
+        let mut unshare = Command::new("nsenter");
+        unshare.arg(format!("--net=/run/netns/{}", self.link.namespace));
         unshare.args(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
         unshare.args(["bash", "-c", INIT, "init"]).arg(&self.disk);
+        unshare.arg(if self.kind.engine { "engine" } else { "plain" });
         unshare.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let outer = unshare.spawn().unwrap();
         wait_until(&format!("{} boots", self.name), || up.exists());
@@ -78,6 +96,9 @@ impl Server {
         self.init = children.split_whitespace().next().unwrap().parse().unwrap();
         self.outer = Some(outer);
         self.link.set_plugged(true);
+        if self.kind.engine {
+            self.start_engine();
+        }
     }
 
     /// The power fails: every process is gone at once, the cable is dead.
@@ -87,6 +108,7 @@ impl Server {
             crate::e2e::bed::kill(self.init);
             outer.wait().unwrap();
         }
+        self.remove_links();
     }
 
     /// A program in this server, in a directory that it shares with the machine.
@@ -139,6 +161,28 @@ impl Server {
 
     pub(crate) fn heal(&self) {
         self.sh("nft delete table ip cut");
+    }
+
+    /// No more than so many megabytes a second go out from here; what the control plane and the agent send is counted.
+    pub(crate) fn limit_sending(&self, megabytes: u32) {
+        self.sh(&format!(
+            "nft 'add table ip line; add chain ip line o {{ type filter hook output priority -400; }}; \
+             add rule ip line o oif != lo limit rate over {megabytes} mbytes/second drop; \
+             add rule ip line o oif != lo tcp sport {{ 7420, 7421 }} counter'"
+        ));
+    }
+
+    /// Bytes that the control plane and the agent have sent since [`Server::limit_sending`].
+    pub(crate) fn handed_out(&self) -> u64 {
+        let told = self.sh("nft list chain ip line o | sed -n 's/.* bytes \\([0-9]*\\).*/\\1/p'");
+        told.trim().parse().unwrap()
+    }
+
+    /// A byte in the middle of each of these files is another from now on.
+    pub(crate) fn damage(&self, files: &str) {
+        self.sh(&format!(
+            "for file in $(ls -d {files} 2>/dev/null); do printf '\\377\\000' | dd of=$file bs=1 seek=$(($(stat -c %s $file) / 2)) conv=notrunc 2>/dev/null; done"
+        ));
     }
 
     /// Leaves so many kilobytes on its disk.
@@ -238,7 +282,7 @@ fn pids_of(init: u32) -> Vec<u32> {
 }
 
 /// The machine's pid of a process that its own pid namespace, which is `init`'s, knows by another.
-fn of_machine(init: u32, inner: u32) -> Option<u32> {
+pub(super) fn of_machine(init: u32, inner: u32) -> Option<u32> {
     pids_of(init).into_iter().find(|pid| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("NSpid:")).unwrap_or_default();
@@ -246,7 +290,7 @@ fn of_machine(init: u32, inner: u32) -> Option<u32> {
     })
 }
 
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}: not within 20 s");
@@ -264,6 +308,7 @@ impl Drop for Server {
             }
             let _ = outer.wait();
         }
+        self.remove_cgroups();
         self.link.remove();
         let _ = Command::new("umount").arg("--lazy").arg(&self.disk).output();
     }

@@ -57,10 +57,13 @@ fn what_would_break_on_a_second_server_is_a_warning() {
 #[test]
 fn what_this_version_can_not_run_is_refused_with_its_places() {
     let place = Place::empty();
-    place.write("pando.yaml", "name: hits\nimage: my-org/hits:1.2.0\nreplicas: 3\n");
+    place.write(
+        "pando.yaml",
+        "name: hits\nsource: .\ndeployment_strategy: blue_green\nprocesses: {web: {command: bin/web}}\n",
+    );
     insta::assert_snapshot!(place.pando(&["check"]));
     let deploy = place.pando(&["deploy", "--cluster", "http://127.0.0.1:1"]);
-    assert!(deploy.expect(2).stderr.contains("pando.yaml:2:1"), "{deploy}");
+    assert!(deploy.expect(2).stderr.contains("pando.yaml:3:22"), "{deploy}");
 }
 
 #[test]

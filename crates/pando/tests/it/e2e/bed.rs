@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::answer::{told, wait_for_answer};
+use crate::docker::image;
 use crate::pty::Pty;
 
 /// Ends the cluster when dropped, whatever became of the test.
@@ -30,11 +31,26 @@ pub(crate) struct Settings {
     /// Changes with each deploy, so that each is another release.
     pub(crate) edition: u32,
     pub(crate) worker: bool,
+    /// What it runs in place of the directory: an image that has the program as its own command.
+    pub(crate) image: Option<String>,
+    /// Built on that image, of this directory, instead.
+    pub(crate) build: bool,
+    /// The file names no check.
+    pub(crate) own_check: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { replicas: 3, mode: "ok".to_owned(), extra: String::new(), edition: 1, worker: false }
+        Self {
+            replicas: 3,
+            mode: "ok".to_owned(),
+            extra: String::new(),
+            edition: 1,
+            worker: false,
+            image: None,
+            build: false,
+            own_check: false,
+        }
     }
 }
 
@@ -42,9 +58,13 @@ impl Bed {
     /// An app that is deployed and serves.
     pub(crate) fn up(settings: Settings) -> Self {
         let bed = Self::prepare(settings);
-        let up = bed.pando(&["dev", "--detach", "--port", &bed.port.to_string()]);
-        assert!(up.status.success(), "{}", told(&up));
+        bed.start();
         bed
+    }
+
+    pub(crate) fn start(&self) {
+        let up = self.pando(&["dev", "--detach", "--port", &self.port.to_string()]);
+        assert!(up.status.success(), "{}", told(&up));
     }
 
     /// The directory alone; nothing runs.
@@ -77,18 +97,35 @@ impl Bed {
     }
 
     fn write(&self) {
-        let Settings { replicas, mode, extra, edition, worker } = &self.settings;
-        let database = self.path("hits.db");
+        let Settings { replicas, mode, extra, edition, worker, image, build, own_check } = &self.settings;
         let worker = if *worker {
             "\n  worker: {command: bin/hits worker, role: worker, stop_timeout: 5s}"
         } else {
             ""
         };
+        let (runs, command, database) = match image {
+            None => {
+                ("source: .".to_owned(), "command: bin/hits, ", self.path("hits.db").display().to_string())
+            }
+            Some(image) => (
+                format!(
+                    "{}\nport: 9000\nvolumes: [\"{}:/data\"]",
+                    if *build {
+                        "build: {context: ., args: {WHAT: built}}".to_owned()
+                    } else {
+                        format!("image: {{repository: {image}, pull_policy: if_missing}}")
+                    },
+                    self.dir().display()
+                ),
+                "",
+                "/data/hits.db".to_owned(),
+            ),
+        };
+        let health = if *own_check { "" } else { "health: {path: /health, start_timeout: 6s}" };
         let text = format!(
-            "name: hits\nsource: .\nreplicas: {replicas}\nhealth: {{path: /health, start_timeout: 6s}}\n{extra}\n\
-             processes:\n  web: {{command: bin/hits, role: web}}{worker}\n\
-             env:\n  - {{name: HITS_DB, value: \"{}\"}}\n  - {{name: HITS_MODE, value: {mode}}}\n  - {{name: EDITION, value: \"{edition}\"}}\n",
-            database.display()
+            "name: hits\n{runs}\nreplicas: {replicas}\n{health}\n{extra}\n\
+             processes:\n  web: {{{command}role: web}}{worker}\n\
+             env:\n  - {{name: HITS_DB, value: \"{database}\"}}\n  - {{name: HITS_MODE, value: {mode}}}\n  - {{name: EDITION, value: \"{edition}\"}}\n"
         );
         fs::write(self.path("pando.yaml"), text).unwrap();
         fs::write(self.path(".pandoignore"), "*.db*\n").unwrap();
@@ -215,6 +252,8 @@ impl Bed {
 
 impl Drop for Bed {
     fn drop(&mut self) {
+        // Before its state goes, which has its name in the engine.
+        let _clear = self.settings.image.is_some().then(|| image::Left::by(self.dir()));
         let ended = self.command(&["dev", "--stop"]).output();
         if let Ok(ended) = ended.as_ref().map_err(ToString::to_string)
             && !ended.status.success()
@@ -240,7 +279,7 @@ fn free_port() -> u16 {
 }
 
 /// Built beside this test's binary; `cargo nextest run --workspace` builds both.
-fn hits_binary() -> PathBuf {
+pub(crate) fn hits_binary() -> PathBuf {
     let beside = Path::new(env!("CARGO_BIN_EXE_pando")).with_file_name("hits");
     assert!(beside.exists(), "{} is missing: build it with `cargo build -p hits`", beside.display());
     beside

@@ -7,7 +7,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// True when another socket listens there. Connections that were closed lately don't count, nor does any other reason for
 /// which a program might not get the address: it will say so itself.
-pub(super) fn is_taken(address: SocketAddr) -> bool {
+pub(crate) fn is_taken(address: SocketAddr) -> bool {
     matches!(try_bind(address), Err(Errno::ADDRINUSE))
 }
 

@@ -20,7 +20,7 @@ const KEPT_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 const ROOMY: usize = 1000;
 
 #[derive(Debug)]
-pub(super) struct Tombstones {
+pub(crate) struct Tombstones {
     path: PathBuf,
     clock: Clock,
     entries: HashMap<Uuid, Entry>,
@@ -35,7 +35,7 @@ struct Entry {
 
 impl Tombstones {
     /// Reads what is there; a line cut by a crash is left out.
-    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         let bytes = pando_rt::fs::read_if_there(&path)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let mut stones =
@@ -46,12 +46,12 @@ impl Tombstones {
         Ok(stones)
     }
 
-    pub(super) fn highest(&self, id: Uuid) -> Option<u32> {
+    pub(crate) fn highest(&self, id: Uuid) -> Option<u32> {
         self.entries.get(&id).map(|entry| entry.attempt)
     }
 
     /// On disk when it returns.
-    pub(super) fn add(&mut self, key: RunKey) -> io::Result<()> {
+    pub(crate) fn add(&mut self, key: RunKey) -> io::Result<()> {
         let now = self.clock.now_millis();
         self.insert(key, now);
         if self.lines >= ROOMY.max(2 * self.entries.len()) {

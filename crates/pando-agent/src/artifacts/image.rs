@@ -1,0 +1,94 @@
+//! Releases that are images: the engine has them under a name of the release's own, so that what was deployed stays what runs,
+//! whatever becomes of the name in the file. An image comes layer by layer if it was sent (see [`super::images`]), else the engine
+//! pulls it.
+
+use pando_model::assignment::AssignedRelease;
+use pando_model::release::Digest;
+use pando_rt::shutdown::Shutdown;
+use pando_runtime::docker::{Containers, EngineError, ImageFacts};
+
+use super::images::Bringing;
+use super::notes::{self, Note};
+use super::pull::{self, Pulling};
+use super::{ArtifactError, ArtifactSource, Inner, blocking};
+use crate::reconcile::{Event, ReleaseKey, image_name};
+
+/// Makes sure that the engine has it: once it has, nobody is asked again.
+pub(super) async fn ensure<S: ArtifactSource>(
+    inner: &Inner<S>,
+    release: &AssignedRelease,
+    key: &ReleaseKey,
+    stopped: &Shutdown,
+) -> Result<(), ArtifactError> {
+    let (Some(image), Some(containers)) = (&release.image, &inner.containers) else {
+        return Err(ArtifactError::NoContainers);
+    };
+    let name = image_name(containers.mark(), key);
+    if find(containers, &name).await?.is_some() {
+        return pull::tidy(inner, containers, key).await;
+    }
+    if let Some(artifact) = &release.artifact {
+        // Before the engine has it: what is not on record is never removed.
+        note(inner, key, Note::default()).await?;
+        return bring(inner, artifact, &name, key, stopped).await;
+    }
+    Pulling { inner, containers, key, name: &name, stopped }.bring(image).await
+}
+
+/// Puts on record that the engine has the release's image, or is about to get it.
+pub(super) async fn note<S>(inner: &Inner<S>, key: &ReleaseKey, note: Note) -> Result<(), ArtifactError> {
+    let (places, of) = (inner.places.clone(), key.clone());
+    blocking(move || notes::write(&places, &of, &note)).await
+}
+
+/// Of an image that was sent to the control plane.
+async fn bring<S: ArtifactSource>(
+    inner: &Inner<S>,
+    description: &Digest,
+    name: &str,
+    key: &ReleaseKey,
+    stopped: &Shutdown,
+) -> Result<(), ArtifactError> {
+    let bringing = Bringing {
+        source: &inner.source,
+        places: &inner.places,
+        turn: &inner.fetching,
+        engine: &inner.engine,
+        tag: name,
+        unpackers: &inner.unpackers,
+        stopped,
+    };
+    let fetched = async || {
+        let _ = inner.events.send(Event::ReleaseFetched(key.clone())).await;
+    };
+    bringing.bring(description, fetched).await
+}
+
+/// What the engine has under that name.
+pub(super) async fn find(containers: &Containers, name: &str) -> Result<Option<ImageFacts>, ArtifactError> {
+    match containers.image(name).await {
+        Ok(facts) => Ok(Some(facts)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(source) => Err(failed(name, source)),
+    }
+}
+
+/// Takes the release's name from the image; what has no other is removed by the engine.
+pub(super) async fn remove<S>(inner: &Inner<S>, key: &ReleaseKey) -> Result<(), ArtifactError> {
+    let (places, of) = (inner.places.clone(), key.clone());
+    if blocking(move || Ok(notes::read(&places, &of))).await?.is_none() {
+        return Ok(());
+    }
+    if let Some(containers) = &inner.containers {
+        pull::tidy(inner, containers, key).await?;
+        let name = image_name(containers.mark(), key);
+        let what = || format!("remove the image `{name}`");
+        containers.unname(&name).await.map_err(|source| ArtifactError::Engine { what: what(), source })?;
+    }
+    let (places, of) = (inner.places.clone(), key.clone());
+    blocking(move || notes::remove(&places, &of)).await
+}
+
+pub(super) fn failed(name: &str, source: EngineError) -> ArtifactError {
+    ArtifactError::Engine { what: format!("use the image `{name}`"), source }
+}

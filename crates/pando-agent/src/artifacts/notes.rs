@@ -1,0 +1,87 @@
+//! What is on record of images under releases' names, beside the releases. Everything here blocks.
+
+use std::fs;
+
+use pando_model::name::AppName;
+use serde::{Deserialize, Serialize};
+
+use super::ArtifactError;
+use super::disk::{Places, disk_error, make_directory, names_in, release_of, there};
+use crate::reconcile::ReleaseKey;
+
+/// The content of `vN.image`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Note {
+    /// What the file called it, if it was not sent.
+    pub(super) reference: Option<String>,
+    /// The engine called nothing so before it pulled this one for us: the name is ours to take away.
+    pub(super) ours: bool,
+}
+
+pub(super) fn write(places: &Places, key: &ReleaseKey, note: &Note) -> Result<(), ArtifactError> {
+    let path = places.image(key);
+    make_directory(path.parent().unwrap_or(places.root()), 0o711)?;
+    let failed = |source| disk_error("write", &path, source);
+    let bytes = serde_json::to_vec(note).map_err(|error| failed(error.into()))?;
+    pando_rt::fs::write_atomically(&path, &bytes, 0o600).map_err(failed)
+}
+
+/// `None`: the engine has nothing under the release's name. One that can't be read, such as the empty ones of older versions, says just
+/// that there is one.
+pub(super) fn read(places: &Places, key: &ReleaseKey) -> Option<Note> {
+    let bytes = fs::read(places.image(key)).ok()?;
+    Some(serde_json::from_slice(&bytes).unwrap_or_default())
+}
+
+pub(super) fn remove(places: &Places, key: &ReleaseKey) -> Result<(), ArtifactError> {
+    let path = places.image(key);
+    there(fs::remove_file(&path)).map_err(|source| disk_error("remove", &path, source))
+}
+
+/// The releases whose images the engine had from `reference`, of all apps, newest first.
+pub(super) fn made_from(places: &Places, reference: &str) -> Result<Vec<ReleaseKey>, ArtifactError> {
+    let mut found = Vec::new();
+    for name in names_in(places.root())? {
+        let Ok(app) = AppName::new(name.as_str()) else { continue };
+        for name in names_in(&places.root().join(&name))? {
+            let Some(release) = name.strip_suffix(".image").and_then(release_of) else { continue };
+            let key = (app.clone(), release);
+            if read(places, &key).is_some_and(|note| note.reference.as_deref() == Some(reference)) {
+                found.push(key);
+            }
+        }
+    }
+    found.sort_by_key(|(_, release)| std::cmp::Reverse(*release));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use pando_model::release::ReleaseNumber;
+
+    use super::*;
+
+    #[test]
+    fn a_note_says_where_an_image_came_from_and_whose_the_name_is() {
+        let root = tempfile::tempdir().unwrap();
+        let places = Places::new(root.path().to_owned());
+        let key = |app: &str, release| (app.parse().unwrap(), ReleaseNumber(release));
+        assert_eq!(read(&places, &key("shop", 1)), None);
+        let note = |reference: &str| Note { reference: Some(reference.to_owned()), ours: true };
+        for (app, release, reference) in
+            [("shop", 1, "r.test/shop:1"), ("hits", 9, "r.test/shop:1"), ("shop", 2, "r.test/shop:2")]
+        {
+            write(&places, &key(app, release), &note(reference)).unwrap();
+        }
+        assert_eq!(read(&places, &key("shop", 2)), Some(note("r.test/shop:2")));
+        assert_eq!(made_from(&places, "r.test/shop:1").unwrap(), [key("hits", 9), key("shop", 1)]);
+        // As an older version left it.
+        fs::write(places.image(&key("shop", 3)), b"").unwrap();
+        assert_eq!(read(&places, &key("shop", 3)), Some(Note::default()));
+        for release in [1, 1] {
+            remove(&places, &key("shop", release)).unwrap();
+        }
+        assert_eq!(read(&places, &key("shop", 1)), None);
+    }
+}

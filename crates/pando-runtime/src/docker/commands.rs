@@ -1,0 +1,348 @@
+//! Commands beside a replica, in its container, and on their own, in a container of their image that lives as long as they do.
+
+mod streams;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::time::{Duration, Instant};
+
+use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, KillContainerOptions,
+    ResizeContainerTTYOptions, ResizeExecOptions, StartContainerOptions,
+};
+use pando_model::name::AppName;
+use uuid::Uuid;
+
+pub use streams::{CommandInput, CommandOutput, Piece};
+
+use super::containers::Containers;
+use super::engine::{Engine, EngineError};
+use super::{create, find, images, name};
+use crate::run::{ImagePlace, Place, RunKey, RunSpec};
+
+/// The engine closes the output of a command a moment before it knows how it ended.
+const END_WITHIN: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where a command runs, and as what.
+#[derive(Debug, Clone)]
+pub enum Within {
+    /// In the container of a run.
+    Run(RunKey),
+    /// In one of its own, made of an app's image, with its volumes.
+    Image { app: AppName, image: ImagePlace },
+}
+
+/// A command that runs. Dropping it ends nothing: see [`Command::kill`] and [`Command::close`].
+#[derive(Debug)]
+pub struct Command {
+    engine: Engine,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    /// Beside a replica, by the engine's id of it.
+    Beside(String),
+    /// The id of its container.
+    Alone(String),
+}
+
+/// How a command ended. `None`: the engine can't say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandEnd {
+    pub code: Option<i32>,
+}
+
+impl Containers {
+    /// Starts `command`, program and arguments. `terminal`: it has one, of so many columns and rows.
+    ///
+    /// # Errors
+    /// When the run doesn't run, the image isn't there, or the engine refuses.
+    pub async fn command(
+        &self,
+        within: &Within,
+        command: Vec<String>,
+        env: &BTreeMap<String, String>,
+        terminal: Option<(u16, u16)>,
+    ) -> Result<(Command, CommandInput, CommandOutput), EngineError> {
+        let env = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let asked = Asked { command, env, terminal };
+        match within {
+            Within::Run(key) => self.beside(*key, asked).await,
+            Within::Image { app, image } => self.alone(app, image, asked).await,
+        }
+    }
+
+    /// Program and arguments of a line as a user wrote it: see [`RunSpec::command`].
+    #[must_use]
+    pub fn words(line: &str) -> Vec<String> {
+        crate::command::words(line)
+    }
+
+    async fn beside(
+        &self,
+        key: RunKey,
+        asked: Asked,
+    ) -> Result<(Command, CommandInput, CommandOutput), EngineError> {
+        let engine = self.shared.engine.clone();
+        let held = find::held(&self.shared, key).await;
+        let running = held.ok().flatten().filter(|held| held.exit.is_none());
+        let running = running.ok_or_else(|| EngineError::Unfit("its container does not run".to_owned()))?;
+        let container = name::container(&running.spec);
+        let options = CreateExecOptions {
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            tty: Some(asked.terminal.is_some()),
+            env: Some(asked.env),
+            cmd: Some(asked.command),
+            ..CreateExecOptions::default()
+        };
+        let made = engine.call(|docker| async move { docker.create_exec(&container, options).await }).await?;
+        let tty = asked.terminal.is_some();
+        let id = made.id.clone();
+        let options = StartExecOptions { detach: false, tty, output_capacity: None };
+        let started =
+            engine.call(|docker| async move { docker.start_exec(&id, Some(options)).await }).await?;
+        let StartExecResults::Attached { output, input } = started else {
+            return Err(EngineError::Unfit("the engine started the command and kept its output".to_owned()));
+        };
+        let command = Command { engine, kind: Kind::Beside(made.id) };
+        command.begin_terminal(asked.terminal).await;
+        Ok((command, CommandInput(input), CommandOutput(output)))
+    }
+
+    async fn alone(
+        &self,
+        app: &AppName,
+        image: &ImagePlace,
+        asked: Asked,
+    ) -> Result<(Command, CommandInput, CommandOutput), EngineError> {
+        let engine = self.shared.engine.clone();
+        images::can_run(&engine, &image.reference).await?;
+        let id = self.make(app, image, &asked).await?;
+        let command = Command { engine, kind: Kind::Alone(id.clone()) };
+        match self.attach_and_start(id, &command, asked.terminal).await {
+            Ok((input, output)) => Ok((command, input, output)),
+            Err(error) => {
+                command.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn make(&self, app: &AppName, image: &ImagePlace, asked: &Asked) -> Result<String, EngineError> {
+        let id = Uuid::now_v7();
+        let spec = RunSpec {
+            key: RunKey { id, attempt: 0 },
+            app: app.clone(),
+            name: "run".to_owned(),
+            command: String::new(),
+            place: Place::Image(Box::new(image.clone())),
+            env: BTreeMap::new(),
+            user: None,
+            resources: Default::default(),
+            port: None,
+        };
+        let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let labels = HashMap::from([
+            label(name::OWNER, &self.shared.owner),
+            label(name::COMMAND, &id.to_string()),
+            label(name::APP, app.as_str()),
+        ]);
+        let body = ContainerCreateBody {
+            cmd: Some(asked.command.clone()),
+            env: Some(asked.env.clone()),
+            labels: Some(labels),
+            tty: Some(asked.terminal.is_some()),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..create::body(&self.shared.owner, &spec, image)
+        };
+        let options = CreateContainerOptions { name: Some(name::container(&spec)), platform: String::new() };
+        let made = self
+            .shared
+            .engine
+            .call(|docker| async move { docker.create_container(Some(options), body).await });
+        Ok(made.await?.id)
+    }
+
+    async fn attach_and_start(
+        &self,
+        id: String,
+        command: &Command,
+        terminal: Option<(u16, u16)>,
+    ) -> Result<(CommandInput, CommandOutput), EngineError> {
+        let engine = &self.shared.engine;
+        let options = AttachContainerOptions {
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            stream: true,
+            ..AttachContainerOptions::default()
+        };
+        let there = id.clone();
+        let attached =
+            engine.call(|docker| async move { docker.attach_container(&there, Some(options)).await }).await?;
+        engine
+            .call(|docker| async move { docker.start_container(&id, None::<StartContainerOptions>).await })
+            .await?;
+        command.begin_terminal(terminal).await;
+        Ok((CommandInput(attached.input), CommandOutput(attached.output)))
+    }
+}
+
+struct Asked {
+    command: Vec<String>,
+    env: Vec<String>,
+    terminal: Option<(u16, u16)>,
+}
+
+impl Command {
+    /// The size comes after the start, when there is something that has it; a command that ended at once needs none.
+    async fn begin_terminal(&self, terminal: Option<(u16, u16)>) {
+        if let Some((columns, rows)) = terminal
+            && let Err(error) = self.resize(columns, rows).await
+        {
+            tracing::debug!("a command's terminal does not take its size: {error}");
+        }
+    }
+
+    /// Gives its terminal another size.
+    ///
+    /// # Errors
+    /// When it has ended, or the engine can't be asked.
+    pub async fn resize(&self, columns: u16, rows: u16) -> Result<(), EngineError> {
+        let (width, height) = (i32::from(columns), i32::from(rows));
+        let kind = self.kind.clone();
+        self.engine
+            .call(|docker| async move {
+                match kind {
+                    Kind::Beside(id) => {
+                        docker.resize_exec(&id, ResizeExecOptions { h: height, w: width }).await
+                    }
+                    Kind::Alone(id) => {
+                        docker
+                            .resize_container_tty(&id, ResizeContainerTTYOptions { h: height, w: width })
+                            .await
+                    }
+                }
+            })
+            .await
+    }
+
+    /// How it ended. To be asked once its output is over; waits for some seconds at most.
+    ///
+    /// # Errors
+    /// When it goes on, or the engine can't be asked.
+    pub async fn end(&self) -> Result<CommandEnd, EngineError> {
+        let until = Instant::now() + END_WITHIN;
+        loop {
+            if let Some(end) = self.look().await? {
+                return Ok(end);
+            }
+            if Instant::now() > until {
+                return Err(EngineError::Unfit("the command closed its output and goes on".to_owned()));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// `None`: it runs.
+    async fn look(&self) -> Result<Option<CommandEnd>, EngineError> {
+        let (running, code) = match self.kind.clone() {
+            Kind::Beside(id) => {
+                let found = self.engine.call(|docker| async move { docker.inspect_exec(&id).await }).await?;
+                (found.running, found.exit_code)
+            }
+            Kind::Alone(id) => {
+                let none = None::<InspectContainerOptions>;
+                let found =
+                    self.engine.call(|docker| async move { docker.inspect_container(&id, none).await });
+                let state = found.await?.state.unwrap_or_default();
+                (state.running, state.exit_code)
+            }
+        };
+        let code = code.and_then(|code| i32::try_from(code).ok());
+        Ok((running != Some(true)).then_some(CommandEnd { code }))
+    }
+
+    /// Ends it: SIGTERM, or SIGKILL when `hard`. Beside a replica, the engine has no such request: its process on this machine is
+    /// signalled, with all that descends from it, which only root may do.
+    ///
+    /// # Errors
+    /// When that is not allowed, or the engine can't be asked.
+    pub async fn kill(&self, hard: bool) -> Result<(), EngineError> {
+        match self.kind.clone() {
+            Kind::Beside(id) => {
+                let found = self.engine.call(|docker| async move { docker.inspect_exec(&id).await }).await?;
+                let pid = found.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 1);
+                match pid.filter(|_| found.running == Some(true)) {
+                    Some(pid) => signal(pid, hard).map_err(|error| {
+                        EngineError::Unfit(format!("the command (pid {pid}) can't be ended: {error}"))
+                    }),
+                    None => Ok(()),
+                }
+            }
+            Kind::Alone(id) => {
+                let options =
+                    KillContainerOptions { signal: if hard { "SIGKILL" } else { "SIGTERM" }.to_owned() };
+                let killed =
+                    self.engine.call(|docker| async move { docker.kill_container(&id, Some(options)).await });
+                match killed.await {
+                    Err(error) if !error.is_conflict() && !error.is_missing() => Err(error),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Leaves nothing of it: a container of its own is removed, whatever runs in it. One that can't be removed now is when this program
+    /// starts the next time.
+    pub async fn close(&self) {
+        let Kind::Alone(id) = self.kind.clone() else { return };
+        let options = bollard::query_parameters::RemoveContainerOptions { force: true, v: true, link: false };
+        let removed =
+            self.engine.call(|docker| async move { docker.remove_container(&id, Some(options)).await });
+        if let Err(error) = removed.await
+            && !error.is_missing()
+        {
+            tracing::warn!("the container of a command is left for now: {error}");
+        }
+    }
+}
+
+fn signal(pid: u32, hard: bool) -> io::Result<()> {
+    use rustix::process::Signal;
+    if !hard {
+        return family(pid).iter().try_for_each(|process| process.signal(Signal::TERM));
+    }
+    // Held first: what starts another in the moment of its death leaves that one behind without a parent to find it by.
+    let mut held = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let new: Vec<_> = family(pid).into_iter().filter(|process| !held.contains(&process.pid)).collect();
+        if new.is_empty() {
+            break;
+        }
+        new.iter().try_for_each(|process| process.signal(Signal::STOP))?;
+        held.extend(new.iter().map(|process| process.pid));
+    }
+    family(pid).iter().try_for_each(|process| process.signal(Signal::KILL))
+}
+
+/// What forks faster than it can be held is not held; some of it may be left.
+const ROUNDS: usize = 20;
+
+/// A process and all that descends from it.
+fn family(pid: u32) -> Vec<crate::proc::Process> {
+    let all = crate::proc::all();
+    let mut whole = crate::proc::descendants(&all, pid);
+    whole.extend(all.iter().find(|stat| stat.pid == pid).map(crate::proc::Stat::process));
+    whole
+}

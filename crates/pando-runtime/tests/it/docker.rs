@@ -1,0 +1,9 @@
+//! Containers of a real engine: the one of this machine, and ones that a test may kill.
+
+mod away;
+mod bed;
+mod commands;
+mod contract;
+mod engine;
+mod output;
+mod refused;

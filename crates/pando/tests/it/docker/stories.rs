@@ -1,0 +1,174 @@
+//! What a deploy promises holds for images too.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::image;
+use crate::answer::told;
+use crate::e2e::bed::{Bed, Settings, kill};
+use crate::e2e::load::Load;
+
+fn settings() -> Settings {
+    Settings { image: Some(image::hits()), ..Settings::default() }
+}
+
+/// Ids of the containers that this bed's cluster runs.
+fn containers(bed: &Bed) -> Vec<String> {
+    let owner = std::fs::read_to_string(bed.path(".pando/containers/owner")).unwrap();
+    let mut asked = Command::new("docker");
+    asked.args(["ps", "--no-trunc", "-q", "--filter", &format!("label=pando.owner={owner}")]);
+    let mut ids: Vec<String> =
+        String::from_utf8(image::run(&mut asked).stdout).unwrap().lines().map(str::to_owned).collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn rolling_deploys_of_images_fail_no_request_and_broken_ones_go_back() {
+    let mut bed = Bed::up(settings());
+    let load = Load::start(&bed.address(), 3);
+    for _ in 0..10 {
+        bed.change(|_| {});
+        let deployed = bed.pando(&["deploy"]);
+        assert!(deployed.status.success(), "{}\n{}", told(&deployed), bed.daemon_log());
+        assert!(told(&deployed).contains(" 0 failed"), "{}", told(&deployed));
+        load.wait_for_requests(10);
+    }
+    let good = bed.release();
+    for (mode, word) in [("unhealthy", "503 from /health"), ("crash", "exit code 1")] {
+        bed.change(|settings| settings.mode = mode.to_owned());
+        goes_back(&bed, word);
+        assert_eq!(bed.release(), good);
+    }
+    bed.change(|settings| {
+        settings.mode = "ok".to_owned();
+        settings.image = Some("pando-test/nowhere:1".to_owned());
+    });
+    goes_back(&bed, "pando-test/nowhere:1");
+    assert_eq!(bed.release(), good);
+    let requests = load.stop_flawless();
+    assert_eq!(containers(&bed).len(), 3);
+    println!("10 rolling deploys of an image and 3 broken ones: {requests} requests, 0 failed");
+}
+
+fn goes_back(bed: &Bed, word: &str) {
+    let failed = bed.pando(&["deploy"]);
+    let said = told(&failed);
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains(word), "{said}\n{}", bed.daemon_log());
+    bed.wait_until_settled(3);
+}
+
+#[test]
+fn containers_outlive_the_daemon_and_are_found_again() {
+    let bed = Bed::up(settings());
+    let load = Load::start(&bed.address(), 2);
+    let before = containers(&bed);
+    assert_eq!(before.len(), 3);
+    let mut following = bed
+        .command(&["logs", "--follow", "--replica", "web-1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = following.stdout.take().unwrap();
+    let first = BufReader::new(lines).lines().next().unwrap().unwrap();
+    assert!(first.contains("started in container") || first.contains("listening"), "{first}");
+    for _ in 0..3 {
+        let daemon = bed.daemon_pid();
+        kill(daemon);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while bed.daemon_pid() == daemon {
+            assert!(Instant::now() < deadline, "the daemon is not started again");
+        }
+        bed.wait_until_settled(3);
+        load.wait_for_requests(20);
+    }
+    assert_eq!(containers(&bed), before, "the same containers serve");
+    let _ = following.kill();
+    let _ = following.wait();
+    let requests = load.stop_flawless();
+    println!("3 kills of the daemon: {requests} requests, 0 failed");
+}
+
+#[test]
+fn exec_and_run_have_their_input_output_and_exit_codes() {
+    let bed = Bed::up(Settings { replicas: 1, ..settings() });
+    let said = bed.pando(&["exec", "web-1", "--", "echo $PANDO_REPLICA on $PORT; exit 7"]);
+    assert_eq!(
+        (said.status.code(), told(&said).contains("web-1 on 9000")),
+        (Some(7), true),
+        "{}",
+        told(&said)
+    );
+    let mut cat = bed
+        .command(&["run", "--", "cat; echo $PANDO_APP"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    cat.stdin.take().unwrap().write_all(b"through and through\n").unwrap();
+    let cat = cat.wait_with_output().unwrap();
+    assert!(told(&cat).contains("through and through") && told(&cat).contains("hits"), "{}", told(&cat));
+    assert_eq!(containers(&bed).len(), 1, "the command's own container is gone");
+}
+
+#[test]
+fn an_image_may_check_itself() {
+    let mut checked = Settings { replicas: 1, ..settings() };
+    checked.own_check = true;
+    let bed = Bed::up(checked);
+    let said = bed.ok(&["exec", "web-1", "--", "cat /tmp/checked"]);
+    assert!(said.contains("checked"), "{said}");
+}
+
+#[test]
+fn what_is_built_here_reaches_the_servers_without_a_registry() {
+    let mut bed = Bed::prepare(Settings { build: true, ..settings() });
+    let dockerfile = |line: &str| {
+        let marked = image::marked(bed.dir());
+        let text =
+            format!("FROM {}\n{marked}\nARG WHAT\nENV WHAT=$WHAT\nCOPY note /note\n{line}\n", image::hits());
+        std::fs::write(bed.path("Dockerfile"), text).unwrap();
+    };
+    dockerfile("");
+    std::fs::write(bed.path(".dockerignore"), "*\n!note\n").unwrap();
+    std::fs::write(bed.path("note"), "one").unwrap();
+    bed.start();
+    let note = |bed: &Bed| bed.ok(&["exec", "web-1", "--", "cat /note; echo $WHAT"]);
+    assert!(note(&bed).contains("one") && note(&bed).contains("built"), "{}", note(&bed));
+    let load = Load::start(&bed.address(), 2);
+    std::fs::write(bed.path("note"), "two").unwrap();
+    bed.change(|_| {});
+    let deployed = bed.pando(&["deploy"]);
+    assert!(deployed.status.success(), "{}\n{}", told(&deployed), bed.daemon_log());
+    assert!(note(&bed).contains("two"), "{}", note(&bed));
+    // A step that fails is shown, and nothing is switched.
+    let good = bed.release();
+    let text = std::fs::read_to_string(bed.path("Dockerfile")).unwrap();
+    std::fs::write(bed.path("Dockerfile"), format!("{text}RUN sh -c 'echo no such luck; exit 9'\n")).unwrap();
+    bed.change(|_| {});
+    let failed = bed.pando(&["deploy"]);
+    assert!(!failed.status.success() && told(&failed).contains("no such luck"), "{}", told(&failed));
+    assert_eq!(bed.release(), good);
+    // Back to what was, which every server still has.
+    bed.ok(&["rollback"]);
+    assert!(note(&bed).contains("one"), "{}", note(&bed));
+    bed.wait_until_settled(3);
+    let requests = load.stop_flawless();
+    assert_eq!(containers(&bed).len(), 3);
+    println!("built, changed, failed and rolled back: {requests} requests, 0 failed");
+}
+
+#[test]
+fn without_an_engine_a_deploy_says_so_and_other_apps_run() {
+    let bed = Bed::prepare(settings());
+    let socket = format!("unix://{}", bed.path("none.sock").display());
+    let port = bed.port.to_string();
+    let mut up = bed.command(&["dev", "--detach", "--port", &port]);
+    let up = up.env("DOCKER_HOST", socket).output().unwrap();
+    assert!(!up.status.success(), "{}", told(&up));
+    assert!(told(&up).contains("is a container engine installed"), "{}\n{}", told(&up), bed.daemon_log());
+}
