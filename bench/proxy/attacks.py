@@ -1,7 +1,8 @@
 """`script/bench attacks`: what others feel of an attack, and what it costs in memory.
 
-Innocent clients ask at a fixed rate, first alone and then during each attack; their slowest hundredth is compared. Each attack
-meets a proxy that was just started.
+Innocent clients ask at a fixed rate: alone, while the attack goes to another proxy of the same kind, and while it goes to theirs;
+their slowest hundredth is compared. The other proxy runs at the lowest priority on the attacker's core, so the second figure is
+what the attacker alone takes from the clients, with whom it shares that core. Each attack meets a proxy that was just started.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import report
 from bed import Bed
 from cpu import resident
 from load import Answered, LoadFailed, Pace
-from processes import Children, Cores, own_network, raise_file_limit
+from processes import Children, Cores, own_network, raise_file_limit, step_aside
 from rounds import say
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,8 @@ FILES = 65_536
 RATE, CONNECTIONS = 1_000.0, 32
 SECONDS, LEAD_SECONDS, REST_SECONDS = 6, 2.0, 3.0
 SLOW = ("-c", "4000", "-r", "1500", "-i", "2", "-x", "24", "-p", "3")
+
+HEADINGS = "| | p99 alone, ms | p99 with another attacked, ms | p99 attacked, ms | ratio | failed | MB before / most / after | what it did |"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Memory:
 @dataclass(frozen=True)
 class Outcome:
     alone: Answered
+    elsewhere: Answered
     attacked: Answered
     before: int
     most: int
@@ -92,17 +96,36 @@ def endure(bed: Bed, peer: peers.Peer, attack: Attack, runner) -> Outcome:
     try:
         pace = Pace("/1k", CONNECTIONS, RATE)
         alone, before = pace.run(proxy, SECONDS, runner), resident(proxy.pid)
-        log = proxy.directory / "attack.log"
-        attacker = bed.children.start(command(attack, proxy), bed.cores.rest, log)
-        time.sleep(LEAD_SECONDS)
+        elsewhere = aside(bed, peer, attack, lambda: pace.run(proxy, SECONDS, runner))
         with Memory(proxy.pid) as memory:
-            attacked = pace.run(proxy, SECONDS, runner)
-        bed.children.end(attacker)
+            attacked, did = under(bed, attack, proxy, lambda: pace.run(proxy, SECONDS, runner))
         time.sleep(REST_SECONDS)
-        did = log.read_text(errors="replace").strip().splitlines()
-        return Outcome(alone, attacked, before, memory.most, resident(proxy.pid), "" if attack.slow or not did else did[-1])
+        return Outcome(alone, elsewhere, attacked, before, memory.most, resident(proxy.pid), did)
     finally:
         bed.end(proxy)
+
+
+def aside(bed: Bed, peer: peers.Peer, attack: Attack, load) -> Answered:
+    """What `load` measures while another proxy of the same kind is attacked, out of the way."""
+    other = bed.start(peer)
+    try:
+        step_aside(other.pid, bed.cores.rest)
+        return under(bed, attack, other, load)[0]
+    finally:
+        bed.end(other)
+
+
+def under(bed: Bed, attack: Attack, target: peers.Proxy, load) -> tuple[Answered, str]:
+    """What `load` measures while `target` is attacked, and what the attacker did."""
+    log = target.directory / "attack.log"
+    attacker = bed.children.start(command(attack, target), bed.cores.rest, log)
+    try:
+        time.sleep(LEAD_SECONDS)
+        measured = load()
+    finally:
+        bed.children.end(attacker)
+    did = log.read_text(errors="replace").strip().splitlines()
+    return measured, "" if attack.slow or not did else did[-1]
 
 
 def command(attack: Attack, proxy: peers.Proxy) -> list[str]:
@@ -116,9 +139,11 @@ def command(attack: Attack, proxy: peers.Proxy) -> list[str]:
 
 
 def row(label: str, outcome: Outcome) -> str:
-    alone, attacked = (each.micros["p99"] for each in (outcome.alone, outcome.attacked))
+    alone, elsewhere, attacked = (
+        each.micros["p99"] / 1000 for each in (outcome.alone, outcome.elsewhere, outcome.attacked)
+    )
     memory = " / ".join(f"{size / 1e6:.0f}" for size in (outcome.before, outcome.most, outcome.after))
-    return (f"| {label} | {alone / 1000:.2f} | {attacked / 1000:.2f} | {attacked / alone:.1f} | "
+    return (f"| {label} | {alone:.2f} | {elsewhere:.2f} | {attacked:.2f} | {attacked / elsewhere:.1f} | "
             f"{outcome.attacked.errors} | {memory} | {outcome.did} |")
 
 
@@ -127,14 +152,15 @@ def page(rows: dict[str, list[str]]) -> str:
         "# Under attack",
         "",
         "`script/bench attacks` measures again: innocent clients ask for 1 KB over HTTP/1.1, 1,000 times a second over 32 connections,",
-        "alone and during each attack. Each attack meets a proxy that was just started. The attacker shares its core with the",
-        "clients and the origin, at the lowest priority, and stops by itself; what it takes from them is in the figures too.",
+        "alone, while the attack goes to another proxy of the same kind, and while it goes to theirs. The attacker shares its core",
+        "with the clients and the origin, at the lowest priority, as does that other proxy: the second figure is what the attacker",
+        "takes from the clients by itself, and the ratio is of the third to it. Each attack meets a proxy that was just started, and",
+        "stops by itself.",
         "All proxies have one worker; their settings are those of [proxy.md](proxy.md).",
         "",
     ]
     for title, of_it in rows.items():
-        lines += [f"## {title}", "", "| | p99 alone, ms | p99 attacked, ms | ratio | failed | MB before / most / after | what it did |",
-                  "|---|---|---|---|---|---|---|", *of_it, ""]
+        lines += [f"## {title}", "", HEADINGS, "|---|---|---|---|---|---|---|---|", *of_it, ""]
     return "\n".join([*lines, f"Measured on {report.machine()}.", ""])
 
 
@@ -167,7 +193,7 @@ def main() -> None:
                 try:
                     line = row(peer.label, endure(bed, peer, attack, runner))
                 except LoadFailed as failure:
-                    line = f"| {peer.label} | | | | all | | {failure} |"
+                    line = f"| {peer.label} | | | | | all | | {failure} |"
                 rows.setdefault(attack.title, []).append(line)
                 say(line)
             told.out.write_text(page(rows))

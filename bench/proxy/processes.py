@@ -149,3 +149,11 @@ def wait_until(condition, seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:g} s for {what}")
         time.sleep(0.02)
+
+
+def step_aside(pid: int, cores: frozenset[int]) -> None:
+    """Moves a process and all that descend from it to those cores, at the lowest priority."""
+    for one in tree(pid):
+        for thread in Path(f"/proc/{one}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores)
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), 19)
