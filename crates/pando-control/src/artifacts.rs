@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::layers::Layers;
 
+pub(crate) mod scrub;
 mod whole;
 
 pub use whole::Whole;

@@ -165,6 +165,8 @@ pub struct Shared {
     pub(crate) layer_turns: Arc<Turns>,
     /// Packed releases on their way to servers.
     pub(crate) handouts: Arc<Slots<Digest>>,
+    /// Held while the packed releases are looked through for damage.
+    pub(crate) scrubs: Arc<Semaphore>,
     /// Held while a server joins. There is one control plane at a time, so this is enough.
     pub(crate) joins: Mutex<()>,
     /// Held while certificates change hands: of two that come at once, each must see what the other took.
@@ -210,6 +212,7 @@ impl Shared {
             layers: Semaphore::new(LAYERS),
             layer_turns: Arc::default(),
             handouts: Slots::new(HANDOUTS, HANDOUT_STALE),
+            scrubs: Arc::new(Semaphore::new(1)),
             joins: Mutex::new(()),
             certificates: Mutex::new(()),
         };

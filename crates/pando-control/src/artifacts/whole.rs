@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use pando_model::release::Digest;
 use sha2::{Digest as _, Sha256};
 
+use super::scrub::remove_damaged;
+
 /// What went out of it so far.
 #[derive(Debug)]
 pub struct Whole {
@@ -22,20 +24,16 @@ impl Whole {
     }
 
     /// The next piece. With the last one it is known whether the file is what it is called; one that is not is removed, so that
-    /// whoever asks next turns to the servers that have it whole, and whoever deploys it next sends it again.
-    pub fn handed_out(&mut self, piece: &[u8]) {
+    /// whoever asks next turns to the servers that have it whole, and whoever deploys it next sends it again. Whether that was so.
+    #[must_use]
+    pub fn was_damaged(&mut self, piece: &[u8]) -> bool {
         self.hash.update(piece);
         self.left = self.left.saturating_sub(piece.len() as u64);
         if self.left > 0 || hex::encode(self.hash.finalize_reset()) == self.digest.as_str() {
-            return;
+            return false;
         }
-        tracing::warn!(
-            "`{}` was damaged on this disk, and is removed; look after the disk",
-            self.path.display()
-        );
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!("can't remove `{}`: {error}", self.path.display());
-        }
+        remove_damaged(&self.path);
+        true
     }
 }
 
@@ -52,9 +50,8 @@ mod tests {
         std::fs::write(&path, content).unwrap();
         let mut whole = Whole::new(digest_of(meant), path.clone(), content.len() as u64);
         let (first, last) = content.split_at(3);
-        whole.handed_out(first);
-        assert!(path.exists(), "nothing is known before the end");
-        whole.handed_out(last);
+        assert!(!whole.was_damaged(first) && path.exists(), "nothing is known before the end");
+        assert_eq!(whole.was_damaged(last), !path.exists());
         path.exists()
     }
 

@@ -18,7 +18,7 @@ use tokio_util::io::ReaderStream;
 
 use super::extract::Place;
 use super::reply::{Answer, Refused};
-use crate::artifacts::{ArtifactError, Artifacts, Kind, Stored, Whole};
+use crate::artifacts::{ArtifactError, Artifacts, Kind, Stored, Whole, scrub};
 use crate::shared::Shared;
 
 /// How long a sender may go on after its release was refused.
@@ -124,8 +124,8 @@ pub(crate) async fn fetch(
         if left == 0 {
             slot.linger(STORING);
         }
-        if let Some(whole) = &mut whole {
-            whole.handed_out(piece);
+        if whole.as_mut().is_some_and(|whole| whole.was_damaged(piece)) {
+            scrub::begin(&shared);
         }
     });
     let status = if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
