@@ -6,6 +6,7 @@
 
 mod build;
 mod compose;
+mod compose_order;
 mod compose_service;
 mod directory;
 mod draft;

@@ -59,6 +59,8 @@ pub struct Build {
     /// The instructions; likewise.
     pub dockerfile: PathBuf,
     pub args: BTreeMap<String, String>,
+    /// The stage that is the image. `None`: the last one.
+    pub target: Option<String>,
 }
 
 /// Reads, checks and lowers the file at `path`, and the Procfile beside it if it has no `processes`.

@@ -80,6 +80,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
         volumes,
         services,
     };
+    process::check_order(&spec, &drafts, sink);
     routes::check_with_table(&spec, settings, sink);
     let source_dir = run::source_dir(settings, around);
     let unsupported = unsupported::find(settings, sink.sibling());

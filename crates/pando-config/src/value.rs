@@ -25,7 +25,7 @@ pub(crate) use path::{UrlPath, Volume};
 pub(crate) use schedule::{Cron, TimeZone};
 pub(crate) use size::{Cpu, Memory};
 pub(crate) use template::UrlTemplate;
-pub(crate) use text::{Command, EnvText, Flag, Text};
+pub(crate) use text::{Command, ContainerUser, EnvText, Flag, Text};
 pub(crate) use traffic::{
     Bytes, CookieName, CountedBy, ErrorStatuses, Filled, HashBound, HashOn, HeaderName, MediaType, Method,
     Network, Origin, PasswordHash, PathPattern, Rate, RedirectTo, StatusRange, Word,

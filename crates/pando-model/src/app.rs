@@ -9,6 +9,10 @@ use crate::resources::Resources;
 use crate::time::Millis;
 pub use crate::traffic::{PoolSpec, RouteSpec};
 
+mod order;
+
+pub use order::OrderError;
+
 /// One app, as one target runs it. Every name it mentions exists in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -156,6 +160,13 @@ pub struct ProcessSpec {
     /// Of the servers with the role, those that have all of these labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Whose replicas can be reached before those of this one start; see [`AppSpec::start_order`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub depends_on: BTreeSet<ProcessName>,
+    /// Who runs in its containers, by name or number, perhaps with a group: `app`, `1000:1000`. `None`: as the image says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// A database, a cache or the like that the app uses and the user runs, on the server with a role.

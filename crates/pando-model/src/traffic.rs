@@ -385,4 +385,4 @@ impl AppSpec {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

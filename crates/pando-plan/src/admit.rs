@@ -105,6 +105,12 @@ fn check_runnable(spec: &AppSpec) -> Result<(), Refusal> {
             return Err(Refusal::Invalid(format!("the process `{name}` has no command")));
         }
     }
+    spec.start_order().map_err(|error| Refusal::Invalid(error.to_string()))?;
+    if let Some((name, _)) = spec.processes.iter().find(|(_, process)| plain && process.user.is_some()) {
+        return Err(Refusal::Invalid(format!(
+            "`{name}` names a user, which is for images; plain processes run as the app's own user"
+        )));
+    }
     let all = spec.env.iter().chain(spec.processes.values().flat_map(|process| &process.env));
     for (name, value) in all {
         match value {

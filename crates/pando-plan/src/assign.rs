@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pando_model::app::{AppSpec, RunSource};
+use pando_model::app::{AppSpec, ProcessSpec, RunSource};
 use pando_model::assignment::{
     AssignedInstance, AssignedRelease, AssignedTask, Assignment, Container, Entry, ReleaseImage, TaskKind,
 };
@@ -189,7 +189,7 @@ fn assigned(view: &View<'_>, app: &AppPlan<'_>, member: &Member<'_>) -> Option<A
         replica: member.replica.clone(),
         release: member.target.release,
         command: process.command.clone().unwrap_or_default(),
-        container: container(spec, process.container_port),
+        container: container(spec, Some(process)),
         port: member.port,
         env: environment::of_instance(view, spec, process, (member.id, member), seat.server),
         health: process.health.clone(),
@@ -208,8 +208,12 @@ fn image(spec: &AppSpec) -> Option<ReleaseImage> {
     }
 }
 
-fn container(spec: &AppSpec, port: Option<u16>) -> Option<Container> {
-    image(spec).map(|_| Container { port, volumes: spec.volumes.clone() })
+fn container(spec: &AppSpec, process: Option<&ProcessSpec>) -> Option<Container> {
+    image(spec).map(|_| Container {
+        port: process.and_then(|process| process.container_port),
+        volumes: spec.volumes.clone(),
+        user: process.and_then(|process| process.user.clone()),
+    })
 }
 
 /// Where the release command of the deployment under way is to run.

@@ -99,7 +99,7 @@ fn of_process(view: &View<'_>, app: &AppPlan<'_>, step: &Step<'_>) -> ProcessRep
         line.push_str(" on ");
         line.push_str(&words::names(places.into_iter().map(|place| view.name_of(place))));
     }
-    let waits = waits(view, step, members);
+    let waits = waits(view, app, step);
     if !waits.is_empty() {
         line.push_str("; waiting on ");
         line.push_str(&waits.join(", "));
@@ -116,10 +116,14 @@ fn places(view: &View<'_>, slots: &[Slot]) -> Vec<usize> {
     view::marked(&used)
 }
 
-fn waits(view: &View<'_>, step: &Step<'_>, members: &[Member<'_>]) -> Vec<String> {
+fn waits(view: &View<'_>, app: &AppPlan<'_>, step: &Step<'_>) -> Vec<String> {
+    let members = app.members.of_process(step.process);
     let unplaced = Unplaced::of(view, step).filter(|_| !view.halted);
     let mut waits: Vec<String> = unplaced.iter().map(|unplaced| unplaced.wait(step)).collect();
-    waits.extend(step.unfilled().iter().filter_map(|slot| slot_wait(view, step, slot)));
+    let unfilled = step.unfilled();
+    waits.extend(unfilled.iter().filter_map(|slot| slot_wait(view, step, slot)));
+    let awaited = app.awaited_by(step).filter(|_| !unfilled.is_empty());
+    waits.extend(awaited.map(|other| format!("`{}`, which it depends on", other.process)));
     let mut of_members: Vec<(u32, String)> = members
         .iter()
         .filter_map(|member| Some((member.replica.ordinal, member_wait(view, member)?)))

@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pando_model::app::Strategy;
+use pando_model::app::{AppSpec, ProcessSpec, Strategy};
 use pando_model::desired::{Instance, Phase, Target};
 use pando_model::id::InstanceId;
 use pando_model::name::ProcessName;
@@ -34,7 +34,7 @@ impl<'a> AppPlan<'a> {
             return;
         };
         let mut complete = true;
-        for (process, spec) in &goal.spec.processes {
+        for (process, spec) in in_order(goal.spec) {
             let mut step = self.step_of(context, goal, process, spec);
             self.replace_unstartable(&context.view, process);
             self.promote(context, &step);
@@ -121,7 +121,7 @@ impl<'a> AppPlan<'a> {
     /// Starts what the goal misses, as far as the strategy allows just now.
     fn start_missing(&mut self, context: &mut Context<'a>, step: &mut Step<'a>) {
         let missing = step.unfilled();
-        if missing.is_empty() || self.must_wait(step) {
+        if missing.is_empty() || self.must_wait(step) || self.awaited_by(step).is_some() {
             return;
         }
         let members = self.members.of_process(step.process);
@@ -147,6 +147,21 @@ impl<'a> AppPlan<'a> {
         let is_there = |member: &Member<'_>| member.is_live() || !member.is_beyond_reach();
         (replacing && self.members.any_of_other_target(target, is_there))
             || (step.spec.singleton && !self.members.of_process(step.process).is_empty())
+    }
+
+    /// The first process that must be there before this one's replicas start. While a release is rolled out, with all that is
+    /// wanted of it; at other times something of it is enough, so that one broken replica does not keep another process down.
+    pub(crate) fn awaited_by<'s>(&'s self, step: &Step<'a>) -> Option<&'s Step<'a>> {
+        let rolling = self.is_rolling();
+        let is_there = |other: &&Step<'a>| {
+            let members = self.members.of_process(other.process);
+            match rolling {
+                true => other.has_all(members),
+                false => other.placement.slots.is_empty() || other.available(members) > 0,
+            }
+        };
+        let mut others = self.steps.iter().filter(|other| step.spec.depends_on.contains(other.process));
+        others.find(|other| !is_there(other))
     }
 
     fn start(&mut self, context: &mut Context<'a>, step: &mut Step<'a>, slot: Slot) -> bool {
@@ -225,6 +240,15 @@ impl<'a> AppPlan<'a> {
             let wanted = |member: &Member<'a>| step.is_some_and(|step| step.wants(member));
             members.iter().all(|member| wanted(member) || member.is_out(view))
         }) && self.steps.iter().all(|step| enough(step, self.members.of_process(step.process)))
+    }
+}
+
+/// The processes, each after those that it depends on. A ring was refused when the release was made; should there be one, names
+/// decide.
+fn in_order(spec: &AppSpec) -> Vec<(&ProcessName, &ProcessSpec)> {
+    match spec.start_order() {
+        Ok(order) => order.into_iter().filter_map(|name| spec.processes.get_key_value(name)).collect(),
+        Err(_) => spec.processes.iter().collect(),
     }
 }
 

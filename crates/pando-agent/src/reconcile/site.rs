@@ -78,9 +78,9 @@ impl Site {
         }))
     }
 
-    /// In a container, the image says who runs.
+    /// In a container, the file or else the image says who runs.
     fn user_in(&self, app: &AppName, container: Option<&Container>) -> Option<String> {
-        if container.is_some() { None } else { self.user(app) }
+        container.map_or_else(|| self.user(app), |container| container.user.clone())
     }
 
     pub(crate) fn instance_run(&self, key: RunKey, instance: &AssignedInstance) -> RunSpec {

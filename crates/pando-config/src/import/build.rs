@@ -16,18 +16,31 @@ pub(super) fn keys(node: Option<&Node>, at: &str, draft: &mut Draft) -> Out {
     }
     for entry in node.and_then(Node::entries).unwrap_or_default() {
         match entry.key.as_str() {
-            key @ ("context" | "dockerfile") => {
+            key @ ("context" | "dockerfile" | "target") => {
                 let value = draft.checked::<Text>(&format!("{at}.{key}"), &entry.value);
                 pairs.extend(value.map(|value| (key.to_owned(), value)));
             }
             "args" => pairs.extend(arguments(&entry.value, at, draft).map(|args| ("args".to_owned(), args))),
-            key => draft.note(format!("`{at}`: Pando has no key {}", quoted(key))),
+            key => left_out(key, at, draft),
         }
     }
     if pairs.is_empty() {
         pairs.push(("context".to_owned(), Out::text(".")));
     }
     Out::Map(pairs)
+}
+
+fn left_out(key: &str, at: &str, draft: &mut Draft) {
+    let why = match key {
+        "arch" | "multiarch" | "platforms" | "platform" => return,
+        "local" | "remote" | "driver" => "it is built by this machine's `docker`, for the servers' platform",
+        "cache" | "cache_from" | "cache_to" => "the builder's own cache on this machine is used",
+        "secrets" | "ssh" => {
+            "a build is given no secrets; leave what needs one to `release:` or to the start"
+        }
+        _ => return draft.note(format!("`{at}`: Pando has no key {}", quoted(key))),
+    };
+    draft.note(format!("`{at}.{key}`: {why}"));
 }
 
 fn arguments(node: &Node, at: &str, draft: &mut Draft) -> Option<Out> {

@@ -5,7 +5,7 @@ use super::compose_service::{Process, process};
 use super::draft::Draft;
 use super::variables::{self, From, Variable};
 use super::write::Out;
-use super::{Imported, build, known};
+use super::{Imported, build, compose_order, known};
 use crate::diagnostic::{Problems, quoted};
 use crate::tree::Node;
 use crate::value::{ImageReference, to_label};
@@ -27,18 +27,36 @@ pub(super) fn import(node: &Node, app: &str) -> Result<Imported, Problems> {
         .iter()
         .map(|entry| (entry.key.as_str(), &entry.value))
         .collect();
+    let services = started(services, &mut draft);
     let databases = databases(&services, &mut draft);
-    let (run, mine) = choose(&services, &mut draft);
+    let (run, mut mine) = choose(&services, &mut draft);
     set_run(run.as_ref(), &mut draft);
-    let processes = processes(&mine, &mut draft);
+    let release = compose_order::take_release(&mut mine, &mut draft);
+    let mut processes = processes(&mine, &mut draft);
+    compose_order::carry_over(&mine, &mut processes, release, &mut draft);
     write(&processes, &databases, &mut draft);
     for key in ["networks", "configs", "secrets", "include", "volumes"] {
         if node.get(key).is_some() {
             draft.note(format!("`{key}`: {}", why_left_out(key)));
         }
     }
-    draft.note("`image`, `build`: this version of Pando runs only plain processes yet (`source`); until it runs images, a deploy says so");
     Ok(draft.finish())
+}
+
+/// Without those that start only when somebody asks for their profile.
+fn started<'a>(services: Vec<(&'a str, &'a Node)>, draft: &mut Draft) -> Vec<(&'a str, &'a Node)> {
+    let asked_for = |service: &Node| {
+        let profiles = service.get("profiles").and_then(Node::items);
+        profiles.is_some_and(|profiles| !profiles.is_empty())
+    };
+    let (left, started): (Vec<_>, Vec<_>) = services.into_iter().partition(|(_, service)| asked_for(service));
+    for (name, _) in left {
+        draft.note(format!(
+            "`services.{}`: it has `profiles`, so it starts only when it is asked for; `pando run` runs a command once",
+            label(name)
+        ));
+    }
+    started
 }
 
 fn why_left_out(key: &str) -> &'static str {

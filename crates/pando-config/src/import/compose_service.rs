@@ -7,7 +7,7 @@ use super::{known, shell};
 use crate::decode::Leaf;
 use crate::diagnostic::quoted;
 use crate::tree::{Entry, Node, Scalar};
-use crate::value::{Count, Cpu, Duration, Host, Memory, Port, UrlPath, to_label};
+use crate::value::{ContainerUser, Count, Cpu, Duration, Host, Memory, Port, UrlPath, to_label};
 
 type Replicas = Count<0, 1000>;
 type StopTimeout = Duration<0, 86_400_000>;
@@ -19,6 +19,8 @@ type StartTimeout = Duration<100, 86_400_000>;
 pub(super) struct Process {
     /// A DNS label.
     pub(super) name: String,
+    /// What the compose file calls it.
+    pub(super) service: String,
     /// Without `env`.
     pub(super) keys: Vec<(String, Out)>,
     pub(super) env: Vec<Variable>,
@@ -34,8 +36,14 @@ pub(super) fn process(name: &str, service: &Node, draft: &mut Draft) -> Process 
         draft.note(format!("`services`: {} is called `{label}`, since names are DNS labels", quoted(name)));
     }
     let at = format!("services.{label}");
-    let mut process =
-        Process { name: label, keys: Vec::new(), env: Vec::new(), volumes: Vec::new(), domains: Vec::new() };
+    let mut process = Process {
+        name: label,
+        service: name.to_owned(),
+        keys: Vec::new(),
+        env: Vec::new(),
+        volumes: Vec::new(),
+        domains: Vec::new(),
+    };
     command(service, &at, &mut process, draft);
     for entry in service.entries().unwrap_or_default() {
         key(entry, &at, &mut process, draft);
@@ -55,6 +63,9 @@ fn command(service: &Node, at: &str, process: &mut Process, draft: &mut Draft) {
     if parts.is_empty() {
         return;
     }
+    if service.get("entrypoint").is_some() {
+        draft.note(format!("`{at}.entrypoint`: the image's own stays in front of `command`, if it has one"));
+    }
     let line = parts.join(" ");
     if let Some(port) = shell::fixed_port(&line) {
         draft.note(format!("`{at}.command`: it listens on port {port}; `port` says so to Pando"));
@@ -65,8 +76,8 @@ fn command(service: &Node, at: &str, process: &mut Process, draft: &mut Draft) {
 fn key(entry: &Entry, at: &str, process: &mut Process, draft: &mut Draft) {
     let node = &entry.value;
     match entry.key.as_str() {
-        "image" | "build" | "command" | "entrypoint" | "container_name" | "hostname" | "restart" | "init" => {
-        }
+        "image" | "build" | "command" | "entrypoint" | "container_name" | "hostname" | "restart" | "init"
+        | "depends_on" | "profiles" => {}
         "environment" => process.env = environment(node, draft),
         "ports" | "expose" => ports(node, at, process, draft),
         "volumes" => volumes(node, process),
@@ -80,9 +91,14 @@ fn key(entry: &Entry, at: &str, process: &mut Process, draft: &mut Draft) {
         "env_file" => {
             draft.note(format!("`{at}.env_file`: write its variables below `env`, or set them as secrets"))
         }
-        "depends_on" => {
-            draft.note(format!("`{at}.depends_on`: nothing waits for another; the app has to try again"))
-        }
+        "user" => set::<ContainerUser>("user", node, at, process, draft),
+        "pids_limit" => pids(node, at, process, draft),
+        "working_dir" | "stop_signal" | "tmpfs" | "cap_add" | "cap_drop" | "privileged" => draft.note(format!(
+            "`{at}.{}`: containers are made as the image says; write it in the Dockerfile if it can be said there",
+            entry.key
+        )),
+        "extra_hosts" | "dns" => draft.note(format!("`{at}.{}`: names are resolved as on the server", entry.key)),
+        "logging" => draft.note(format!("`{at}.logging`: Pando keeps the output of each replica: `pando logs`")),
         "networks" | "links" => draft.note(format!("`{at}.{}`: addresses come from `services`", entry.key)),
         "secrets" => {
             draft.note(format!("`{at}.secrets`: set them with `pando secret set`, and use them in `env`"))
@@ -147,7 +163,9 @@ fn volumes(node: &Node, process: &mut Process) {
             Some(scalar) => scalar.text.clone(),
             None => {
                 let of = |key: &str| item.get(key).and_then(Node::scalar).map(|scalar| scalar.text.as_str());
-                format!("{}:{}", of("source").unwrap_or_default(), of("target").unwrap_or_default())
+                let is_read_only = item.get("read_only").and_then(Node::scalar).and_then(Scalar::as_bool);
+                let end = if is_read_only == Some(true) { ":ro" } else { "" };
+                format!("{}:{}{end}", of("source").unwrap_or_default(), of("target").unwrap_or_default())
             }
         };
         if !process.volumes.contains(&typed) {
@@ -168,6 +186,9 @@ fn deploy(node: &Node, at: &str, process: &mut Process, draft: &mut Draft) {
                 }
                 if let Some(node) = limits.and_then(|limits| limits.get("cpus")) {
                     cpus(node, at, process, draft);
+                }
+                if let Some(node) = limits.and_then(|limits| limits.get("pids")) {
+                    pids(node, at, process, draft);
                 }
             }
             other => draft.note(format!(
@@ -195,6 +216,12 @@ fn cpus(node: &Node, at: &str, process: &mut Process, draft: &mut Draft) {
     let typed = node.scalar().map(|scalar| scalar.text.clone()).unwrap_or_default();
     if draft.checked_text::<Cpu>(&format!("{at}.cpus"), &typed).is_some() {
         resource("cpu", Out::Raw(typed), process);
+    }
+}
+
+fn pids(node: &Node, at: &str, process: &mut Process, draft: &mut Draft) {
+    if let Some(value) = draft.checked::<Count<1, 4_194_304>>(&format!("{at}.pids"), node) {
+        resource("pids", value, process);
     }
 }
 

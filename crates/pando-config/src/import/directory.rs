@@ -37,7 +37,6 @@ fn known(look: &Look, app: &str) -> Imported {
         let build = Out::pairs([("context", Out::text(".")), ("dockerfile", Out::text("Dockerfile"))]);
         draft.set_with("Built from the Dockerfile.", "build", build);
         draft.set_with("The port that it listens on in its container.", "port", Out::Raw("8080".to_owned()));
-        draft.note("`build`: this version of Pando runs only plain processes yet: replace it by `source: .` and `processes`");
         return draft.finish();
     }
     draft.set_with("The directory to run, seen from this file.", "source", Out::text("."));

@@ -119,7 +119,10 @@ impl Draft {
         if volumes.is_empty() {
             return None;
         }
-        self.note("`volumes`: this version of Pando mounts none yet, and each server has its own");
+        self.note(
+            "`volumes`: each server has its own, and what is in them is not moved; `servers: [NAME]` keeps a process where its \
+             volume is",
+        );
         Some(Out::List(volumes))
     }
 

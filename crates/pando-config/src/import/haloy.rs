@@ -45,7 +45,6 @@ pub(super) fn import(node: &Node, app: &str) -> Result<Imported, Problems> {
             draft.note(format!("`{key}`: Pando runs nothing on the machine that deploys; run it before or after `pando deploy`"));
         }
     }
-    draft.note("`image`: this version of Pando runs only plain processes yet (`source`); until it runs images, a deploy says so");
     Ok(draft.finish())
 }
 

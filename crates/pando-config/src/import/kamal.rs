@@ -80,7 +80,6 @@ pub(super) fn import(node: &Node, erb: bool, app: &str) -> Result<Imported, Prob
             left_out(&entry.key, &mut draft);
         }
     }
-    draft.note("`image`: this version of Pando runs only plain processes yet (`source`); until it runs images, a deploy says so");
     Ok(draft.finish())
 }
 
@@ -158,6 +157,13 @@ fn proxy(proxy: Option<&Node>, draft: &mut Draft) -> u16 {
                     entry.key
                 ));
             }
+            "response_timeout" => draft.note(
+                "`proxy.response_timeout`: write it as `load_balancing: {timeouts: {response: …}}` if the default does not fit",
+            ),
+            "buffering" => draft.note(
+                "`proxy.buffering`: bodies are passed on as they come; `routes: [{path: …, buffering: …}]` holds them back",
+            ),
+            "logging" => draft.note("`proxy.logging`: the access log is the load balancer's own setting"),
             key => draft.note(format!("`proxy`: Pando has no key {}", quoted(key))),
         }
     }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pando_model::{ProcessName, ProcessSpec, Resources, RoleName};
+use pando_model::app::OrderError;
+use pando_model::{AppSpec, ProcessName, ProcessSpec, Resources, RoleName};
 
 use super::{Surroundings, counts, env, health, placement, routes};
 use crate::decode::{At, Field};
@@ -126,7 +127,32 @@ fn process(settings: &Settings, draft: &Draft, plain: bool, sink: &mut Sink) -> 
         env: env::variables(&own.env, settings, sink),
         servers: placement::servers(settings, draft),
         labels: placement::labels(settings, draft),
+        depends_on: own.depends_on.value().map(|names| names.0.clone()).unwrap_or_default(),
+        user: user(own, plain, sink),
     }
+}
+
+fn user(own: &raw::Process, plain: bool, sink: &mut Sink) -> Option<String> {
+    let given = own.user.get()?;
+    if plain {
+        let hint = "plain processes run as a user that Pando makes for the app";
+        sink.error_hint(given.key, "`user` is for containers", hint);
+    }
+    Some(given.value.0.clone())
+}
+
+/// There must be an order to start the processes in.
+pub(super) fn check_order(spec: &AppSpec, drafts: &[Draft], sink: &mut Sink) {
+    let Err(error) = spec.start_order() else { return };
+    let of = |draft: &&Draft| error.process() == Some(&draft.name);
+    let Some(key) = drafts.iter().find(of).and_then(|draft| draft.process.depends_on.get()) else { return };
+    let hint = match &error {
+        OrderError::Unknown { .. } => {
+            "it may name processes of this file; databases and caches are `services`"
+        }
+        OrderError::Ring(_) => "remove one of them",
+    };
+    sink.error_hint(key.span, error.to_string(), hint);
 }
 
 const DEFAULT_STOP_TIMEOUT: pando_model::Millis = pando_model::Millis::from_secs(30);

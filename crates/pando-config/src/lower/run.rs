@@ -54,7 +54,8 @@ pub(super) fn build(settings: &Settings, around: &Surroundings<'_>) -> Option<Bu
     let dockerfile = context.join(build.dockerfile.value().map_or("Dockerfile", |path| path.0.as_str()));
     let args = build.args.value().map(|args| args.entries.as_slice()).unwrap_or_default();
     let args = args.iter().map(|(name, value)| (name.value.0.clone(), value.value.0.clone())).collect();
-    Some(Build { context, dockerfile, args })
+    let target = build.target.value().map(|target| target.0.clone());
+    Some(Build { context, dockerfile, args, target })
 }
 
 fn check_directory(settings: &Settings, around: &Surroundings<'_>, sink: &mut Sink) {

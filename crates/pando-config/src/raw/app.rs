@@ -192,6 +192,8 @@ record! {
         dockerfile: Text [default "Dockerfile"];
         /// Arguments of the build, by name.
         args: Named<EnvName, EnvText>;
+        /// The stage of the instructions that is the image. Without it: the last one.
+        target: Text;
     }
 }
 

@@ -4,9 +4,9 @@ use pando_model::RoleName;
 
 use super::balancing::LoadBalancing;
 use super::env::EnvList;
-use super::placement::{Labels, Servers};
+use super::placement::{Labels, Processes, Servers};
 use crate::decode::{Field, choice, record};
-use crate::value::{Command, Count, Cpu, Duration, Flag, Memory, Port, UrlPath};
+use crate::value::{Command, ContainerUser, Count, Cpu, Duration, Flag, Memory, Port, UrlPath};
 
 record! {
     /// A kind of thing that the app runs. Its keys win over those of the root.
@@ -41,6 +41,11 @@ record! {
         env: EnvList;
         /// Never two replicas at once, not even for a moment.
         singleton: Flag [default "false"];
+        /// Processes whose replicas can be reached before those of this one start, at each deployment and after each
+        /// `pando start`. Nothing waits with stopping.
+        depends_on: Processes;
+        /// Who runs in the container: `app`, `1000:1000`. Without it: whom the image names. Containers only.
+        user: ContainerUser;
     } misplaced misplaced give_way give_way
 }
 

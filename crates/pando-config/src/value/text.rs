@@ -49,6 +49,33 @@ impl Leaf for Command {
     }
 }
 
+/// Who runs in a container, as engines take it: a name or number, perhaps with a group behind `:`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ContainerUser(pub(crate) String);
+
+impl Leaf for ContainerUser {
+    fn expected() -> String {
+        "a user such as `app`, `1000` or `1000:1000`".to_owned()
+    }
+
+    fn parse(scalar: &Scalar) -> Result<Self, Wrong> {
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && !name.starts_with('-')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+        };
+        let (user, group) = scalar.text.split_once(':').map_or((&*scalar.text, None), |(u, g)| (u, Some(g)));
+        match is_name(user) && group.is_none_or(is_name) {
+            true => Ok(Self(scalar.text.clone())),
+            false => Err(Wrong::default()),
+        }
+    }
+
+    fn schema() -> Json {
+        json!({"type": ["string", "number"], "minLength": 1})
+    }
+}
+
 /// The value of an environment variable: any scalar, as it was typed; may be empty when quoted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EnvText(pub(crate) String);

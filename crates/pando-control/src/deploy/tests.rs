@@ -36,6 +36,8 @@ fn spec() -> AppSpec {
         servers: std::collections::BTreeSet::new(),
         labels: BTreeMap::new(),
         singleton: false,
+        depends_on: Default::default(),
+        user: None,
         env: Default::default(),
     };
     AppSpec {

@@ -62,6 +62,8 @@ fn spec(count: ReplicaCount) -> AppSpec {
         servers: std::collections::BTreeSet::new(),
         labels: BTreeMap::new(),
         singleton: false,
+        depends_on: Default::default(),
+        user: None,
         env: BTreeMap::new(),
     };
     AppSpec {

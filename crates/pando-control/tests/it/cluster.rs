@@ -77,6 +77,8 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         servers: std::collections::BTreeSet::new(),
         labels: BTreeMap::new(),
         singleton: false,
+        depends_on: Default::default(),
+        user: None,
         env: Default::default(),
     };
     AppSpec {

@@ -10,7 +10,7 @@ use crate::name::RoleName;
 use crate::resources::Resources;
 use crate::time::{Millis, Timestamp};
 
-fn process() -> ProcessSpec {
+pub(crate) fn process() -> ProcessSpec {
     let health = HealthCheck {
         kind: HealthKind::Tcp,
         interval: Millis(1),
@@ -28,13 +28,15 @@ fn process() -> ProcessSpec {
         stop_timeout: Millis(1),
         resources: Resources::default(),
         singleton: false,
+        depends_on: Default::default(),
+        user: None,
         env: BTreeMap::new(),
         servers: BTreeSet::new(),
         labels: BTreeMap::new(),
     }
 }
 
-fn spec(domains: &[&str], routes: &str) -> AppSpec {
+pub(crate) fn spec(domains: &[&str], routes: &str) -> AppSpec {
     let names = ["web", "api"].map(|name| ProcessName::new(name).unwrap());
     let domains = domains
         .iter()

@@ -56,6 +56,8 @@ fn process(role: &str) -> ProcessSpec {
         stop_timeout: Millis(1),
         resources: Resources::default(),
         singleton: false,
+        depends_on: Default::default(),
+        user: None,
         env: BTreeMap::new(),
         servers: BTreeSet::new(),
         labels: BTreeMap::new(),

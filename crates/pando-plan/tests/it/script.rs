@@ -3,7 +3,7 @@
 //! ```text
 //! servers s1:web,worker s2:lb          the first line; one server with every role otherwise
 //! deploy web=3 [worker=2] [good|broken|crash|crash-after|taken|full] [strategy=replace] [min_ready=2] [surge=2] [unavailable=1] [release]
-//!        [each=1] [singleton] [pin=s1,s2] [label=disk:ssd] [memory=2000] [db] [broken-on=s5]
+//!        [after=worker] [each=1] [singleton] [pin=s1,s2] [label=disk:ssd] [memory=2000] [db] [broken-on=s5]
 //! rollback v1 · restart · scale web=5 · stop · start · wait 5 · settle · hold 3 · kill · command fails|vanishes · control restarts
 //! join s3:web · roles s1 -worker +lb · label s2 disk=ssd · drain s1 · undrain s1 · remove s1 · force drain|remove|roles s1 … · lockdown on|off
 //! lose s3 · back s3 · cut s3 · deafen s3 · show · settle-but-lost
@@ -185,6 +185,10 @@ fn deploy(world: &mut World, words: &[&str]) {
             Some(("surge", count)) => surge = count.parse().unwrap(),
             Some(("unavailable", count)) => unavailable = count.parse().unwrap(),
             Some(("each", count)) => web(&mut spec).count = ReplicaCount::PerServer(count.parse().unwrap()),
+            Some(("after", name)) => {
+                let name = ProcessName::new(name).unwrap();
+                web(&mut spec).depends_on.insert(name);
+            }
             Some(("pin", names)) => {
                 web(&mut spec).servers =
                     names.split(',').map(|name| ServerName::new(name).unwrap()).collect();

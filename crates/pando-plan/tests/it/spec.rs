@@ -33,6 +33,8 @@ pub(crate) fn process(role: &str, count: ReplicaCount) -> ProcessSpec {
         servers: std::collections::BTreeSet::new(),
         labels: BTreeMap::new(),
         singleton: false,
+        depends_on: Default::default(),
+        user: None,
         env: BTreeMap::new(),
     }
 }

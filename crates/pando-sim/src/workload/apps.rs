@@ -267,6 +267,8 @@ fn draw_process(dice: &mut Dice, role: RoleName, most: u64) -> ProcessSpec {
         stop_timeout: Millis(dice.between(LEAST_STOP_TIMEOUT, 10_000)),
         resources: Resources::default(),
         singleton: false,
+        depends_on: Default::default(),
+        user: None,
         env: BTreeMap::new(),
         servers: BTreeSet::new(),
         labels: BTreeMap::new(),

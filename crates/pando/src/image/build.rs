@@ -63,6 +63,9 @@ impl Building<'_> {
         command.arg("--host").arg(format!("unix://{}", self.socket.display())).arg("build");
         command.arg("--tag").arg(self.tag).arg("--iidfile").arg(id);
         command.arg("--file").arg(&self.build.dockerfile);
+        if let Some(target) = &self.build.target {
+            command.arg("--target").arg(target);
+        }
         for (name, value) in &self.build.args {
             command.arg("--build-arg").arg(format!("{name}={value}"));
         }

@@ -99,7 +99,12 @@ mod tests {
     }
 
     fn build(context: &Path) -> Build {
-        Build { context: context.to_owned(), dockerfile: context.join("Dockerfile"), args: BTreeMap::new() }
+        Build {
+            context: context.to_owned(),
+            dockerfile: context.join("Dockerfile"),
+            args: BTreeMap::new(),
+            target: None,
+        }
     }
 
     #[test]

@@ -170,8 +170,12 @@ async fn an_image_is_built_from_its_context_without_what_is_ignored() {
     let instructions = "FROM scratch\nARG COLOUR\nLABEL colour=$COLOUR\nCOPY . /app/\nCMD [\"/app/kept\"]\n";
     std::fs::write(context.join("Dockerfile"), instructions).unwrap();
     let args = [("COLOUR".to_owned(), "blue".to_owned())].into();
-    let build =
-        pando_config::Build { dockerfile: context.join("Dockerfile"), context: context.clone(), args };
+    let build = pando_config::Build {
+        dockerfile: context.join("Dockerfile"),
+        context: context.clone(),
+        args,
+        target: None,
+    };
     let socket = bed.socket();
     let building = Building { build: &build, engine: &bed.engine, socket: &socket, tag: "hits:build" };
     let id = building.run(&[]).await.unwrap();

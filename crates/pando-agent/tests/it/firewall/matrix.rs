@@ -45,6 +45,8 @@ fn process(role: &str) -> ProcessSpec {
         stop_timeout: millis,
         resources: Resources::default(),
         singleton: false,
+        depends_on: Default::default(),
+        user: None,
         env: BTreeMap::new(),
         servers: BTreeSet::new(),
         labels: BTreeMap::new(),

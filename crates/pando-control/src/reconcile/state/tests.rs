@@ -195,6 +195,8 @@ fn spec() -> AppSpec {
         servers: std::collections::BTreeSet::new(),
         labels: BTreeMap::new(),
         singleton: false,
+        depends_on: Default::default(),
+        user: None,
         env: BTreeMap::new(),
     };
     AppSpec {
