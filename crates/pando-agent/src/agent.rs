@@ -57,7 +57,14 @@ pub struct Settings {
     pub default_env: BTreeMap<String, String>,
     /// The container engine's socket. Nobody needs to listen there before an image is to be run.
     pub engine: PathBuf,
+    /// What nothing needs is removed when less than so many percent of a disk are free, of that of `state_dir` or of the engine's.
+    /// 0: only when there is no room for something.
+    pub prune_below: u8,
 }
+
+/// What [`Settings::prune_below`] is where nobody says otherwise. Nothing is lost by pruning, so it comes before anybody has to worry;
+/// kubelets begin to remove images at the same mark.
+pub const PRUNE_BELOW: u8 = 15;
 
 /// Why an agent could not begin. Once it has begun, it goes on until it is told to end.
 #[derive(Debug, thiserror::Error)]

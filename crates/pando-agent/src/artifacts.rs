@@ -12,19 +12,20 @@
 //! releases/APP/vN.image           the engine has its image, or is about to get it; where it was pulled from
 //! ```
 
+mod claims;
 mod disk;
 mod fetch;
 mod image;
 mod images;
 mod notes;
+mod prune;
 mod pull;
 mod source;
 mod unpack;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use pando_model::assignment::AssignedRelease;
 use pando_model::release::Digest;
@@ -33,17 +34,19 @@ use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use pando_runtime::account::{self, AccountError};
 use pando_runtime::docker::{Containers, EngineError, PullError};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::account::user_of;
-use crate::reconcile::{Event, OnDisk, ReleaseKey};
+use crate::reconcile::{Event, Needs, OnDisk, ReleaseKey};
 
 pub use source::{ArtifactSource, Pieces, SourceError, Whom};
 pub(crate) use source::{Known, Sources};
 pub use unpack::{Limits, UnpackError};
 
+use claims::{Claims, SharedClaims, Working};
 use disk::Places;
 pub(crate) use images::is_same_disk;
+pub use prune::Pruner;
 
 /// Where a packed release lies once it is whole, below `STATE_DIR/releases`. It stays as long as a release of it is assigned.
 pub(crate) fn packed(directory: &Path, digest: &Digest) -> PathBuf {
@@ -108,22 +111,8 @@ struct Inner<S> {
     tasks: Tasks,
     events: mpsc::Sender<Event>,
     unpackers: Semaphore,
-    fetching: tokio::sync::Mutex<()>,
-    /// What to keep packed.
-    wanted: Mutex<BTreeSet<Digest>>,
-    jobs: Mutex<BTreeMap<ReleaseKey, Job>>,
-}
-
-/// The newest work on a release.
-struct Job {
-    stopped: Shutdown,
-    done: oneshot::Receiver<()>,
-}
-
-impl Job {
-    fn is_under_way(&mut self) -> bool {
-        self.done.try_recv() == Err(oneshot::error::TryRecvError::Empty)
-    }
+    claims: SharedClaims,
+    pruner: Pruner,
 }
 
 /// Where everything lies, whose it is to be, and where packed releases come from.
@@ -141,8 +130,10 @@ pub(crate) struct Setup<S> {
 
 impl<S: ArtifactSource> Releases<S> {
     pub(crate) fn new(setup: Setup<S>, tasks: Tasks, events: mpsc::Sender<Event>) -> Self {
+        let (places, claims) = (Places::new(setup.directory), Arc::new(Claims::default()));
+        let pruner = Pruner::new(&places, setup.containers.clone(), Arc::clone(&claims), &tasks);
         let inner = Inner {
-            places: Places::new(setup.directory),
+            places,
             users: setup.users,
             source: setup.source,
             limits: setup.limits,
@@ -151,9 +142,8 @@ impl<S: ArtifactSource> Releases<S> {
             tasks,
             events,
             unpackers: Semaphore::new(UNPACKERS),
-            fetching: tokio::sync::Mutex::new(()),
-            wanted: Mutex::new(BTreeSet::new()),
-            jobs: Mutex::new(BTreeMap::new()),
+            claims,
+            pruner,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -168,47 +158,34 @@ impl<S: ArtifactSource> Releases<S> {
 
     /// Does this after whatever was asked of the release before, and tells what became of it.
     pub(crate) fn order(&self, order: Order) {
-        let key = order.release();
         let stopped = self.inner.tasks.shutdown().child();
-        let (done, next) = oneshot::channel::<()>();
-        let earlier = {
-            let mut jobs = self.jobs();
-            jobs.retain(|_, job| job.is_under_way());
-            jobs.insert(key, Job { stopped: stopped.clone(), done: next })
-        };
+        let (working, earlier): (Working, _) = self.inner.claims.begin(order.release(), stopped.clone());
         let inner = Arc::clone(&self.inner);
         self.inner.tasks.spawn(async move {
             if let Some(earlier) = earlier {
-                if matches!(order, Order::Remove(_)) {
-                    earlier.stopped.begin();
-                }
-                // An error says that it is over, too.
-                let _ = earlier.done.await;
+                earlier.wait(matches!(order, Order::Remove(_))).await;
             }
             let event = inner.carry_out(order, &stopped).await;
             // Nobody listens any more when the agent is being stopped.
             let _ = inner.events.send(event).await;
-            drop(done);
+            drop(working);
         });
     }
 
-    /// From now on packed releases are kept of these alone; others are dropped.
-    pub(crate) fn keep(&self, wanted: BTreeSet<Digest>) {
-        *self.inner.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
-        let inner = Arc::clone(&self.inner);
-        self.inner.tasks.spawn_until_shutdown(async move {
-            // Not below a fetch, and by then perhaps for a newer list.
-            let _one_at_a_time = inner.fetching.lock().await;
-            let wanted = inner.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let places = inner.places.clone();
-            if let Err(error) = blocking(move || disk::prune(&places, wanted)).await {
-                tracing::warn!("{}", error_chain(&error));
-            }
-        });
+    /// From now on this is needed, and nothing of it is taken for a leftover. `None`: that is not known.
+    pub(crate) fn hold(&self, needs: Option<Needs>) {
+        self.inner.claims.set(needs);
     }
 
-    fn jobs(&self) -> std::sync::MutexGuard<'_, BTreeMap<ReleaseKey, Job>> {
-        self.inner.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Drops packed releases that nobody needs.
+    pub(crate) fn sweep(&self) {
+        let pruner = self.inner.pruner.clone();
+        self.inner.tasks.spawn_until_shutdown(async move { pruner.sweep_packed().await });
+    }
+
+    /// What removes what nobody needs.
+    pub(crate) fn pruner(&self) -> Pruner {
+        self.inner.pruner.clone()
     }
 }
 
@@ -279,7 +256,7 @@ impl<S: ArtifactSource> Inner<S> {
         };
         // One that is here needs no turn: the source may be away for days.
         if !fetch::is_here(&self.places, &artifact).await {
-            let _one_at_a_time = self.fetching.lock().await;
+            let _one_at_a_time = self.claims.fetching.lock().await;
             fetch::fetch(&self.source, &self.places, &artifact, fetch::MAX_PACKED, stopped).await?;
         }
         let _ = self.events.send(Event::ReleaseFetched(key.clone())).await;

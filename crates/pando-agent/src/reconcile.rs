@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 
 use pando_model::app::HealthCheck;
 use pando_model::assignment::{AssignedRelease, Assignment, Entry};
-use pando_model::id::{Entropy, InstanceId, TaskId};
+use pando_model::id::{Entropy, InstanceId, TaskId, Version};
 use pando_model::name::AppName;
 use pando_model::observed::{ExitReport, FailureReason, ProxyStatus};
 use pando_model::release::{Digest, ReleaseNumber};
@@ -152,6 +152,15 @@ pub struct CheckSpec {
     pub user: Option<String>,
 }
 
+/// What of a server's disk and engine is needed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Releases that are here or are to be, in whole or in part, because somebody asked for them or something runs in them.
+    pub releases: BTreeSet<ReleaseKey>,
+    /// What to keep packed, but for the layers of images among it.
+    pub artifacts: BTreeSet<Digest>,
+}
+
 /// Everything that the agent knows.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -224,6 +233,13 @@ impl State {
     #[must_use]
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// What nobody may take for a leftover. `None`: what this server is to have is not known yet.
+    #[must_use]
+    pub fn needs(&self) -> Option<Needs> {
+        let heard = self.ledger.assignment.version > Version::default();
+        (self.adopted && self.asking.is_none() && heard).then(|| release::needs(self))
     }
 
     /// What is true now.

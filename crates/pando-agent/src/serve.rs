@@ -1,7 +1,7 @@
 //! The agent's own API: what the control plane asks of one server.
 //!
 //! Log lines (`GET /v1/logs`), commands beside replicas and in releases (`POST
-//! /v1/exec`), what the machine is and how much room it has (`GET /v1/host`), packed releases for other servers (`GET /v1/artifacts/DIGEST`), what
+//! /v1/exec`), what the machine is and how much room it has (`GET /v1/host`), what of it nothing needs (`GET` and `POST /v1/prune`), packed releases for other servers (`GET /v1/artifacts/DIGEST`), what
 //! servers tell each other while the control plane is away (`/v1/peer/…`), and a
 //! sign of life (`GET /healthz`). Who of the people may do what is decided by the
 //! control plane before it asks; here it is known by its certificate, or by a token,
@@ -14,6 +14,7 @@ mod exec;
 mod gate;
 mod host;
 mod logs;
+mod prune;
 mod reply;
 mod server;
 mod shared;
@@ -34,6 +35,7 @@ use pando_runtime::logs::LogStore;
 use pando_trust::{SignedBytes, TrustError};
 use tokio::net::TcpListener;
 
+use crate::artifacts::Pruner;
 use crate::leader::Leader;
 
 pub(crate) use assigned::Assigned;
@@ -58,6 +60,8 @@ pub struct ServeState {
     pub releases: PathBuf,
     /// The container engine's socket.
     pub engine: PathBuf,
+    /// `None`: releases come from somewhere else, and go there.
+    pub pruner: Option<Pruner>,
 }
 
 impl fmt::Debug for ServeState {

@@ -2,7 +2,6 @@
 //!
 //! It never waits for an effect: each is a task of its own that ends in an event.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -63,7 +62,10 @@ impl<R: Runtime, S: ArtifactSource> Shell<R, S> {
     }
 
     fn feed(&mut self, event: Event) {
-        for effect in step(&mut self.state, event, self.moments.now()) {
+        let effects = step(&mut self.state, event, self.moments.now());
+        // Before anything is done about it: from now on nobody takes it for a leftover.
+        self.releases.hold(self.state.needs());
+        for effect in effects {
             self.perform(effect);
         }
     }
@@ -155,8 +157,7 @@ impl<R: Runtime, S: ArtifactSource> Shell<R, S> {
     }
 
     fn in_force(&self, assignment: Assignment) {
-        let artifacts = assignment.releases.iter().filter_map(|release| release.artifact.clone());
-        self.releases.keep(artifacts.collect::<BTreeSet<_>>());
+        self.releases.sweep();
         self.assignment.send_replace(Arc::new(assignment));
     }
 }

@@ -15,6 +15,7 @@ mod images;
 mod lines;
 mod members;
 mod mistrust;
+mod prune;
 mod registries;
 mod transport;
 

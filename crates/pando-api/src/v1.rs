@@ -16,6 +16,7 @@ pub mod firewall;
 pub mod images;
 pub mod join;
 pub mod logs;
+pub mod prune;
 pub mod registries;
 pub mod servers;
 pub mod status;

@@ -24,7 +24,7 @@ mod unsupported;
 use std::path::PathBuf;
 
 use pando_model::AppSpec;
-use pando_model::app::RunSource;
+use pando_model::app::{KEEP_RELEASES, RunSource};
 
 use crate::diagnostic::{Problems, Sink};
 use crate::load::Build;
@@ -71,6 +71,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
         release_command: release::command(settings, around, sink),
         strategy,
         min_ready: settings.min_ready_seconds.value().map(|length| length.0).unwrap_or_default(),
+        keep_releases: settings.keep_releases.value().map_or(KEEP_RELEASES, |count| count.0),
         processes,
         domains,
         routes,

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -256,23 +257,73 @@ impl<'a> Artifacts<'a> {
     /// Whatever the disk answers.
     pub fn sweep(&self, needed: &BTreeSet<Digest>, now: SystemTime) -> io::Result<usize> {
         let mut removed = 0;
+        for file in self.unneeded(needed)? {
+            removed += usize::from(file.remove(UNUSED_FOR, now)?);
+        }
+        Ok(removed)
+    }
+
+    /// Files of ours that are not of an artifact that is `needed`, and uploads, whether or not they are under way. Blocking.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    pub fn unneeded(&self, needed: &BTreeSet<Digest>) -> io::Result<Vec<Unneeded>> {
         let needed = &needed.union(&Layers::new(self.directory).names_of(needed)).cloned().collect();
         let files = match std::fs::read_dir(self.directory) {
             Ok(files) => files,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
+        let mut found = Vec::new();
         for file in files {
             let file = file?;
-            let name = file.file_name();
-            let used = file.metadata()?.modified()?;
-            let idle = now.duration_since(used).unwrap_or_default();
-            if idle >= UNUSED_FOR && is_disposable(&name.to_string_lossy(), needed) {
-                std::fs::remove_file(file.path())?;
-                removed += 1;
+            if is_disposable(&file.file_name().to_string_lossy(), needed) {
+                found.extend(Unneeded::look(file.path())?);
             }
         }
-        Ok(removed)
+        Ok(found)
+    }
+}
+
+/// A file that no kept release needs.
+#[derive(Debug, Clone)]
+pub struct Unneeded {
+    path: PathBuf,
+    used: SystemTime,
+    /// What it takes on the disk.
+    pub bytes: u64,
+}
+
+impl Unneeded {
+    /// `None`: it is gone.
+    fn look(path: PathBuf) -> io::Result<Option<Self>> {
+        match path.metadata() {
+            Ok(found) => Ok(Some(Self { used: found.modified()?, bytes: found.blocks() * 512, path })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// For how long nobody has used it.
+    #[must_use]
+    pub fn idle(&self, now: SystemTime) -> Duration {
+        now.duration_since(self.used).unwrap_or_default()
+    }
+
+    /// Removes it, if by now nobody has used it for so long before `now`. False: somebody did, or it is gone. Blocking.
+    ///
+    /// # Errors
+    /// Whatever the disk answers.
+    pub fn remove(&self, idle_for: Duration, now: SystemTime) -> io::Result<bool> {
+        match Self::look(self.path.clone())? {
+            Some(found) if found.idle(now) >= idle_for => std::fs::remove_file(&self.path).map(|()| true),
+            _ => Ok(false),
+        }
     }
 }
 

@@ -1,19 +1,17 @@
 //! What nobody waits for: packed releases that no kept release needs, and tokens that expired long ago, are removed. And what
 //! must not grow old is made anew in time: the control plane's own certificate, the load balancers' keys.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use pando_model::release::Digest;
 use pando_rt::error_chain::error_chain;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::artifacts::Artifacts;
 use crate::certificates::{expiry, keys};
+use crate::prune::needed;
 use crate::shared::Shared;
 use crate::state::State;
-use crate::store::{Store, StoreError};
 use crate::tokens;
 
 const EVERY: Duration = Duration::from_secs(3600);
@@ -49,8 +47,8 @@ async fn certificates(shared: &Shared) {
 }
 
 async fn sweep(shared: &Shared) {
-    let needed = match needed(&*shared.store).await {
-        Ok(needed) => needed,
+    let needed = match State::load(&*shared.store).await {
+        Ok(state) => needed(&state),
         Err(error) => {
             tracing::warn!("packed releases are not swept: {}", error_chain(&error));
             return;
@@ -74,11 +72,4 @@ async fn purge(shared: &Shared) {
         Ok(count) => tracing::info!("{count} tokens that expired long ago were removed"),
         Err(error) => tracing::warn!("expired tokens are not removed: {}", error_chain(&error)),
     }
-}
-
-/// The artifacts of every kept release.
-async fn needed(store: &dyn Store) -> Result<BTreeSet<Digest>, StoreError> {
-    let state = State::load(store).await?;
-    let releases = state.world.apps.values().flat_map(|app| app.releases.values());
-    Ok(releases.filter_map(|release| release.artifact.clone()).collect())
 }

@@ -23,6 +23,7 @@ mod logs;
 mod meta;
 mod openapi;
 mod poll;
+mod prune;
 mod registries;
 mod reply;
 mod routes;

@@ -13,6 +13,7 @@ pub mod housekeeping;
 pub mod http;
 pub mod join;
 pub mod layers;
+pub mod prune;
 pub mod reconcile;
 pub mod registries;
 pub mod room;

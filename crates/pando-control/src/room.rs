@@ -62,9 +62,14 @@ pub fn check(hosts: &[Host], here: Option<(&Path, Disk)>, new_bytes: u64) -> Res
     if lacking.is_empty() {
         return Ok(());
     }
-    let hint =
-        "free some, such as by `docker system prune` there, or make the image smaller; nothing was sent";
+    let hint = "what Pando needs no more was removed already; free some otherwise, such as by `docker system prune` there, or make the image smaller; nothing was sent";
     Err(ErrorBody::new(ErrorCode::DoesNotFit, lacking.join("; ")).hint(hint))
+}
+
+/// The servers among them that have no room for it.
+pub(crate) fn without_room(hosts: &[Host], new_bytes: u64) -> Vec<ServerName> {
+    let known = hosts.iter().filter_map(Host::known);
+    known.filter(|(_, facts)| fits(facts, new_bytes).is_err()).map(|(name, _)| name.clone()).collect()
 }
 
 fn fits(facts: &HostFacts, new_bytes: u64) -> Result<(), NoRoom> {

@@ -30,6 +30,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use crate::admission::{Admission, DryRun};
 use crate::events;
 use crate::layers::Turns;
+use crate::prune;
 use crate::state::State;
 use crate::store::{Store, StoreError, Txn};
 use crate::traffic::TrafficMemory;
@@ -270,6 +271,13 @@ impl Shared {
         self.store.txn(Txn::new().ops(ops)).await.map(|_| ())
     }
 
+    /// Puts what a server did by itself among the events.
+    async fn tell_news(&self, server: ServerId, news: &[String]) -> Result<(), StoreError> {
+        let state = State::load(&*self.store).await?;
+        let Some(server) = state.world.servers.get(&server) else { return Ok(()) };
+        prune::tell_news(self, server, news).await
+    }
+
     /// Hands a report to the reconcile loop and its counters to the traffic memory. `relayed`: another server brought it. False: the loop did not take it in time,
     /// or has ended; the agent reports again.
     pub(crate) async fn receive(&self, body: ReportBody, relayed: bool) -> bool {
@@ -281,6 +289,11 @@ impl Shared {
             {
                 tracing::warn!(%error, "what a load balancer told is in no event");
             }
+        }
+        if !body.news.is_empty()
+            && let Err(error) = self.tell_news(body.report.server, &body.news).await
+        {
+            tracing::warn!(%error, "what a server did by itself is in no event");
         }
         let incoming = Incoming { received_at: now, report: body.report, relayed };
         self.reports.send_timeout(incoming, Duration::from_secs(5)).await.is_ok()

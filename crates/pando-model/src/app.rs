@@ -28,6 +28,9 @@ pub struct AppSpec {
     pub strategy: Strategy,
     /// How long a replica must have been ready without a break before it counts.
     pub min_ready: Millis,
+    /// So many releases stay on the servers, the one that runs included: going back and forth between them needs no network.
+    #[serde(default = "kept_releases")]
+    pub keep_releases: u32,
     /// At least one.
     pub processes: BTreeMap<ProcessName, ProcessSpec>,
     #[serde(default)]
@@ -48,6 +51,13 @@ pub struct AppSpec {
     /// What else it needs, by the name that `env` and the firewall know it by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, ServiceSpec>,
+}
+
+/// What [`AppSpec::keep_releases`] is where nothing else is said.
+pub const KEEP_RELEASES: u32 = 5;
+
+fn kept_releases() -> u32 {
+    KEEP_RELEASES
 }
 
 impl AppSpec {

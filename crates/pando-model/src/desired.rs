@@ -183,6 +183,9 @@ pub struct Assigned {
     pub committed: Option<Target>,
     #[serde(default)]
     pub instances: BTreeMap<InstanceId, Instance>,
+    /// The releases that were ever committed and are kept, the latest first: those that somebody may want again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub served: Vec<ReleaseNumber>,
 }
 
 /// A release as a deployment brings it: restarting the same release is a new target.

@@ -13,9 +13,6 @@ use crate::members::Members;
 use crate::report::{self, AppReport};
 use crate::step::Step;
 
-/// How many releases are kept to roll back to, the committed one included.
-pub(crate) const KEPT_RELEASES: usize = 10;
-
 #[derive(Debug)]
 pub(crate) struct AppPlan<'a> {
     pub(crate) name: &'a AppName,
@@ -79,19 +76,12 @@ impl<'a> AppPlan<'a> {
             return None;
         }
         let instances = instances.unwrap_or_else(|| before.instances.clone());
-        let assigned = Assigned { committed: self.committed, instances };
+        let assigned = Assigned { committed: self.committed, instances, served: self.served() };
         (assigned != *before).then_some(assigned)
     }
 
-    /// Releases beyond those kept that nothing refers to any more.
-    fn forgotten_releases(&self) -> Vec<ReleaseNumber> {
-        let kept = self.desired.releases.len().saturating_sub(KEPT_RELEASES);
-        let oldest = self.desired.releases.keys().copied().take(kept);
-        oldest.filter(|release| !self.is_in_use(*release)).collect()
-    }
-
     /// Something runs it, or is to run it.
-    fn is_in_use(&self, release: ReleaseNumber) -> bool {
+    pub(crate) fn is_in_use(&self, release: ReleaseNumber) -> bool {
         let committed = self.committed.is_some_and(|target| target.release == release);
         let wanted = self.deployments.iter().any(|deployment| deployment.release == release);
         committed || wanted || self.members.iter().any(|member| member.target.release == release)

@@ -26,9 +26,6 @@ use crate::peers::{self, Circle};
 use crate::standing::{self, Remains};
 use crate::view::{Seat, View};
 
-/// So many of the newest releases stay unpacked on the servers, so that going back to one needs no network.
-const UNPACKED_RELEASES: usize = 3;
-
 /// Publishes what changed, but for the servers that this plan forgets.
 pub(crate) fn publish(
     view: &View<'_>,
@@ -249,7 +246,7 @@ fn release_places(view: &View<'_>, app: &AppPlan<'_>) -> BTreeMap<ReleaseNumber,
     let under_way = app.current().filter(|(deployment, _)| deployment.phase != DeploymentPhase::Queued);
     let under_way = under_way.map(|(_, target)| target.release);
     let removed = app.desired.wish.stopped && app.desired.wish.remove;
-    let kept = if removed { Vec::new() } else { kept(app) };
+    let kept = if removed { Vec::new() } else { app.kept_on_servers() };
     for release in under_way.into_iter().chain(kept) {
         let of_release = places.entry(release).or_insert_with(|| nowhere.clone());
         // Places depend on the release alone; which deployment brings it doesn't matter.
@@ -267,13 +264,6 @@ fn release_places(view: &View<'_>, app: &AppPlan<'_>) -> BTreeMap<ReleaseNumber,
 
 fn mark(places: &mut [bool], place: usize) {
     places.get_mut(place).into_iter().for_each(|here| *here = true);
-}
-
-/// The committed one and those before it.
-fn kept(app: &AppPlan<'_>) -> Vec<ReleaseNumber> {
-    let Some(committed) = app.committed else { return Vec::new() };
-    let up_to = app.desired.releases.range(..=committed.release).rev().take(UNPACKED_RELEASES);
-    up_to.map(|(number, _)| *number).collect()
 }
 
 /// What servers are told of a release that they are to have from now on, the same for all.

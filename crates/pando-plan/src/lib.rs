@@ -20,6 +20,7 @@ pub mod firewall;
 mod hosts;
 mod ids;
 pub mod input;
+mod kept;
 mod lifecycle;
 mod members;
 mod news;

@@ -26,6 +26,7 @@ mod record;
 mod shared;
 mod start;
 mod stop;
+mod survey;
 mod undo;
 mod watch;
 
@@ -45,6 +46,7 @@ pub use containers::Containers;
 pub use engine::{DEFAULT_SOCKET, Engine, EngineError};
 pub use images::{ImageFacts, ImageHealthCheck};
 pub use pull::{Credentials, PullError};
+pub use survey::{ContainerSeen, ImageSeen, Survey};
 
 use shared::Shared;
 

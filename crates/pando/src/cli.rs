@@ -14,6 +14,7 @@ mod interlude;
 mod lb;
 mod look;
 mod near_miss;
+mod prune;
 mod registry;
 mod server;
 mod value;
@@ -34,6 +35,7 @@ pub(crate) use firewall::{AgreeArgs, AllowArgs, CloseArgs, FirewallArgs, Firewal
 pub(crate) use interlude::{MaintenanceArgs, MaintenanceCommand, MaintenanceOnArgs, PauseArgs, ResumeArgs};
 pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand, TopArgs};
 pub(crate) use look::{EventsArgs, LogsArgs, ReleasesArgs, StatusArgs};
+pub(crate) use prune::PruneArgs;
 pub(crate) use registry::{RegistryArgs, RegistryCommand, RegistryLoginArgs};
 pub(crate) use server::{ServerAddArgs, ServerArgs, ServerCommand, ServerDrainArgs};
 pub(crate) use server::{
@@ -145,6 +147,7 @@ pub(crate) enum Command {
     Cert(CertArgs),
     Firewall(FirewallArgs),
     Registry(RegistryArgs),
+    Prune(PruneArgs),
     Token(TokenArgs),
     Daemon(DaemonArgs),
     Proxy(ProxyArgs),

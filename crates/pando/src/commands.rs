@@ -12,6 +12,7 @@ mod init;
 mod interlude;
 mod lb;
 mod logs;
+mod prune;
 mod registry;
 mod releases;
 mod scale;
@@ -79,6 +80,7 @@ async fn dispatch(command: Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Cert(args) => cert::run(&args, context).await,
         Command::Firewall(args) => firewall::run(&args, context).await,
         Command::Registry(args) => registry::run(&args, context).await,
+        Command::Prune(args) => prune::run(&args, context).await,
         Command::Server(args) => server::run(&args, context).await,
         Command::Version => version::run(context).await,
         Command::Daemon(_)

@@ -29,6 +29,7 @@ use crate::control::report::{Reporter, Reports};
 use crate::control::target::Poller;
 use crate::entry::{EntryTask, locality};
 use crate::firewall::{self, Firewall, Guard};
+use crate::housekeeping::Housekeeper;
 use crate::ledger::Ledger;
 use crate::moment::Moments;
 use crate::peers::Peers;
@@ -95,6 +96,7 @@ impl<R: Runtime> Parts<R> {
         self.speak_with_control(&ledger).await;
         self.talk_to_proxy(&ledger.assignment);
         self.keep_firewall();
+        self.keep_house();
         let api = self.api();
         let (listener, shell) = self.shell(ledger);
         tasks.spawn(serve_api(listener, api, tasks.shutdown().clone()));
@@ -120,6 +122,7 @@ impl<R: Runtime> Parts<R> {
             contact: self.contact.clone(),
             reports: reports.clone(),
             relays: self.relays.clone(),
+            news: self.releases.pruner().news(),
         };
         self.tasks.spawn_until_shutdown(reporter.run());
         let poller = Poller {
@@ -232,7 +235,18 @@ impl<R: Runtime> Parts<R> {
             containers: self.settings.containers.clone(),
             releases: self.settings.state_dir.join("releases"),
             engine: self.settings.engine.clone(),
+            pruner: Some(self.releases.pruner()),
         })
+    }
+
+    fn keep_house(&self) {
+        let keeper = Housekeeper {
+            pruner: self.releases.pruner(),
+            releases: self.settings.state_dir.join("releases"),
+            engine: self.settings.engine.clone(),
+            below: self.settings.prune_below,
+        };
+        self.tasks.spawn_until_shutdown(keeper.run());
     }
 
     fn admission(&self) -> Admission {

@@ -14,12 +14,13 @@ use pando_model::resources::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
+use super::ArtifactError;
 use super::unpack::{self, UnpackError};
-use super::{ArtifactError, images};
 use crate::reconcile::{OnDisk, ReleaseKey};
 
 /// Not the name of any app.
 const FETCHED: &str = ".fetched";
+const NAMELESS: &str = ".nameless";
 
 #[derive(Debug, Clone)]
 pub(super) struct Places {
@@ -49,6 +50,11 @@ impl Places {
         self.root.join(FETCHED).join(format!("{digest}.part"))
     }
 
+    /// Where packed releases and layers lie.
+    pub(super) fn fetched(&self) -> PathBuf {
+        self.root.join(FETCHED)
+    }
+
     pub(super) fn staging(&self, key: &ReleaseKey) -> PathBuf {
         self.root.join(key.0.as_str()).join(format!("{}.tmp", key.1))
     }
@@ -60,6 +66,16 @@ impl Places {
     /// There as long as the engine may have an image under the release's name.
     pub(super) fn image(&self, key: &ReleaseKey) -> PathBuf {
         self.root.join(key.0.as_str()).join(format!("{}.image", key.1))
+    }
+
+    /// All that a plain release may have here.
+    pub(super) fn all_of(&self, key: &ReleaseKey) -> [PathBuf; 3] {
+        [self.directory(key), self.staging(key), self.seal(key)]
+    }
+
+    /// A file for each image that we brought, that lost its last name, and that the engine has nevertheless.
+    pub(super) fn nameless(&self) -> PathBuf {
+        self.root.join(NAMELESS)
     }
 
     fn seal(&self, key: &ReleaseKey) -> PathBuf {
@@ -204,18 +220,4 @@ fn remove_tree(path: &Path) -> Result<(), ArtifactError> {
 /// What is not there needs no removal.
 pub(super) fn there(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
-/// Removes packed releases and layers, whole or in part, but those that are wanted and the layers of images that are.
-pub(super) fn prune(places: &Places, wanted: BTreeSet<Digest>) -> Result<(), ArtifactError> {
-    let wanted = images::with_layers(places, wanted);
-    let directory = places.root.join(FETCHED);
-    for name in names_in(&directory)? {
-        let digest = name.strip_suffix(".part").unwrap_or(&name);
-        if !wanted.iter().any(|one| one.as_str() == digest) {
-            let path = directory.join(&name);
-            there(fs::remove_file(&path)).map_err(|source| disk_error("remove", &path, source))?;
-        }
-    }
-    Ok(())
 }

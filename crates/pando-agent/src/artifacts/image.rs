@@ -30,7 +30,8 @@ pub(super) async fn ensure<S: ArtifactSource>(
     if let Some(artifact) = &release.artifact {
         // Before the engine has it: what is not on record is never removed.
         note(inner, key, Note::default()).await?;
-        return bring(inner, artifact, &name, key, stopped).await;
+        let is_new = bring(inner, artifact, &name, key, stopped).await?;
+        return note_brought(inner, containers, &name, key, is_new).await;
     }
     Pulling { inner, containers, key, name: &name, stopped }.bring(image).await
 }
@@ -41,18 +42,32 @@ pub(super) async fn note<S>(inner: &Inner<S>, key: &ReleaseKey, note: Note) -> R
     blocking(move || notes::write(&places, &of, &note)).await
 }
 
-/// Of an image that was sent to the control plane.
+/// Puts on record which image it is, if we brought it: for this release, or for another before.
+async fn note_brought<S>(
+    inner: &Inner<S>,
+    containers: &Containers,
+    name: &str,
+    key: &ReleaseKey,
+    is_new: bool,
+) -> Result<(), ArtifactError> {
+    let Some(facts) = find(containers, name).await? else { return Ok(()) };
+    let brought = if is_new { Some(facts.id) } else { pull::brought(inner, &facts.id).await? };
+    note(inner, key, Note { brought, ..Note::default() }).await
+}
+
+/// Of an image that was sent to the control plane. False: the engine had it already.
 async fn bring<S: ArtifactSource>(
     inner: &Inner<S>,
     description: &Digest,
     name: &str,
     key: &ReleaseKey,
     stopped: &Shutdown,
-) -> Result<(), ArtifactError> {
+) -> Result<bool, ArtifactError> {
     let bringing = Bringing {
         source: &inner.source,
         places: &inner.places,
-        turn: &inner.fetching,
+        turn: &inner.claims.fetching,
+        pruner: &inner.pruner,
         engine: &inner.engine,
         tag: name,
         unpackers: &inner.unpackers,
@@ -76,17 +91,33 @@ pub(super) async fn find(containers: &Containers, name: &str) -> Result<Option<I
 /// Takes the release's name from the image; what has no other is removed by the engine.
 pub(super) async fn remove<S>(inner: &Inner<S>, key: &ReleaseKey) -> Result<(), ArtifactError> {
     let (places, of) = (inner.places.clone(), key.clone());
-    if blocking(move || Ok(notes::read(&places, &of))).await?.is_none() {
-        return Ok(());
-    }
+    let Some(note) = blocking(move || Ok(notes::read(&places, &of))).await? else { return Ok(()) };
     if let Some(containers) = &inner.containers {
         pull::tidy(inner, containers, key).await?;
         let name = image_name(containers.mark(), key);
         let what = || format!("remove the image `{name}`");
         containers.unname(&name).await.map_err(|source| ArtifactError::Engine { what: what(), source })?;
+        if let Some(id) = note.brought {
+            remember_nameless(inner, containers, id).await?;
+        }
     }
     let (places, of) = (inner.places.clone(), key.clone());
     blocking(move || notes::remove(&places, &of)).await
+}
+
+/// An image that somebody took the name from while a container was made of it stays in the engine; nothing but this tells that it is
+/// ours.
+async fn remember_nameless<S>(
+    inner: &Inner<S>,
+    containers: &Containers,
+    id: String,
+) -> Result<(), ArtifactError> {
+    let names = containers.image_names(&id).await.map_err(|source| failed(&id, source))?;
+    if names.is_none_or(|names| !names.is_empty()) {
+        return Ok(());
+    }
+    let places = inner.places.clone();
+    blocking(move || notes::add_nameless(&places, &id)).await
 }
 
 pub(super) fn failed(name: &str, source: EngineError) -> ArtifactError {

@@ -19,7 +19,7 @@ use pando_rt::shutdown::Shutdown;
 use tokio::sync::Semaphore;
 
 use super::disk::{self, Places};
-use super::{ArtifactError, ArtifactSource, fetch};
+use super::{ArtifactError, ArtifactSource, Pruner, fetch};
 
 /// Layers that are fetched at once: one line is filled by few, and small layers wait for answers more than for bytes.
 const AT_ONCE: usize = 3;
@@ -66,6 +66,8 @@ pub(super) struct Bringing<'a, S> {
     pub(super) places: &'a Places,
     /// One at a time fetches, so that what is begun is soon of use to others.
     pub(super) turn: &'a tokio::sync::Mutex<()>,
+    /// Makes room where there is none.
+    pub(super) pruner: &'a Pruner,
     pub(super) engine: &'a Path,
     /// What the engine is to call it.
     pub(super) tag: &'a str,
@@ -76,21 +78,21 @@ pub(super) struct Bringing<'a, S> {
 
 impl<S: ArtifactSource> Bringing<'_, S> {
     /// Returns when the engine has the image of that description under its name; `fetched` is called in between, unless nothing
-    /// was to be done.
+    /// was to be done. False: the engine had it already.
     pub(super) async fn bring(
         &self,
         description: &Digest,
         fetched: impl AsyncFnOnce(),
-    ) -> Result<(), ArtifactError> {
+    ) -> Result<bool, ArtifactError> {
         let image = self.description(description).await?;
         if self.is_there(&image).await? {
-            return Ok(());
+            return Ok(false);
         }
         let common = self.fetch(&image).await?;
         fetched().await;
         // It can only be closed, and never is.
         let Ok(_permit) = self.unpackers.acquire().await else { return Err(ArtifactError::Cancelled) };
-        self.load(&image, common).await
+        self.load(&image, common).await.map(|()| true)
     }
 
     /// What the release names, read. One that was damaged on this disk is said, removed and fetched anew.
@@ -136,8 +138,13 @@ impl<S: ArtifactSource> Bringing<'_, S> {
             return Err(ImageFailure::Platform { image, server }.into());
         }
         let ids: Vec<Digest> = image.layers().iter().map(|layer| layer.diff_id.clone()).collect();
-        let common = engine.layers_in_common(&ids).await.map_err(ImageFailure::from)?;
-        self.check_room(image, common, &about).await?;
+        let mut common = engine.layers_in_common(&ids).await.map_err(ImageFailure::from)?;
+        if let Err(no_room) = self.check_room(image, common, &about).await {
+            // Said once, by who prunes; what is still missing then is the error to tell.
+            self.pruner.make_room(&no_room.to_string()).await;
+            common = engine.layers_in_common(&ids).await.map_err(ImageFailure::from)?;
+            self.check_room(image, common, &about).await?;
+        }
         self.fetch_above(image, common).await?;
         Ok(common)
     }

@@ -39,7 +39,8 @@ impl<S: ArtifactSource> Pulling<'_, S> {
         };
         match facts {
             Some(facts) => {
-                note(self.inner, self.key, self.note(reference, false)).await?;
+                let brought = brought(self.inner, &facts.id).await?;
+                note(self.inner, self.key, Note { brought, ..self.note(reference, false) }).await?;
                 self.name_it(&facts).await
             }
             None if image.pull_policy == PullPolicy::Never => {
@@ -72,7 +73,8 @@ impl<S: ArtifactSource> Pulling<'_, S> {
         // An earlier try may have pulled it and come no further.
         let (places, of) = (self.inner.places.clone(), self.key.clone());
         let before = blocking(move || Ok(notes::read(&places, &of))).await?;
-        let ours = is_new || before == Some(self.note(reference, true));
+        let again = |note: &Note| note.ours && note.reference.as_deref() == Some(reference);
+        let ours = is_new || before.as_ref().is_some_and(again);
         // Before the engine has it: what is not on record is never removed.
         note(self.inner, self.key, self.note(reference, ours)).await?;
         let facts = tokio::select! {
@@ -80,6 +82,8 @@ impl<S: ArtifactSource> Pulling<'_, S> {
             // The engine goes on with layers that it began, and has them the next time.
             () = self.stopped.wait() => return Err(ArtifactError::Cancelled),
         };
+        let brought = Some(facts.id.clone()).filter(|_| ours);
+        note(self.inner, self.key, Note { brought, ..self.note(reference, ours) }).await?;
         self.name_it(&facts).await?;
         tidy(self.inner, self.containers, self.key).await
     }
@@ -108,7 +112,7 @@ impl<S: ArtifactSource> Pulling<'_, S> {
     }
 
     fn note(&self, reference: &str, ours: bool) -> Note {
-        Note { reference: Some(reference.to_owned()), ours }
+        Note { reference: Some(reference.to_owned()), ours, brought: None }
     }
 }
 
@@ -120,7 +124,14 @@ pub(super) async fn tidy<S>(
 ) -> Result<(), ArtifactError> {
     let (places, of) = (inner.places.clone(), key.clone());
     let known = blocking(move || Ok(notes::read(&places, &of))).await?;
-    let Some(Note { reference: Some(reference), ours: true }) = known else { return Ok(()) };
+    let Some(Note { reference: Some(reference), ours: true, brought }) = known else { return Ok(()) };
     containers.unname(&reference).await.map_err(|source| failed(&reference, source))?;
-    note(inner, key, Note { reference: Some(reference), ours: false }).await
+    note(inner, key, Note { reference: Some(reference), ours: false, brought }).await
+}
+
+/// The image's id, if a release that is on record has it because of us.
+pub(super) async fn brought<S>(inner: &Inner<S>, id: &str) -> Result<Option<String>, ArtifactError> {
+    let (places, of) = (inner.places.clone(), id.to_owned());
+    let ours = blocking(move || notes::is_brought(&places, &of)).await?;
+    Ok(ours.then(|| id.to_owned()))
 }

@@ -1,7 +1,8 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -244,8 +245,10 @@ async fn a_release_of_the_same_content_needs_no_network() {
     bench.seal(1).await;
     assert_eq!(bench.ensure(2).await, Event::ReleaseUnpacked(key(2)));
     assert_eq!(bench.offsets(), [0]);
-    bench.releases.keep(BTreeSet::from([bench.digest.clone()]));
-    bench.releases.keep(BTreeSet::new());
+    for artifacts in [BTreeSet::from([bench.digest.clone()]), BTreeSet::new()] {
+        bench.releases.hold(Some(Needs { artifacts, ..Needs::default() }));
+        bench.releases.sweep();
+    }
     let packed = bench.path(".fetched").join(bench.digest.as_str());
     settle(|| !packed.exists()).await;
 }

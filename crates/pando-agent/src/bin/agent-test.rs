@@ -108,6 +108,7 @@ fn agent(order: Order<'_>) -> Result<(), Failure> {
             containers: None,
             default_env: BTreeMap::new(),
             engine: pando_image::engine::DEFAULT_SOCKET.into(),
+            prune_below: 0,
         };
         std::fs::write(state_dir.join("api"), settings.listener.local_addr()?.to_string())?;
         let ending = shutdown.clone();

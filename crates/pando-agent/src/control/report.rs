@@ -21,6 +21,7 @@ use super::contact::Contact;
 use super::relays::Relays;
 use crate::firewall;
 use crate::moment::Moments;
+use crate::news::News;
 use crate::reconcile::{Facts, Heading};
 
 /// How often control hears from a server that has nothing to say.
@@ -52,7 +53,12 @@ impl Reports {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         let heading = Heading { boot: self.boot, sequence, capacity: self.capacity, now: self.moments.now() };
         let report = AgentReport { firewall: self.firewall(&facts), ..facts.at(&heading) };
-        Some(ReportBody { report, traffic: self.traffic.borrow().clone(), relayed: Vec::new() })
+        Some(ReportBody {
+            report,
+            traffic: self.traffic.borrow().clone(),
+            relayed: Vec::new(),
+            news: Vec::new(),
+        })
     }
 
     /// A newer assignment may be in force before its rules are.
@@ -67,6 +73,7 @@ pub(crate) struct Reporter {
     pub(crate) contact: Contact,
     pub(crate) reports: Reports,
     pub(crate) relays: Relays,
+    pub(crate) news: News,
 }
 
 impl Reporter {
@@ -117,7 +124,8 @@ impl Reporter {
 
     async fn post(&self, body: ReportBody) -> Result<(), ClientError> {
         let relayed: Vec<RelayedReport> = self.relays.waiting();
-        let body = ReportBody { relayed: relayed.clone(), ..body };
+        let news = self.news.waiting();
+        let body = ReportBody { relayed: relayed.clone(), news: news.clone(), ..body };
         self.contact.called();
         let posting = self.client.report(self.reports.server, &body);
         let posted = tokio::time::timeout(WITHIN, posting).await.unwrap_or_else(|_| {
@@ -126,6 +134,7 @@ impl Reporter {
         match &posted {
             Ok(()) => {
                 self.relays.done(&relayed);
+                self.news.done(&news);
                 self.contact.answered();
             }
             Err(error) => self.contact.failed(error),

@@ -9,7 +9,7 @@ use pando_model::release::Digest;
 use pando_model::time::{Millis, Timestamp};
 use pando_runtime::RunKey;
 
-use super::{Effect, ReleaseKey, State, TRY_AGAIN, task};
+use super::{Effect, Needs, ReleaseKey, State, TRY_AGAIN, task};
 
 /// How long `prepare` may run: long enough to compile what an app depends on, short enough that one that hangs is
 /// noticed the same hour.
@@ -104,6 +104,17 @@ pub(super) fn failure(state: &State, key: &ReleaseKey) -> Option<String> {
         _ if is_assigned(&state.ledger.assignment.releases, key) => None,
         Some(Phase::Ready) => None,
         _ => Some(format!("{} {} is not among the releases that this server was told to have", key.0, key.1)),
+    }
+}
+
+pub(super) fn needs(state: &State) -> Needs {
+    let assigned = || [&state.ledger, &state.wanted].into_iter().flat_map(|one| &one.assignment.releases);
+    let instances = state.instances.values().map(|one| (one.spec.app.clone(), one.spec.release));
+    let tasks = state.tasks.values().map(|one| (one.spec.app.clone(), one.spec.release));
+    let keys = assigned().map(|release| key_of(release)).chain(instances).chain(tasks);
+    Needs {
+        releases: state.releases.keys().cloned().chain(keys).collect(),
+        artifacts: assigned().filter_map(|release| release.artifact.clone()).collect(),
     }
 }
 

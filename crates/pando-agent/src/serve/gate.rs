@@ -14,7 +14,7 @@ use pando_api::ErrorCode;
 use super::door::Caller;
 use super::reply::Refused;
 use super::server::Served;
-use super::{artifacts, exec, host, logs, shared};
+use super::{artifacts, exec, host, logs, prune, shared};
 
 /// Open to everybody who may connect: it tells nothing.
 const HEALTH: &str = "/healthz";
@@ -28,6 +28,7 @@ pub(super) fn router(served: &Arc<Served>) -> Router {
         .route(HEALTH, get(|| async { "ok\n" }))
         .route("/v1/host", get(host::show))
         .route("/v1/logs", get(logs::show))
+        .route("/v1/prune", get(prune::show).post(prune::remove))
         .route("/v1/artifacts/{digest}", get(artifacts::fetch).head(artifacts::probe))
         .route("/v1/peer/table", get(shared::table))
         .route(REPORTS, post(shared::relay))

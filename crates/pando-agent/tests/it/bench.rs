@@ -212,6 +212,7 @@ impl Bench {
             containers: None,
             default_env: BTreeMap::new(),
             engine: pando_image::engine::DEFAULT_SOCKET.into(),
+            prune_below: 0,
         }
     }
 

@@ -56,7 +56,13 @@ pub struct ReportBody {
     /// Reports of servers that can't reach the control plane themselves; at most [`MAX_RELAYED`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub relayed: Vec<RelayedReport>,
+    /// What the agent did by itself and people should hear of, since it was last heard; at most [`MAX_NEWS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub news: Vec<String>,
 }
+
+/// The most pieces of news that are taken from one report.
+pub const MAX_NEWS: usize = 16;
 
 /// The most reports that one server hands on at a time.
 pub const MAX_RELAYED: usize = 256;

@@ -96,7 +96,7 @@ fn left_out(key: &str, draft: &mut Draft) {
         "hooks_path" | "secrets_path" | "hooks_output" => {
             "Pando runs nothing on the machine that deploys; `release:` runs once in the cluster before traffic moves"
         }
-        "retain_containers" => "Pando keeps releases itself",
+        "retain_containers" => "`keep_releases` says how many releases stay on the servers",
         "aliases" => "use the shell's",
         "logging" | "labels" => "Pando keeps the output of each replica: `pando logs`",
         "error_pages_path" => "the balancer's pages are its own",

@@ -74,6 +74,8 @@ record! {
         health: Health;
         /// How long a replica must be ready without a break before it counts.
         min_ready_seconds: Duration<0, 3_600_000> [default "0"];
+        /// How many releases stay on the servers, the one that runs included: going back and forth between them needs no network.
+        keep_releases: Count<1, 100> [default "5"];
         /// How long a process may take to end its requests and, after SIGTERM, itself, before SIGKILL.
         stop_timeout: Duration<0, 86_400_000> [default "30s"];
         /// What each replica may use.

@@ -45,6 +45,7 @@ fn spec() -> AppSpec {
         run: RunSource::Directory { path: ".".to_owned() },
         prepare: None,
         release_command: None,
+        keep_releases: 5,
         strategy: Strategy::default(),
         min_ready: Millis::ZERO,
         processes: [(ProcessName::web(), web)].into(),

@@ -25,6 +25,7 @@ use super::artifacts::linger;
 use super::extract::{Asked, Place, Sent};
 use super::reply::{Answer, Refused};
 use crate::layers::{LayerError, Layers, blocking};
+use crate::prune;
 use crate::room::{self, Host};
 use crate::shared::Shared;
 use crate::state::State;
@@ -69,10 +70,21 @@ pub(crate) async fn ask(
     room::check_platform(&hosts, &image.platform)?;
     // What servers lack of what is here they find out for themselves.
     if known.is_none() {
-        let here = Disk::of(&directory).ok().map(|disk| (directory.as_path(), disk));
-        room::check(&hosts, here, missing(&image, &layers))?;
+        find_room(&shared, &query.spec, &hosts, missing(&image, &layers)).await?;
     }
     Ok(Json(ImageAnswer { servers, known, layers }))
+}
+
+/// Where there is no room, what nothing needs goes first.
+async fn find_room(shared: &Shared, spec: &AppSpec, before: &[Host], new_bytes: u64) -> Result<(), Refused> {
+    let directory = &shared.settings.artifact_dir;
+    let here = || Disk::of(directory).ok().map(|disk| (directory.as_path(), disk));
+    if room::check(before, here(), new_bytes).is_ok() {
+        return Ok(());
+    }
+    let state = State::load(&*shared.store).await?;
+    prune::make_room(shared, &state, &room::without_room(before, new_bytes)).await;
+    Ok(room::check(&hosts(shared, spec).await?, here(), new_bytes)?)
 }
 
 fn states(layers: &Layers, image: &LocalImage) -> Result<BTreeMap<Digest, LayerState>, LayerError> {

@@ -5,7 +5,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, images, join,
-    logs, meta, registries, servers,
+    logs, meta, prune, registries, servers,
 };
 use super::{interludes, settings, tokens, wishes};
 
@@ -29,7 +29,7 @@ use super::{interludes, settings, tokens, wishes};
         balancers::list, balancers::lockdown, balancers::unlock,
         certificates::list, certificates::import, certificates::remove,
         registries::list, registries::set, registries::remove, registries::reveal,
-        firewall::show,
+        firewall::show, prune::show, prune::remove,
         artifacts::probe, artifacts::receive, artifacts::fetch,
         images::ask, images::layer, images::receive, images::describe,
         tokens::list, tokens::create, tokens::remove,

@@ -10,7 +10,7 @@ use http::Method;
 use super::gate::{Access, Gate, Pace, pass};
 use super::{
     agents, apps, artifacts, balancers, certificates, deployments, events, exec, firewall, images, join,
-    logs, meta, registries, servers,
+    logs, meta, prune, registries, servers,
 };
 use super::{interludes, settings, tokens, wishes};
 use crate::shared::Shared;
@@ -120,6 +120,8 @@ fn table() -> Vec<Route> {
         quick(fetch.clone(), "/v1/registries", Access::Read, get(registries::list)),
         quick(Method::PUT, "/v1/registries/{registry}", Access::Admin, put(registries::set)).body(SMALL),
         quick(Method::DELETE, "/v1/registries/{registry}", Access::Admin, delete(registries::remove)),
+        slow(fetch.clone(), "/v1/prune", Access::Read, get(prune::show)),
+        slow(Method::POST, "/v1/prune", Access::Admin, post(prune::remove)),
         quick(fetch.clone(), "/v1/firewall", Access::Read, get(firewall::show)),
         quick(head, "/v1/artifacts/{digest}", Access::Send, on(MethodFilter::HEAD, artifacts::probe)),
         quick(Method::PUT, "/v1/artifacts/{digest}", Access::Send, put(artifacts::receive))

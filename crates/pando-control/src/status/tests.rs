@@ -71,6 +71,7 @@ fn spec(count: ReplicaCount) -> AppSpec {
         run: RunSource::Directory { path: ".".to_owned() },
         prepare: None,
         release_command: None,
+        keep_releases: 5,
         strategy: Strategy::default(),
         min_ready: Millis::ZERO,
         processes: [(ProcessName::web(), web)].into(),
@@ -127,7 +128,7 @@ fn world() -> World {
     let instances = [(instance_id(1), instance(1)), (instance_id(2), instance(2))].into();
     let app = AppDesired {
         releases: [(ReleaseNumber(3), release)].into(),
-        assigned: Assigned { committed: Some(target()), instances },
+        assigned: Assigned { committed: Some(target()), instances, ..Assigned::default() },
         ..AppDesired::default()
     };
     state.world.apps.insert(hits(), app);

@@ -86,6 +86,7 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         run: RunSource::Directory { path: ".".to_owned() },
         prepare: None,
         release_command: None,
+        keep_releases: 5,
         strategy: Strategy::default(),
         min_ready: Millis::ZERO,
         processes: [(ProcessName::web(), web)].into(),
@@ -331,7 +332,8 @@ impl Cluster {
             unready_since: None,
         };
         let instance_id = InstanceId::new(self.shared.now(), &mut Entropy::from_seed(deployment.release.0));
-        let assigned = Assigned { committed: Some(target), instances: [(instance_id, instance)].into() };
+        let instances = [(instance_id, instance)].into();
+        let assigned = Assigned { committed: Some(target), instances, ..Assigned::default() };
         let txn = Txn::new()
             .put(Key::AppDeployment(name.clone(), deployment.id), &deployment)
             .unwrap()

@@ -11,6 +11,7 @@ mod gate;
 mod images;
 mod join;
 mod members;
+mod prune;
 mod registries;
 mod relay;
 mod servers;

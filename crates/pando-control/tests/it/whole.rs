@@ -56,7 +56,8 @@ impl PerfectAgent {
                 self.assignment = assignment;
             }
             self.check_that_nothing_dangles();
-            let body = ReportBody { report: self.report(), traffic: None, relayed: Vec::new() };
+            let body =
+                ReportBody { report: self.report(), traffic: None, relayed: Vec::new(), news: Vec::new() };
             if self.client.report(self.server, &body).await.is_err() {
                 return;
             }

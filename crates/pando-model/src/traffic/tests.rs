@@ -51,6 +51,7 @@ pub(crate) fn spec(domains: &[&str], routes: &str) -> AppSpec {
         run: RunSource::Directory { path: ".".into() },
         prepare: None,
         release_command: None,
+        keep_releases: 5,
         strategy: Strategy::default(),
         min_ready: Millis(0),
         processes: names.into_iter().map(|name| (name, process())).collect(),

@@ -78,6 +78,7 @@ fn app(name: &str) -> AppDesired {
         run: RunSource::Directory { path: ".".to_owned() },
         prepare: None,
         release_command: None,
+        keep_releases: 5,
         strategy: Strategy::default(),
         min_ready: Millis::ZERO,
         processes: BTreeMap::from([(named("web"), process("web")), (named("worker"), process("worker"))]),

@@ -51,6 +51,7 @@ pub(crate) fn app(web: u32, workers: u32) -> AppSpec {
         run: RunSource::Directory { path: ".".to_owned() },
         prepare: None,
         release_command: None,
+        keep_releases: 5,
         strategy: Strategy::Rolling { max_unavailable: Amount::Count(0), max_surge: Amount::Count(1) },
         min_ready: Millis::ZERO,
         processes,

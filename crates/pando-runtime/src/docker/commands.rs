@@ -1,5 +1,6 @@
 //! Commands beside a replica, in its container, and on their own, in a container of their image that lives as long as they do.
 
+mod live;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,6 +16,7 @@ use bollard::query_parameters::{
 use pando_model::name::AppName;
 use uuid::Uuid;
 
+pub(super) use live::LiveCommands;
 pub use streams::{CommandInput, CommandOutput, Piece};
 
 use super::containers::Containers;
@@ -40,6 +42,8 @@ pub enum Within {
 pub struct Command {
     engine: Engine,
     kind: Kind,
+    /// Of one with a container of its own.
+    _live: Option<live::Live>,
 }
 
 #[derive(Debug, Clone)]
@@ -110,7 +114,7 @@ impl Containers {
         let StartExecResults::Attached { output, input } = started else {
             return Err(EngineError::Unfit("the engine started the command and kept its output".to_owned()));
         };
-        let command = Command { engine, kind: Kind::Beside(made.id) };
+        let command = Command { engine, kind: Kind::Beside(made.id), _live: None };
         command.begin_terminal(asked.terminal).await;
         Ok((command, CommandInput(input), CommandOutput(output)))
     }
@@ -123,8 +127,10 @@ impl Containers {
     ) -> Result<(Command, CommandInput, CommandOutput), EngineError> {
         let engine = self.shared.engine.clone();
         images::can_run(&engine, &image.reference).await?;
-        let id = self.make(app, image, &asked).await?;
-        let command = Command { engine, kind: Kind::Alone(id.clone()) };
+        // Before there is a container, and until nobody waits for its end: nobody else removes it meanwhile.
+        let live = self.shared.commands.begin();
+        let id = self.make(live.id(), app, image, &asked).await?;
+        let command = Command { engine, kind: Kind::Alone(id.clone()), _live: Some(live) };
         match self.attach_and_start(id, &command, asked.terminal).await {
             Ok((input, output)) => Ok((command, input, output)),
             Err(error) => {
@@ -134,8 +140,13 @@ impl Containers {
         }
     }
 
-    async fn make(&self, app: &AppName, image: &ImagePlace, asked: &Asked) -> Result<String, EngineError> {
-        let id = Uuid::now_v7();
+    async fn make(
+        &self,
+        id: Uuid,
+        app: &AppName,
+        image: &ImagePlace,
+        asked: &Asked,
+    ) -> Result<String, EngineError> {
         let spec = RunSpec {
             key: RunKey { id, attempt: 0 },
             app: app.clone(),

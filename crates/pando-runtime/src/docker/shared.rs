@@ -10,6 +10,7 @@ use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
 use tokio::sync::mpsc;
 
+use super::commands::LiveCommands;
 use super::engine::{Engine, EngineError};
 use super::record::Records;
 use super::{DockerSettings, name};
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) book: Book,
     /// What an earlier run of this program left was looked for once.
     pub(super) adopted: AtomicBool,
+    /// Commands that have, or are about to have, a container of their own.
+    pub(super) commands: LiveCommands,
     clock: Clock,
 }
 
@@ -40,7 +43,15 @@ impl Shared {
         let owner = name::owner(&runs).map_err(failed(format!("read `{}`", runs.join("owner").display())))?;
         let engine = settings.engine.clone();
         Ok((
-            Self { settings, engine, owner, book, adopted: AtomicBool::new(false), clock: Clock::system() },
+            Self {
+                settings,
+                engine,
+                owner,
+                book,
+                adopted: AtomicBool::new(false),
+                commands: LiveCommands::default(),
+                clock: Clock::system(),
+            },
             receiver,
         ))
     }

@@ -207,6 +207,7 @@ fn draw_spec(dice: &mut Dice, app: &AppName, most: u64) -> AppSpec {
         run: RunSource::Directory { path: ".".to_owned() },
         prepare: dice.chance(15).then(|| "bin/prepare".to_owned()),
         release_command: dice.chance(25).then(|| "bin/migrate".to_owned()),
+        keep_releases: 5,
         strategy: draw_strategy(dice),
         min_ready: Millis(dice.below(3) * 700),
         processes,

@@ -10,15 +10,24 @@ use clap::{Args, ValueEnum};
 /// What systemd starts. Replicas and the load balancer live on when it ends; the next start finds them again. Who this server
 /// is was settled by `pando cluster init` or `pando server join`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  pando daemon\n  pando daemon --state-dir ./state --log-format json")]
+#[command(
+    after_help = "Examples:\n  pando daemon\n  pando daemon --prune-below 25\n  pando daemon --state-dir ./state --log-format json"
+)]
 pub(crate) struct DaemonArgs {
     /// Where everything that must last lies
     #[arg(long, value_name = "DIR", default_value = STATE_DIR)]
     pub(crate) state_dir: PathBuf,
+    /// Remove what nothing needs when less than so many percent of a disk are free, of the state's or of the container engine's;
+    /// 0: only when there is no room for an image
+    #[arg(long, value_name = "PERCENT", env = PRUNE_BELOW_ENV, default_value_t = pando_agent::PRUNE_BELOW, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) prune_below: u8,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
+
+/// In place of `--prune-below`.
+pub(crate) const PRUNE_BELOW_ENV: &str = "PANDO_PRUNE_BELOW";
 
 /// Where a server's state lies unless somebody says otherwise.
 pub(crate) const STATE_DIR: &str = "/var/lib/pando";

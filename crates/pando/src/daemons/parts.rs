@@ -20,6 +20,7 @@ use pando_runtime::logs::LogSettings;
 use pando_runtime::process::{ProcessRuntime, ProcessSettings};
 use pando_trust::{Identity, LiveIdentity};
 
+use super::args::PRUNE_BELOW_ENV;
 use super::entry::ProxyKeeper;
 use super::layout::Layout;
 use super::me::Me;
@@ -73,14 +74,14 @@ fn own_env() -> BTreeMap<String, String> {
     taken(&["PATH", "HOME", "USER", "LANG", "TZ"])
 }
 
-/// The same for a daemon, which speaks with the container engine too.
+/// The same for a daemon, which speaks with the container engine too and may be told when to prune.
 pub(super) fn daemon_env() -> BTreeMap<String, String> {
     let mut env = own_env();
-    env.extend(taken(&["DOCKER_HOST"]));
+    env.extend(taken(&["DOCKER_HOST", PRUNE_BELOW_ENV]));
     env
 }
 
-fn taken(names: &[&str]) -> BTreeMap<String, String> {
+pub(super) fn taken(names: &[&str]) -> BTreeMap<String, String> {
     let known = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
     names.iter().filter_map(known).collect()
 }
@@ -113,11 +114,13 @@ pub(crate) struct AgentParts {
     pub(crate) runtime: Runtimes,
     pub(crate) listener: TcpListener,
     pub(crate) identity: Identity,
+    /// See [`Settings::prune_below`].
+    pub(crate) prune_below: u8,
 }
 
 /// The agent, until the tasks' shutdown.
 pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> anyhow::Result<()> {
-    let AgentParts { me, runtime, listener, identity } = parts;
+    let AgentParts { me, runtime, listener, identity, prune_below } = parts;
     listener.set_nonblocking(true)?;
     let leader = Leader { program: own_program()?, args: vec!["shim".into(), "lead".into()] };
     let settings = Settings {
@@ -140,6 +143,7 @@ pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> 
         containers: Some(runtime.containers()),
         default_env: default_env(me.dev),
         engine: engine_socket(|name| std::env::var_os(name)),
+        prune_below,
     };
     let (shutdown, logs) = (tasks.shutdown().clone(), runtime.logs());
     tasks.spawn(async move {

@@ -59,7 +59,11 @@ async fn run(args: DaemonArgs) -> anyhow::Result<ExitCode> {
     }
     let runtime = parts::open_runtimes(&layout, me.dev, &shutdown)?;
     let name = me.name.clone();
-    parts::start_agent(&tasks, &layout, AgentParts { me, runtime, listener: agent_api, identity })?;
+    parts::start_agent(
+        &tasks,
+        &layout,
+        AgentParts { me, runtime, listener: agent_api, identity, prune_below: args.prune_below },
+    )?;
     tracing::info!("{name} is up; state in `{}`", layout.root().display());
     parts::ended_or_told(tasks.shutdown()).await?;
     tracing::info!("ending; replicas and the load balancer go on");

@@ -11,9 +11,9 @@ use pando_runtime::logs::LogSettings;
 use pando_runtime::shim::KeepSpec;
 use tokio::process::Command;
 
-use super::args::STATE_DIR;
+use super::args::{PRUNE_BELOW_ENV, STATE_DIR};
 use super::layout::Layout;
-use super::parts::{keeper_program, own_program};
+use super::parts::{keeper_program, own_program, taken};
 
 /// How long the daemon may take to end.
 const DOWN_WITHIN: Duration = Duration::from_secs(15);
@@ -33,7 +33,9 @@ pub(crate) async fn start(layout: &Layout) -> anyhow::Result<Held> {
     }
     let path = std::env::var("PATH")
         .unwrap_or_else(|_| "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned());
-    keep(layout, BTreeMap::from([("PATH".to_owned(), path)])).await?;
+    let mut env = taken(&[PRUNE_BELOW_ENV]);
+    env.insert("PATH".to_owned(), path);
+    keep(layout, env).await?;
     Ok(Held::Keeper)
 }
 

@@ -13,5 +13,6 @@ mod https;
 mod images_in_trouble;
 mod moves;
 mod partitions;
+mod prune;
 mod ssh;
 mod traffic;

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::artifacts::{Limits, Order, Pieces, Releases, Setup, SourceError, Whom};
-use crate::reconcile::{Event, ReleaseKey, image_name};
+use crate::reconcile::{Event, Needs, ReleaseKey, image_name};
 use bed::{Bed, layer};
 
 #[path = "../../../../pando-image/tests/it/bed.rs"]
@@ -258,7 +258,9 @@ async fn what_no_release_needs_goes_from_disk_and_engine() {
     assert_eq!(bench.next().await, Event::ReleaseRemoved(key(1)));
     assert_eq!(bench.engine_has(1).await, None);
     assert_eq!(bench.engine_has(2).await, Some(second.id()));
-    bench.releases.keep([digest_of(&second.encode())].into());
+    let artifacts = [digest_of(&second.encode())].into();
+    bench.releases.hold(Some(Needs { artifacts, ..Needs::default() }));
+    bench.releases.sweep();
     let gone = bench.whole(&first.layers()[1].packed);
     let waited = tokio::time::timeout(DEADLINE, async {
         while gone.exists() {

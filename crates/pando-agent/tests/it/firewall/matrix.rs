@@ -62,6 +62,7 @@ fn app() -> AppDesired {
         run: RunSource::Directory { path: ".".to_owned() },
         prepare: None,
         release_command: None,
+        keep_releases: 5,
         strategy: Strategy::default(),
         min_ready: Millis::ZERO,
         processes: ["web", "worker"].map(|name| (ProcessName::new(name).unwrap(), process(name))).into(),

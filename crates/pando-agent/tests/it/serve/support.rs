@@ -100,6 +100,7 @@ impl Served {
             containers: None,
             releases: root.path().join("releases"),
             engine: root.path().join("no-engine.sock"),
+            pruner: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());

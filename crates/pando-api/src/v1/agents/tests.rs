@@ -32,7 +32,7 @@ fn body(server: ServerId) -> ReportBody {
         firewall: None,
         warnings: Vec::new(),
     };
-    ReportBody { report, traffic: None, relayed: Vec::new() }
+    ReportBody { report, traffic: None, relayed: Vec::new(), news: Vec::new() }
 }
 
 #[test]

@@ -118,7 +118,12 @@ async fn reports_reach_the_loop_and_counters_the_memory() {
     agent
         .report(
             server,
-            &ReportBody { report: report(server, 1), traffic: Some(traffic), relayed: Vec::new() },
+            &ReportBody {
+                report: report(server, 1),
+                traffic: Some(traffic),
+                relayed: Vec::new(),
+                news: Vec::new(),
+            },
         )
         .await
         .unwrap();
@@ -140,7 +145,7 @@ async fn a_report_in_somebody_elses_name_is_refused() {
     let server = cluster.server;
     let agent = cluster.client_with(Scope::Agent { server }).await;
     let other = ServerId::from_uuid(id(2));
-    let body = ReportBody { report: report(other, 1), traffic: None, relayed: Vec::new() };
+    let body = ReportBody { report: report(other, 1), traffic: None, relayed: Vec::new(), news: Vec::new() };
     let error = agent.report(server, &body).await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::Invalid));
     let error = agent.report(other, &body).await.unwrap_err();
@@ -155,7 +160,10 @@ async fn a_loop_that_does_not_keep_up_makes_reports_wait_then_says_so() {
     // As when the loop has ended: nobody will ever take a report again.
     cluster.reports.close();
     let error = agent
-        .report(server, &ReportBody { report: report(server, 1), traffic: None, relayed: Vec::new() })
+        .report(
+            server,
+            &ReportBody { report: report(server, 1), traffic: None, relayed: Vec::new(), news: Vec::new() },
+        )
         .await
         .unwrap_err();
     assert_eq!((error.code(), error.exit_code()), (Some(ErrorCode::Unavailable), 3));

@@ -57,6 +57,8 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("GET", "/v1/registries", "read admin"),
     ("PUT", "/v1/registries/{registry}", "admin"),
     ("DELETE", "/v1/registries/{registry}", "admin"),
+    ("GET", "/v1/prune", "read admin"),
+    ("POST", "/v1/prune", "admin"),
     ("GET", "/v1/firewall", "read admin"),
     ("HEAD", "/v1/artifacts/{digest}", "deploy deploy-other admin"),
     ("PUT", "/v1/artifacts/{digest}", "deploy deploy-other admin"),

@@ -22,7 +22,7 @@ use crate::cluster::{Cluster, PATIENCE, id, report};
 const DAY: i64 = 86_400_000;
 
 fn body(server: ServerId) -> ReportBody {
-    ReportBody { report: report(server, 1), traffic: None, relayed: Vec::new() }
+    ReportBody { report: report(server, 1), traffic: None, relayed: Vec::new(), news: Vec::new() }
 }
 
 async fn remove(cluster: &Cluster, server: ServerId) {
