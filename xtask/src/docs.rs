@@ -1,6 +1,7 @@
 //! `cargo run -p xtask -- docs`: writes what is generated from the types and from the program; `--check` only compares.
 
 mod cli;
+mod contract;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ fn pages(root: &Path) -> anyhow::Result<Vec<Page>> {
         Page { path: "docs/reference/pando.schema.json", text: pando_config::schema_json() },
         Page { path: "docs/reference/pando-yaml.md", text: pando_config::reference_markdown() },
         Page { path: "docs/reference/metrics.md", text: pando_proxy::metrics_markdown() },
+        Page { path: "docs/reference/runtime-contract.md", text: contract::page(root)? },
         Page { path: "docs/reference/cli.md", text: cli::page(&built(root)?)? },
     ])
 }

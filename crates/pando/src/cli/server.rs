@@ -54,7 +54,8 @@ sudo asks for no password. It may be repeated: what is there already stays as it
 Examples:
   pando server add 203.0.113.8 --role web --role worker --private-ip 10.0.0.2
   pando server add admin@app-2.example.com --role web -i ~/.ssh/servers
-  pando server add app-3 --role lb --public-ip 203.0.113.9 --dry-run")]
+  pando server add app-3 --role lb --public-ip 203.0.113.9 --dry-run
+  pando server add app-4 --role web --install-docker       for apps that are images")]
 pub(crate) struct ServerAddArgs {
     /// [USER@]HOST, as ssh takes it
     #[arg(value_name = "HOST", value_parser = ssh_host)]
@@ -89,6 +90,9 @@ pub(crate) struct ServerAddArgs {
     /// Install this program, such as one that was built for another kind of machine [default: this very one]
     #[arg(long, value_name = "FILE")]
     pub(crate) program: Option<PathBuf>,
+    /// Install Docker's engine from the packages of its distribution, and start it, unless one answers there
+    #[arg(long)]
+    pub(crate) install_docker: bool,
     /// Look at the machine and say what would be done there
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -28,9 +28,19 @@ pub(super) fn trouble(
     let source = failure.replica.as_ref().map(|replica| format!(" --replica {replica}")).unwrap_or_default();
     Trouble::new(FAILED, "deployment_failed", message)
         .details(details)
-        .hint(format!("`pando logs{source} --since 10m` shows what it wrote; mend it, then `pando deploy`"))
+        .hint(hint(what, &source))
         .with("deployment", &view.deployment)
         .with("millis", &duration(&view.deployment))
+}
+
+fn hint(what: &str, source: &str) -> String {
+    // The agent's own words for a server on which nothing listens at the engine's socket.
+    if what.contains("is a container engine installed") {
+        return "`pando server add HOST --role ROLE --install-docker` installs Docker's engine there, on a server of the cluster too; \
+                then `pando deploy`"
+            .to_owned();
+    }
+    format!("`pando logs{source} --since 10m` shows what it wrote; mend it, then `pando deploy`")
 }
 
 /// What the message has not said yet, a line each.
@@ -151,6 +161,17 @@ mod tests {
         let said = "error: hits v2 is not live: v2 could not be brought to main: `prepare` of v2 ended with exit code 4\n  \
              its last output:\n    | fetching\n    | \u{fffd}[31mno such gem\n";
         assert!(text.starts_with(said), "{text}");
+    }
+
+    #[test]
+    fn a_server_without_an_engine_is_told_with_what_installs_one() {
+        let failure = serde_json::json!({
+            "message": "v2 could not be brought to app-2: the container engine can't be reached at `/var/run/docker.sock`: there is no \
+                        such socket; is a container engine installed and running?",
+            "server": "app-2",
+        });
+        let text = rendered(&[], &failure, Some(&status(Some(1), "running")));
+        assert!(text.contains("--install-docker` installs Docker's engine there"), "{text}");
     }
 
     #[test]

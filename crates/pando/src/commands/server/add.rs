@@ -3,6 +3,7 @@
 //! What is done there is in `remote.sh`; what the machine tells is judged in
 //! [`facts`], before anything is changed. All of it may be repeated.
 
+mod engine;
 mod facts;
 mod program;
 mod ssh;
@@ -53,9 +54,12 @@ pub(super) async fn run(args: &ServerAddArgs, context: &Context) -> anyhow::Resu
         progress.keep(&remark);
     }
     if args.dry_run {
-        return rehearse(&plan, &facts, &program, context);
+        return rehearse(&plan, &facts, args, &program, context);
     }
     bring(&mut ssh, &facts, &program, &mut progress).await?;
+    if args.install_docker {
+        engine::bring(&ssh, facts.engine, &mut progress).await?;
+    }
     match &plan {
         Plan::Resume { name } => progress.keep(&format!("it is {name} of this cluster already")),
         Plan::Join { name } => {
@@ -87,13 +91,22 @@ async fn look(ssh: &mut Ssh) -> anyhow::Result<Facts> {
     }
 }
 
-fn rehearse(plan: &Plan, facts: &Facts, program: &Program, context: &Context) -> anyhow::Result<()> {
+fn rehearse(
+    plan: &Plan,
+    facts: &Facts,
+    args: &ServerAddArgs,
+    program: &Program,
+    context: &Context,
+) -> anyhow::Result<()> {
     let mut steps = Vec::new();
     if facts.digest.as_deref() != Some(program.digest.as_str()) {
         steps.push(format!("copy {} to /usr/local/bin/pando", program.size()));
     }
     if facts.systemd {
         steps.push("write /etc/systemd/system/pando.service".to_owned());
+    }
+    if args.install_docker {
+        steps.extend(engine::step(facts));
     }
     match plan {
         Plan::Join { name } => steps.push(format!("join the cluster as {name}, and start the daemon")),

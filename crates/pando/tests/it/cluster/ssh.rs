@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 use crate::answer::told;
 use crate::bed::{Bed, must};
 
+mod docker;
+
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// A bed whose last server runs an SSH server, and the ways in to it.
@@ -18,12 +20,17 @@ struct Door {
 impl Door {
     /// `main` has made a cluster; `app-2` has an SSH server with a user `ada`, whose sudo is as `sudoers` says.
     fn open(sudoers: &str) -> Self {
+        let bed = Bed::of(&["main", "app-2"]);
+        bed.found();
+        Self::of(bed, sudoers)
+    }
+
+    /// The same, with a cluster that is there.
+    fn of(bed: Bed, sudoers: &str) -> Self {
         assert!(
             fs::exists(SSHD).unwrap(),
             "this test needs an SSH server: `apt-get install openssh-server sudo`"
         );
-        let bed = Bed::of(&["main", "app-2"]);
-        bed.found();
         let dir = bed.path("ssh");
         fs::create_dir_all(&dir).unwrap();
         let door = Self { bed, dir };

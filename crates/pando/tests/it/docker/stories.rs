@@ -171,4 +171,5 @@ fn without_an_engine_a_deploy_says_so_and_other_apps_run() {
     let up = up.env("DOCKER_HOST", socket).output().unwrap();
     assert!(!up.status.success(), "{}", told(&up));
     assert!(told(&up).contains("is a container engine installed"), "{}\n{}", told(&up), bed.daemon_log());
+    assert!(told(&up).contains("--install-docker"), "{}", told(&up));
 }

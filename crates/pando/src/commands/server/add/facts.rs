@@ -47,8 +47,22 @@ pub(super) struct Facts {
     /// Who listens there, `?` when that can't be told.
     pub(super) port_agent: Option<String>,
     pub(super) port_http: Option<String>,
+    pub(super) engine: Engine,
+    /// What installs packages there, if it is known.
+    pub(super) packages: Option<String>,
     /// It has a place in a cluster already.
     pub(super) server: Option<ServerId>,
+}
+
+/// Docker's engine there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Engine {
+    Answers,
+    /// It is installed, and does not answer.
+    Still,
+    /// Podman answers in its place.
+    Podman,
+    None,
 }
 
 /// What is to be done.
@@ -107,6 +121,13 @@ impl Facts {
                 .collect(),
             port_agent: owned("port_7421"),
             port_http: owned("port_80"),
+            engine: match fact("engine") {
+                Some("answers") => Engine::Answers,
+                Some("installed") => Engine::Still,
+                Some("podman") => Engine::Podman,
+                _ => Engine::None,
+            },
+            packages: owned("packages"),
             server: fact("server").and_then(|id| id.parse().ok()),
         })
     }
@@ -142,6 +163,9 @@ pub(super) fn plan(
     servers: &[ServerStatus],
 ) -> Result<Plan, Trouble> {
     check_machine(facts, args, *kind)?;
+    if args.install_docker {
+        check_engine(facts, args)?;
+    }
     if let Some(id) = facts.server {
         return resume(id, args, servers);
     }
@@ -186,6 +210,26 @@ fn check_machine(facts: &Facts, args: &ServerAddArgs, kind: Kind) -> Result<(), 
         }
     }
     check_address(facts, args)
+}
+
+/// Whether an engine is there, or may be had.
+fn check_engine(facts: &Facts, args: &ServerAddArgs) -> Result<(), Trouble> {
+    let host = args.bare_host();
+    let by_hand = "install Docker's engine there by hand, and leave `--install-docker` out";
+    match facts.engine {
+        Engine::Podman => {
+            let message = format!(
+                "Podman answers at {host}'s /var/run/docker.sock, on which Pando's promises were not tried"
+            );
+            Err(Trouble::new(FAILED, "no_engine", message)
+                .hint("remove it from there, or leave `--install-docker` out"))
+        }
+        Engine::None if facts.packages.is_none() => {
+            let message = format!("there is no package manager on {host} that Pando knows");
+            Err(Trouble::new(FAILED, "no_engine", message).hint(by_hand))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_address(facts: &Facts, args: &ServerAddArgs) -> Result<(), Trouble> {

@@ -5,6 +5,7 @@
 #   probe                      tells what the machine is, a `name=value` each line; changes nothing
 #   receive DIGEST             takes the program from stdin
 #   unit NAME                  takes a unit of systemd from stdin
+#   engine                     installs and starts Docker's engine, unless one answers; tells what was done
 #   check                      takes a join word from stdin: can the control plane be reached from here?
 #   join NAME PRIVATE PUBLIC   takes a join word from stdin, joins and starts the daemon; `-` for what is not given
 #   restart                    starts the daemon of a server that joined before, with the program that is here now
@@ -19,6 +20,7 @@ export PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sb
 program=/usr/local/bin/pando
 state=/var/lib/pando
 units=/etc/systemd/system
+engine_socket=/var/run/docker.sock
 
 refuse() {
     printf 'pando: %s\n' "$1" >&2
@@ -87,6 +89,8 @@ probe() {
     fact addresses "$(addresses)"
     fact port_7421 "$(listener 7421)"
     fact port_80 "$(listener 80)"
+    fact engine "$(engine_state)"
+    fact packages "$(manager)"
     if [ -r "$state/server.json" ]; then
         fact server "$(sed -n 's/.*"id"[^"]*"\([0-9a-f-]*\)".*/\1/p' "$state/server.json" | head -n 1)"
     fi
@@ -115,6 +119,138 @@ unit() {
     chmod 644 "$new"
     mv "$new" "$units/$1"
     systemctl daemon-reload
+}
+
+# What the engine says of itself; fails when none answers.
+engine_version() {
+    [ -S "$engine_socket" ] || return 1
+    if command -v docker >/dev/null 2>&1; then
+        timeout 10 docker --host "unix://$engine_socket" version </dev/null 2>/dev/null
+    elif command -v curl >/dev/null 2>&1; then
+        curl --silent --fail --max-time 10 --unix-socket "$engine_socket" http://localhost/version </dev/null
+    else
+        # Nothing here can ask it.
+        pidof dockerd
+    fi
+}
+
+# `answers`, `podman` for another that listens in its place, `installed` when it does not run, `none`.
+engine_state() {
+    if said=$(engine_version); then
+        case $said in
+        *[Pp]odman*) printf 'podman' ;;
+        *) printf 'answers' ;;
+        esac
+    elif command -v dockerd >/dev/null 2>&1; then
+        printf 'installed'
+    else
+        printf 'none'
+    fi
+}
+
+# What installs packages here; nothing when that is not known.
+manager() {
+    for tool in apt-get dnf yum zypper apk pacman; do
+        if command -v "$tool" >/dev/null 2>&1; then
+            printf '%s' "$tool"
+            return 0
+        fi
+    done
+}
+
+# Runs a package manager, or what starts services; its words are kept, and told when it fails.
+packages() {
+    "$@" </dev/null >>"$words" 2>&1
+}
+
+packages_of_apt() {
+    set -- docker.io
+    # The engine can't start a container under AppArmor without its parser, nor pull an image without authorities.
+    if grep -qs Y /sys/module/apparmor/parameters/enabled && ! command -v apparmor_parser >/dev/null 2>&1; then
+        set -- "$@" apparmor
+    fi
+    if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then set -- "$@" ca-certificates; fi
+    export DEBIAN_FRONTEND=noninteractive
+    # A list that can't be renewed may still do; if not, the next line says so.
+    packages apt-get -q -o DPkg::Lock::Timeout=120 update || true
+    packages apt-get -qy -o DPkg::Lock::Timeout=120 --no-install-recommends install "$@" || return 1
+    # Newer releases have the command apart. The engine does without it; people don't like to.
+    if ! command -v docker >/dev/null 2>&1; then
+        packages apt-get -qy -o DPkg::Lock::Timeout=120 --no-install-recommends install docker-cli || true
+    fi
+}
+
+# Fedora calls it moby-engine, Docker's own repository docker-ce, Amazon docker; elsewhere `docker` is another name of Podman.
+packages_of_dnf() {
+    packages "$1" -y install moby-engine && return 0
+    packages "$1" -y install docker-ce && return 0
+    grep -qs '^ID="*amzn' /etc/os-release && packages "$1" -y install docker
+}
+
+install_packages() {
+    case $1 in
+    apt-get) packages_of_apt ;;
+    dnf | yum) packages_of_dnf "$1" ;;
+    zypper) packages zypper --non-interactive install docker ;;
+    apk) packages apk add docker ;;
+    pacman) packages pacman --sync --needed --noconfirm docker ;;
+    esac
+}
+
+# With the reason, as far as the manager's words tell one.
+not_installed() {
+    away="could not resolve|couldn.t resolve|failed to resolve|temporary failure|could not connect|unreachable|timed out|connection failed|connection refused|no route|curl error|cannot initiate"
+    if grep -Eqi "$away" "$words"; then
+        grep -Ei "$away" "$words" | tail -n 6 >&2
+        refuse "$1 can't reach its mirrors for Docker's engine: let this machine out to them, or install the engine by hand, and try again"
+    fi
+    tail -n 6 "$words" >&2
+    if grep -Eqi "unable to locate|no match|no such package|not found|no installation candidate|no provider|unable to find" "$words"; then
+        refuse "$1 knows no package of Docker's engine: add Docker's own repository (https://docs.docker.com/engine/install/) or install the engine by hand, and try again"
+    fi
+    refuse "$1 could not install Docker's engine; mend what it says, or install the engine by hand, and try again"
+}
+
+# Now, and with the machine from now on.
+start_engine() {
+    if has_systemd; then
+        packages systemctl enable --now docker.service
+    elif command -v rc-service >/dev/null 2>&1; then
+        packages rc-update add docker default && packages rc-service docker start
+    elif [ -x /etc/init.d/docker ]; then
+        packages /etc/init.d/docker start
+    else
+        refuse "Docker's engine is installed, but nothing here starts services: start \`dockerd\`, let it start with the machine, and try again"
+    fi
+}
+
+engine() {
+    was=$(engine_state)
+    by=$(manager)
+    words=$(mktemp)
+    trap 'rm -f "$words"' EXIT
+    case $was in
+    podman) refuse "what answers at $engine_socket is Podman, on which Pando's promises were not tried: remove it from there, and try again" ;;
+    none)
+        [ -n "$by" ] || refuse "there is no package manager here that Pando knows: install Docker's engine by hand, and try again"
+        install_packages "$by" || not_installed "$by"
+        ;;
+    esac
+    if [ "$was" != answers ]; then
+        # Some packages start it themselves; then this changes nothing.
+        start_engine || {
+            tail -n 6 "$words" >&2
+            refuse "Docker's engine does not start; mend what it says, and try again"
+        }
+        tries=0
+        until [ "$(engine_state)" = answers ]; do
+            tries=$((tries + 1))
+            [ "$tries" -lt 120 ] || refuse "Docker's engine was started, and does not answer at $engine_socket within a minute: its log tells why"
+            sleep 0.5
+        done
+    fi
+    fact was "$was"
+    fact by "$by"
 }
 
 # The load balancer's own user, who owns nothing but it.
@@ -165,7 +301,7 @@ log() {
 step=$1
 shift
 case $step in
-probe | receive | unit | join | restart | log) "$step" "$@" ;;
+probe | receive | unit | engine | join | restart | log) "$step" "$@" ;;
 check) "$program" server join - --check ;;
 *) refuse "there is no step $step" ;;
 esac

@@ -24,7 +24,8 @@ fn args(words: &[&str]) -> ServerAddArgs {
 /// A machine that is fit for everything, but for what differs.
 fn facts(differs: &str) -> Facts {
     let fit = "system=Linux\nmachine=x86_64\nhost=App-2.example.com\nuser=root\nroot=root\nsystemd=yes\nsha256sum=yes\n\
-               room_program=900000\nroom_state=900000\naddresses=127.0.0.1 10.0.0.2 fe80::1 \nport_7421=\nport_80=\n";
+               room_program=900000\nroom_state=900000\naddresses=127.0.0.1 10.0.0.2 fe80::1 \nport_7421=\nport_80=\n\
+               engine=none\npackages=apt-get\n";
     Facts::read(&format!("Welcome!\n{fit}{differs}\n")).unwrap()
 }
 
@@ -73,6 +74,22 @@ fn machines_that_can_not_be_servers_are_refused_with_the_reason() {
         &["app-2", "--role", "web", "--name", "x"],
         "the server `app-9` of this cluster already",
     );
+}
+
+#[test]
+fn an_engine_is_installed_where_none_answers() {
+    let docker = &["app-2", "--role", "web", "--install-docker"];
+    check_refused("packages=", docker, "no package manager on app-2 that Pando knows");
+    check_refused("engine=podman", docker, "Podman answers at app-2's");
+    let step = |differs: &str| engine::step(&facts(differs)).unwrap_or_default();
+    assert_eq!(step(""), "install Docker's engine by apt-get, and start it");
+    assert_eq!(step("engine=installed\npackages="), "start Docker's engine");
+    assert_eq!(step("engine=answers"), "");
+    for differs in ["engine=answers\npackages=", "engine=installed\npackages=", ""] {
+        assert!(plan(&facts(differs), &args(docker), &Kind::X86_64, &servers()).is_ok(), "{differs}");
+    }
+    // Who doesn't ask for an engine may have whatever is there.
+    assert!(plan(&facts("engine=podman"), &args(WEB), &Kind::X86_64, &servers()).is_ok());
 }
 
 #[test]
