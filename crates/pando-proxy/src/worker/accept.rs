@@ -23,9 +23,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// After an accept that failed for want of something (files, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// So many connections are accepted before those that are there get their turn: in a flood of new ones, which cost little each but
+/// come by the thousand, their requests would wait for all of it. Tokio alone would stop after 128.
+const AT_ONCE: u32 = 8;
+
 /// Accepts from the opening until the clients' shutdown begins, then lets go of the listener: its queue stays for whoever else holds it.
 pub(super) async fn accept(listener: TcpListener, entrance: Entrance, common: Common) {
-    let mut warned: Option<Instant> = None;
+    let (mut warned, mut in_a_row): (Option<Instant>, u32) = (None, 0);
     tokio::select! {
         biased;
         () = common.clients.shutdown().wait() => return,
@@ -43,6 +47,11 @@ pub(super) async fn accept(listener: TcpListener, entrance: Entrance, common: Co
                 let accepted = Accepted { tcp, address, entrance, seat };
                 if let Some(own) = common.shares.hand_on(accepted) {
                     serve(own, &common);
+                }
+                in_a_row += 1;
+                if in_a_row == AT_ONCE {
+                    in_a_row = 0;
+                    tokio::task::yield_now().await;
                 }
             }
             Err(error) if is_of_one(&error) => {}
