@@ -8,11 +8,10 @@ use crate::spec;
 use crate::world::{Behaviour, World, hits};
 
 /// Deploys one more release that asks for so many to be kept.
-fn deploy(world: &mut World, keep: u32, behaviour: Behaviour) -> ReleaseNumber {
+fn deploy(world: &mut World, keep: u32, behaviour: Behaviour) {
     let release = world.release(AppSpec { keep_releases: keep, ..spec::app(2, 0) }, behaviour);
     world.deploy(DeploymentKind::Deploy, release);
     assert!(world.settle(600_000));
-    release
 }
 
 fn roll_back(world: &mut World, release: u64) {
@@ -42,7 +41,7 @@ fn begin() -> World {
 #[test]
 fn the_last_five_that_served_stay_on_servers_and_a_rollback_drops_none_of_them() {
     let mut world = begin();
-    (0..7).for_each(|_| drop(deploy(&mut world, 5, Behaviour::Good(500))));
+    (0..7).for_each(|_| deploy(&mut world, 5, Behaviour::Good(500)));
     assert_eq!(on_server(&world), [3, 4, 5, 6, 7]);
     roll_back(&mut world, 4);
     assert_eq!(on_server(&world), [3, 4, 5, 6, 7], "the way forth is kept as well");
@@ -57,8 +56,8 @@ fn the_last_five_that_served_stay_on_servers_and_a_rollback_drops_none_of_them()
 #[test]
 fn what_failed_takes_no_place_of_what_served() {
     let mut world = begin();
-    (0..3).for_each(|_| drop(deploy(&mut world, 3, Behaviour::Good(500))));
-    (0..4).for_each(|_| drop(deploy(&mut world, 3, Behaviour::NeverReady)));
+    (0..3).for_each(|_| deploy(&mut world, 3, Behaviour::Good(500)));
+    (0..4).for_each(|_| deploy(&mut world, 3, Behaviour::NeverReady));
     assert_eq!(on_server(&world), [1, 2, 3]);
     assert_eq!(world.desired.apps[&hits()].assigned.served, [3, 2, 1].map(ReleaseNumber));
 }
@@ -66,7 +65,7 @@ fn what_failed_takes_no_place_of_what_served() {
 #[test]
 fn the_file_says_how_many_and_the_store_forgets_none_of_them() {
     let mut world = begin();
-    (0..14).for_each(|_| drop(deploy(&mut world, 12, Behaviour::Good(500))));
+    (0..14).for_each(|_| deploy(&mut world, 12, Behaviour::Good(500)));
     assert_eq!(on_server(&world), (3..=14).collect::<Vec<u64>>());
     assert_eq!(in_store(&world), (3..=14).collect::<Vec<u64>>());
     deploy(&mut world, 1, Behaviour::Good(500));
@@ -78,7 +77,7 @@ fn the_file_says_how_many_and_the_store_forgets_none_of_them() {
 #[test]
 fn without_a_record_those_before_the_committed_one_are_kept() {
     let mut world = begin();
-    (0..4).for_each(|_| drop(deploy(&mut world, 3, Behaviour::Good(500))));
+    (0..4).for_each(|_| deploy(&mut world, 3, Behaviour::Good(500)));
     world.app().assigned.served.clear();
     world.plan();
     assert!(world.settle(600_000));
