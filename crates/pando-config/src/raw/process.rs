@@ -59,7 +59,7 @@ fn misplaced(key: &str) -> Option<String> {
         "host" | "hosts" | "node" | "nodes" | "placement" => {
             "did you mean `servers` (by name) or `labels` (`disk: ssd`)?"
         }
-        "domains" | "routes" | "volumes" | "deployment_strategy" | "min_ready_seconds" => {
+        "domains" | "routes" | "volumes" | "asset_path" | "deployment_strategy" | "min_ready_seconds" => {
             "this is a key of the whole app: write it at the root of the file"
         }
         _ => return None,

@@ -134,7 +134,13 @@ impl Containers {
         }
     }
 
-    async fn make(&self, app: &AppName, image: &ImagePlace, asked: &Asked) -> Result<String, EngineError> {
+    /// A container that has not run yet, gone with the next start of this program at the latest; its id.
+    pub(super) async fn make(
+        &self,
+        app: &AppName,
+        image: &ImagePlace,
+        asked: &Asked,
+    ) -> Result<String, EngineError> {
         let id = Uuid::now_v7();
         let spec = RunSpec {
             key: RunKey { id, attempt: 0 },
@@ -198,10 +204,11 @@ impl Containers {
     }
 }
 
-struct Asked {
-    command: Vec<String>,
-    env: Vec<String>,
-    terminal: Option<(u16, u16)>,
+/// What is to run.
+pub(super) struct Asked {
+    pub(super) command: Vec<String>,
+    pub(super) env: Vec<String>,
+    pub(super) terminal: Option<(u16, u16)>,
 }
 
 impl Command {
