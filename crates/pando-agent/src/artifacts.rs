@@ -9,9 +9,11 @@
 //! releases/APP/vN.tmp             being unpacked or prepared
 //! releases/APP/vN                 ready, once the next one is there too
 //! releases/APP/vN.json            what it is made from; written last
+//! releases/APP/vN.assets/         its assets, if it has some: see [`assets`]
 //! releases/APP/vN.image           the engine has its image, or is about to get it; where it was pulled from
 //! ```
 
+mod assets;
 mod claims;
 mod disk;
 mod fetch;
@@ -33,7 +35,7 @@ use pando_rt::error_chain::error_chain;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use pando_runtime::account::{self, AccountError};
-use pando_runtime::docker::{Containers, EngineError, PullError};
+use pando_runtime::docker::{Containers, CopyError, EngineError, PullError};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::account::user_of;
@@ -86,6 +88,10 @@ pub(crate) enum ArtifactError {
     Engine { what: String, source: EngineError },
     #[error("its app is an image, and nothing runs in containers on this server")]
     NoContainers,
+    #[error(transparent)]
+    Assets(#[from] assets::AssetsError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
     #[error("stopped before it was done")]
     Cancelled,
 }
@@ -219,7 +225,13 @@ impl<S: ArtifactSource> Inner<S> {
             }
             Order::Ensure(release) => self.ensure(&release, &key, stopped).await,
             Order::Seal(release) => {
-                let sealed = blocking(move || disk::seal(&places, &of, &release)).await;
+                let sealed = blocking(move || {
+                    if let Some(path) = &release.asset_path {
+                        assets::of_directory(&places, &of, path)?;
+                    }
+                    disk::seal(&places, &of, &release)
+                });
+                let sealed = sealed.await;
                 sealed.map(|()| Event::ReleaseReady(key.clone()))
             }
             Order::Remove(_) => {

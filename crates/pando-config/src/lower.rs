@@ -56,6 +56,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
     let env = env::variables(&settings.env, settings, sink);
     let strategy = release::strategy(settings, sink);
     let volumes = run::volumes(settings, sink);
+    let asset_path = run::asset_path(settings, &volumes, sink);
     release::check_schedules(settings, sink);
     let services = services::services(settings, sink);
     release::check_autoscale(settings, &drafts, sink);
@@ -79,6 +80,7 @@ pub(crate) fn lower(settings: &Settings, around: &Surroundings<'_>, sink: &mut S
         pools,
         env,
         volumes,
+        asset_path,
         services,
     };
     process::check_order(&spec, &drafts, sink);

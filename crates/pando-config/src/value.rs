@@ -21,7 +21,7 @@ pub(crate) use duration::Duration;
 pub(crate) use image::{ImageReference, Tag};
 pub(crate) use label::{LabelKey, LabelValue};
 pub(crate) use name::{EnvName, Label, to_label};
-pub(crate) use path::{UrlPath, Volume};
+pub(crate) use path::{Assets, UrlPath, Volume};
 pub(crate) use schedule::{Cron, TimeZone};
 pub(crate) use size::{Cpu, Memory};
 pub(crate) use template::UrlTemplate;

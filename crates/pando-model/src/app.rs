@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::asset::AssetPath;
 use crate::name::{AppName, ProcessName, RoleName, ServerName, ServiceName};
 use crate::resources::Resources;
 use crate::time::Millis;
@@ -48,6 +49,9 @@ pub struct AppSpec {
     pub env: BTreeMap<String, EnvValue>,
     #[serde(default)]
     pub volumes: Vec<VolumeSpec>,
+    /// The directory whose files the replicas of every release serve that get requests: absolute in an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset_path: Option<AssetPath>,
     /// What else it needs, by the name that `env` and the firewall know it by.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<ServiceName, ServiceSpec>,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::app::{HealthCheck, PullPolicy, VolumeSpec};
+use crate::asset::AssetPath;
 use crate::firewall::{Cidr, FirewallRules, Sources};
 use crate::id::{InstanceId, ServerId, TaskId, Version};
 use crate::name::{AppName, ProcessName, ReplicaName, ServerName};
@@ -126,6 +127,9 @@ pub struct AssignedRelease {
     pub image: Option<ReleaseImage>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prepare: Option<String>,
+    /// Its files are given to the other releases of the app that are here, and theirs to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset_path: Option<AssetPath>,
     /// The app's own variables, for `prepare`.
     pub env: BTreeMap<String, String>,
 }
@@ -148,6 +152,9 @@ pub struct Container {
     /// `None`: whom the image names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Where it sees the files of all releases, read-only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asset_path: Option<AssetPath>,
 }
 
 /// A replica to run: everything that its start needs.
@@ -207,6 +214,7 @@ mod tests {
             artifact: Some(Digest::new("a".repeat(64)).unwrap()),
             image: None,
             prepare: None,
+            asset_path: None,
             env: [("KEY".to_owned(), env.to_owned())].into(),
         };
         let firewall = Some(FirewallRules { rules: vec![rule], ..FirewallRules::default() });

@@ -5,6 +5,7 @@
 //! How the values come about (parsing, planning, observing) is left to others.
 
 pub mod app;
+pub mod asset;
 pub mod assignment;
 pub mod desired;
 pub mod firewall;

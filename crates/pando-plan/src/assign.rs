@@ -13,7 +13,7 @@ use pando_model::assignment::{
 };
 use pando_model::desired::{DeploymentPhase, Phase};
 use pando_model::id::{DeploymentId, TaskId, Version};
-use pando_model::name::AppName;
+use pando_model::name::{AppName, ProcessName};
 use pando_model::release::ReleaseNumber;
 
 use crate::action::{Action, Plan};
@@ -186,7 +186,7 @@ fn assigned(view: &View<'_>, app: &AppPlan<'_>, member: &Member<'_>) -> Option<A
         replica: member.replica.clone(),
         release: member.target.release,
         command: process.command.clone().unwrap_or_default(),
-        container: container(spec, Some(process)),
+        container: serving(spec, &member.replica.process, process),
         port: member.port,
         env: environment::of_instance(view, spec, process, (member.id, member), seat.server),
         health: process.health.clone(),
@@ -210,7 +210,14 @@ fn container(spec: &AppSpec, process: Option<&ProcessSpec>) -> Option<Container>
         port: process.and_then(|process| process.container_port),
         volumes: spec.volumes.clone(),
         user: process.and_then(|process| process.user.clone()),
+        asset_path: None,
     })
+}
+
+/// A replica's: whoever gets requests is asked for assets.
+fn serving(spec: &AppSpec, name: &ProcessName, process: &ProcessSpec) -> Option<Container> {
+    let asset_path = spec.asset_path.clone().filter(|_| spec.routed().contains(name));
+    Some(Container { asset_path, ..container(spec, Some(process))? })
 }
 
 /// Where the release command of the deployment under way is to run.
@@ -287,9 +294,42 @@ impl<'p> Fresh<'p> {
             artifact: release.artifact.clone(),
             image: image(&release.spec),
             prepare: release.spec.prepare.clone(),
+            asset_path: release.spec.asset_path.clone(),
             env: environment::of_app(view, &release.spec, number),
         });
         self.0.insert((app.name, number), Arc::clone(&made));
         Some(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_gets_requests_sees_assets() {
+        let process = |role: &str| {
+            serde_json::json!({
+                "role": role, "count": {"total": 1}, "stop_timeout": 1000, "resources": {},
+                "health": {"kind": {"type": "none"}, "interval": 1, "timeout": 1, "healthy": 1, "unhealthy": 1, "start_timeout": 1},
+            })
+        };
+        let mut spec: AppSpec = serde_json::from_value(serde_json::json!({
+            "name": "hits", "run": {"image": {"reference": "hits:1", "pull_policy": "always"}}, "strategy": "replace",
+            "min_ready": 0, "processes": {"web": process("web"), "worker": process("worker")},
+            "asset_path": "/app/public/assets",
+        }))
+        .unwrap();
+        let seen = |spec: &AppSpec, name: &str| {
+            let name = ProcessName::new(name).unwrap();
+            let made = serving(spec, &name, &spec.processes[&name]);
+            made.and_then(|made| made.asset_path).map(|path| path.as_str().to_owned())
+        };
+        assert_eq!(seen(&spec, "web").as_deref(), Some("/app/public/assets"));
+        assert_eq!(seen(&spec, "worker"), None);
+        assert_eq!(container(&spec, None).unwrap().asset_path, None, "a task serves nobody");
+        spec.run = RunSource::Directory { path: ".".to_owned() };
+        let web = ProcessName::web();
+        assert_eq!(serving(&spec, &web, &spec.processes[&web]), None);
     }
 }

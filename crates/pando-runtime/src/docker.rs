@@ -14,6 +14,7 @@
 
 mod commands;
 mod containers;
+mod copy;
 mod create;
 mod engine;
 mod find;
@@ -43,6 +44,7 @@ use crate::run::{Held, RunEvent, RunKey, RunSpec, Runtime, RuntimeError, StartEr
 
 pub use commands::{Command, CommandEnd, CommandInput, CommandOutput, Piece, Within};
 pub use containers::Containers;
+pub use copy::CopyError;
 pub use engine::{DEFAULT_SOCKET, Engine, EngineError};
 pub use images::{ImageFacts, ImageHealthCheck};
 pub use pull::{Credentials, PullError};

@@ -14,6 +14,8 @@ pub struct Settings {
     pub who: Who,
     pub mode: Mode,
     pub store: Store,
+    /// `HITS_ASSETS`: the directory of the files below `/assets/`. Default `assets` in the app's directory.
+    pub assets: PathBuf,
     /// `HITS_MIGRATE=fail`: `hits migrate` fails.
     pub migrate_fails: bool,
     /// `HITS_DRAIN_SECONDS`: how long open requests may take to end after SIGTERM. Default 25, a
@@ -52,6 +54,7 @@ impl Settings {
             who: Who::from_environment(),
             mode: Mode::choose(variable("HITS_MODE").as_deref(), &directory)?,
             store: Store::from_environment(),
+            assets: variable("HITS_ASSETS").map_or_else(|| directory.join("assets"), PathBuf::from),
             migrate_fails: variable("HITS_MIGRATE").as_deref() == Some("fail"),
             drain: Duration::from_secs(number("HITS_DRAIN_SECONDS", 25u32)?.into()),
         })

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pando_model::assignment::AssignedRelease;
 use pando_model::name::AppName;
@@ -14,8 +15,8 @@ use pando_model::resources::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 
-use super::ArtifactError;
 use super::unpack::{self, UnpackError};
+use super::{ArtifactError, assets};
 use crate::reconcile::{OnDisk, ReleaseKey};
 
 /// Not the name of any app.
@@ -25,6 +26,8 @@ const NAMELESS: &str = ".nameless";
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     root: PathBuf,
+    /// Releases reach into each other's assets: one does at a time.
+    assets: Arc<Mutex<()>>,
 }
 
 /// The content of `vN.json`.
@@ -35,7 +38,7 @@ struct Seal {
 
 impl Places {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, assets: Arc::default() }
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -59,7 +62,21 @@ impl Places {
         self.root.join(key.0.as_str()).join(format!("{}.tmp", key.1))
     }
 
-    fn directory(&self, key: &ReleaseKey) -> PathBuf {
+    /// To be held while the assets of several releases are looked at or changed. Never across an await.
+    pub(super) fn assets_turn(&self) -> MutexGuard<'_, ()> {
+        self.assets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn app(&self, key: &ReleaseKey) -> PathBuf {
+        self.root.join(key.0.as_str())
+    }
+
+    /// What its replicas and those of other releases serve.
+    pub(super) fn assets(&self, key: &ReleaseKey) -> PathBuf {
+        self.app(key).join(format!("{}.assets", key.1))
+    }
+
+    pub(super) fn directory(&self, key: &ReleaseKey) -> PathBuf {
         self.root.join(key.0.as_str()).join(key.1.to_string())
     }
 
@@ -68,9 +85,9 @@ impl Places {
         self.root.join(key.0.as_str()).join(format!("{}.image", key.1))
     }
 
-    /// All that a plain release may have here.
-    pub(super) fn all_of(&self, key: &ReleaseKey) -> [PathBuf; 3] {
-        [self.directory(key), self.staging(key), self.seal(key)]
+    /// All that a plain release may have here, and the assets of any.
+    pub(super) fn all_of(&self, key: &ReleaseKey) -> [PathBuf; 4] {
+        [self.directory(key), self.staging(key), self.seal(key), self.assets(key)]
     }
 
     /// A file for each image that we brought, that lost its last name, and that the engine has nevertheless.
@@ -106,9 +123,10 @@ pub(super) fn scan(places: &Places) -> Result<Vec<OnDisk>, ArtifactError> {
     Ok(found.into_iter().map(on_disk).collect())
 }
 
-/// `v7`, `v7.tmp`, `v7.json` and `v7.image` are all signs of v7.
+/// `v7`, `v7.tmp`, `v7.json`, `v7.image` and `v7.assets` are all signs of v7.
 pub(super) fn release_of(name: &str) -> Option<ReleaseNumber> {
-    let stem = [".tmp", ".json", ".image"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    let stem =
+        [".tmp", ".json", ".image", ".assets"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
     stem.strip_prefix('v')?.parse().ok()
 }
 
@@ -177,7 +195,7 @@ pub(super) fn unpack(order: &unpack::Order, cancelled: &AtomicBool) -> Result<()
 }
 
 /// Everything below is on disk after this. One call for the whole file system takes less than one for each file.
-fn sync(path: &Path) -> Result<(), ArtifactError> {
+pub(super) fn sync(path: &Path) -> Result<(), ArtifactError> {
     let failed = |source| disk_error("sync", path, source);
     let directory = fs::File::open(path).map_err(failed)?;
     rustix::fs::syncfs(&directory).map_err(|error| failed(error.into()))
@@ -206,6 +224,7 @@ pub(super) fn remove(places: &Places, key: &ReleaseKey) -> Result<(), ArtifactEr
     let seal = places.seal(key);
     let unsealed = there(fs::remove_file(&seal));
     unsealed.map_err(|source| disk_error("remove", &seal, source))?;
+    assets::retire(places, key)?;
     remove_tree(&places.directory(key))?;
     remove_tree(&places.staging(key))?;
     // Of use to nobody when it was the app's last; in use, it is not empty.
@@ -213,7 +232,7 @@ pub(super) fn remove(places: &Places, key: &ReleaseKey) -> Result<(), ArtifactEr
     Ok(())
 }
 
-fn remove_tree(path: &Path) -> Result<(), ArtifactError> {
+pub(super) fn remove_tree(path: &Path) -> Result<(), ArtifactError> {
     there(fs::remove_dir_all(path)).map_err(|source| disk_error("remove", path, source))
 }
 

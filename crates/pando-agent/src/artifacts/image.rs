@@ -2,7 +2,7 @@
 //! whatever becomes of the name in the file. An image comes layer by layer if it was sent (see [`super::images`]), else the engine
 //! pulls it.
 
-use pando_model::assignment::AssignedRelease;
+use pando_model::assignment::{AssignedRelease, ReleaseImage};
 use pando_model::release::Digest;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::docker::{Containers, EngineError, ImageFacts};
@@ -10,10 +10,10 @@ use pando_runtime::docker::{Containers, EngineError, ImageFacts};
 use super::images::Bringing;
 use super::notes::{self, Note};
 use super::pull::{self, Pulling};
-use super::{ArtifactError, ArtifactSource, Inner, blocking};
+use super::{ArtifactError, ArtifactSource, Inner, assets, blocking};
 use crate::reconcile::{Event, ReleaseKey, image_name};
 
-/// Makes sure that the engine has it: once it has, nobody is asked again.
+/// Makes sure that the engine has it, and that its assets are here: once they are, nobody is asked again.
 pub(super) async fn ensure<S: ArtifactSource>(
     inner: &Inner<S>,
     release: &AssignedRelease,
@@ -25,15 +25,31 @@ pub(super) async fn ensure<S: ArtifactSource>(
     };
     let name = image_name(containers.mark(), key);
     if find(containers, &name).await?.is_some() {
-        return pull::tidy(inner, containers, key).await;
+        pull::tidy(inner, containers, key).await?;
+    } else {
+        have(inner, release, key, (containers, image, &name), stopped).await?;
     }
+    match &release.asset_path {
+        Some(path) => assets::ensure(&inner.places, containers, key, &name, path).await,
+        None => Ok(()),
+    }
+}
+
+/// Has it brought or pulled.
+async fn have<S: ArtifactSource>(
+    inner: &Inner<S>,
+    release: &AssignedRelease,
+    key: &ReleaseKey,
+    (containers, image, name): (&Containers, &ReleaseImage, &str),
+    stopped: &Shutdown,
+) -> Result<(), ArtifactError> {
     if let Some(artifact) = &release.artifact {
         // Before the engine has it: what is not on record is never removed.
         note(inner, key, Note::default()).await?;
-        let is_new = bring(inner, artifact, &name, key, stopped).await?;
-        return note_brought(inner, containers, &name, key, is_new).await;
+        let is_new = bring(inner, artifact, name, key, stopped).await?;
+        return note_brought(inner, containers, name, key, is_new).await;
     }
-    Pulling { inner, containers, key, name: &name, stopped }.bring(image).await
+    Pulling { inner, containers, key, name, stopped }.bring(image).await
 }
 
 /// Puts on record that the engine has the release's image, or is about to get it.

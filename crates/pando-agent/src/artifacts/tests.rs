@@ -121,6 +121,7 @@ impl Bench {
             artifact: Some(self.digest.clone()),
             image: None,
             prepare: None,
+            asset_path: None,
             env: BTreeMap::new(),
         }
     }

@@ -7,7 +7,7 @@
 
 mod extension;
 mod links;
-mod tree;
+pub(super) mod tree;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use pando_model::app::VolumeSpec;
 use pando_model::assignment::{
     AssignedInstance, AssignedRelease, AssignedTask, Assignment, Container, TaskKind,
 };
@@ -70,12 +71,23 @@ impl Site {
 
     fn place(&self, key: &ReleaseKey, container: Option<&Container>, stop_timeout: Millis) -> Place {
         let Some(container) = container else { return Place::Directory(self.directory(key)) };
+        let assets = container.asset_path.as_ref().map(|path| VolumeSpec {
+            source: self.assets(key).display().to_string(),
+            target: path.as_str().to_owned(),
+            read_only: true,
+        });
         Place::Image(Box::new(ImagePlace {
             reference: self.image(key),
             container_port: container.port,
-            volumes: container.volumes.clone(),
+            volumes: container.volumes.iter().cloned().chain(assets).collect(),
             stop_timeout,
         }))
+    }
+
+    /// What replicas of an image see in place of its own assets, once the release is ready.
+    #[must_use]
+    pub fn assets(&self, (app, release): &ReleaseKey) -> PathBuf {
+        self.releases.join(app.as_str()).join(format!("{release}.assets")).join("all")
     }
 
     /// In a container, the file or else the image says who runs.
@@ -139,4 +151,32 @@ pub(crate) fn image_name(mark: &str, (app, release): &ReleaseKey) -> String {
 /// A container whose file names no port is reached by nobody; every plain process is given one.
 fn listens(instance: &AssignedInstance) -> bool {
     instance.container.as_ref().is_none_or(|container| container.port.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use pando_model::asset::AssetPath;
+
+    use super::*;
+
+    #[test]
+    fn what_serves_assets_sees_those_of_its_release_read_only() {
+        let site = Site {
+            server: ServerId::from_uuid(uuid::Uuid::nil()),
+            releases: "/state/releases".into(),
+            address: "10.0.0.1".parse().unwrap(),
+            users: true,
+            proxy: true,
+            keeps_entry: true,
+            images: "12345678".to_owned(),
+        };
+        let asset_path = Some(AssetPath::new("/app/assets").unwrap());
+        let container = Container { asset_path, ..Container::default() };
+        let key = ("shop".parse().unwrap(), "v3".parse().unwrap());
+        let Place::Image(image) = site.place(&key, Some(&container), Millis::ZERO) else {
+            panic!("no image")
+        };
+        let source = "/state/releases/shop/v3.assets/all".to_owned();
+        assert_eq!(image.volumes, [VolumeSpec { source, target: "/app/assets".to_owned(), read_only: true }]);
+    }
 }

@@ -45,6 +45,7 @@ impl Machine {
                 artifact: Some(digest),
                 image: None,
                 prepare: prepare.map(str::to_owned),
+                asset_path: None,
                 env: std::collections::BTreeMap::new(),
             }
             .into(),

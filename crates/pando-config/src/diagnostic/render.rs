@@ -26,6 +26,7 @@ pub(super) fn problem(problem: &Problem, colour: bool) -> String {
         excerpt(&mut out, problem.file.line(place.line), place, &paint, code);
     }
     if let Some(hint) = &problem.hint {
+        let hint: String = hint.chars().map(visible).collect();
         let _ = writeln!(out, "{:margin$}{} {hint}", "", paint.with("1;36", "help:"));
     }
     out

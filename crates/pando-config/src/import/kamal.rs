@@ -8,7 +8,7 @@ use super::{Imported, build, known, shell};
 use crate::decode::Leaf;
 use crate::diagnostic::{Problems, quoted};
 use crate::tree::{Node, Scalar};
-use crate::value::{Cpu, Duration, Host, ImageReference, Memory, Port, UrlPath, to_label};
+use crate::value::{Assets, Cpu, Duration, Host, ImageReference, Memory, Port, UrlPath, to_label};
 
 type StopTimeout = Duration<0, 86_400_000>;
 type StartTimeout = Duration<100, 86_400_000>;
@@ -19,7 +19,7 @@ type CheckTimeout = Duration<10, 600_000>;
 const ERB: &str = "erb-was-here";
 
 /// Keys that need no word: they say how Kamal works, not what the app is.
-const OF_KAMAL: [&str; 14] = [
+const OF_KAMAL: [&str; 15] = [
     "service",
     "image",
     "servers",
@@ -28,6 +28,7 @@ const OF_KAMAL: [&str; 14] = [
     "builder",
     "accessories",
     "volumes",
+    "asset_path",
     "deploy_timeout",
     "drain_timeout",
     "primary_role",
@@ -70,6 +71,7 @@ pub(super) fn import(node: &Node, erb: bool, app: &str) -> Result<Imported, Prob
     let port = proxy(node.get("proxy"), &mut draft);
     timeouts(node, &mut draft);
     volumes(node, &mut draft);
+    asset_path(node, &mut draft);
     if let Some(env) = env(node.get("env"), &mut draft) {
         draft.set("env", env);
     }
@@ -92,7 +94,6 @@ fn left_out(key: &str, draft: &mut Draft) {
         "ssh" | "sshkit" => "servers join a cluster with `pando server add`; deploys need no SSH",
         "boot" => "a deployment rolls within `max_surge` and `max_unavailable`",
         "readiness_delay" => "`min_ready_seconds` says how long a replica must have been ready",
-        "asset_path" => "keep the assets of old releases in object storage",
         "hooks_path" | "secrets_path" | "hooks_output" => {
             "Pando runs nothing on the machine that deploys; `release:` runs once in the cluster before traffic moves"
         }
@@ -221,6 +222,17 @@ fn volumes(node: &Node, draft: &mut Draft) {
     }
 }
 
+/// Kamal's may have options of the mount behind it. One of a role is the app's: whatever gets requests serves it.
+fn asset_path(node: &Node, draft: &mut Draft) {
+    let roles = node.get("servers").and_then(Node::entries).unwrap_or_default();
+    let of_roles = roles.iter().filter_map(|role| text_of(&role.value, "asset_path"));
+    let Some(typed) = text_of(node, "asset_path").into_iter().chain(of_roles).next() else { return };
+    let path = typed.split(':').next().unwrap_or_default();
+    if let Some(path) = draft.checked_text::<Assets>("asset_path", path) {
+        draft.set("asset_path", path);
+    }
+}
+
 /// `env` with `clear` and `secret`, or the variables themselves.
 fn env(node: Option<&Node>, draft: &mut Draft) -> Option<Out> {
     let node = node?;
@@ -303,7 +315,7 @@ fn role_keys(name: &str, role: &Node, port: u16, draft: &mut Draft) -> Vec<(Stri
     keys.extend(resources(role.get("options"), draft).map(|resources| ("resources".to_owned(), resources)));
     keys.extend(env(role.get("env"), draft).map(|env| ("env".to_owned(), env)));
     for entry in role.entries().unwrap_or_default() {
-        if !["hosts", "cmd", "stop_timeout", "options", "env"].contains(&entry.key.as_str()) {
+        if !["hosts", "cmd", "stop_timeout", "options", "env", "asset_path"].contains(&entry.key.as_str()) {
             draft.note(format!("`servers.{name}`: Pando has no key {}", quoted(&entry.key)));
         }
     }

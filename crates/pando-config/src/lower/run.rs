@@ -1,8 +1,9 @@
-//! What the replicas run: a directory or an image; and the volumes of containers.
+//! What the replicas run: a directory or an image; the volumes of containers; and where assets lie in either.
 
 use std::path::PathBuf;
 
 use pando_model::app::{PullPolicy, RunSource, VolumeSpec};
+use pando_model::asset::AssetPath;
 
 use super::Surroundings;
 use crate::diagnostic::{Sink, quoted};
@@ -108,4 +109,22 @@ pub(super) fn volumes(settings: &Settings, sink: &mut Sink) -> Vec<VolumeSpec> {
         volumes.push(volume.value.0.clone());
     }
     volumes
+}
+
+/// As the file says it, which has to fit what is run.
+pub(super) fn asset_path(settings: &Settings, volumes: &[VolumeSpec], sink: &mut Sink) -> Option<AssetPath> {
+    let given = settings.asset_path.get()?;
+    let (path, plain) = (&given.value.0, !settings.source.is_absent());
+    let shown = quoted(path.as_str());
+    if plain && path.is_absolute() {
+        let reason = format!("{shown} is absolute, and this app is a directory");
+        sink.error_hint(given.span, reason, "write it relative to `source`, such as `public/assets`");
+    } else if !plain && !path.is_absolute() {
+        let reason = format!("{shown} is relative, and this app is an image");
+        sink.error_hint(given.span, reason, "write it as it is in the image, such as `/app/public/assets`");
+    } else if let Some(volume) = volumes.iter().find(|volume| !plain && path.overlaps(&volume.target)) {
+        let reason = format!("{shown} and the volume at {} are in each other's way", quoted(&volume.target));
+        sink.error(given.span, reason);
+    }
+    Some(path.clone())
 }

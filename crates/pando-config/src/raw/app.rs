@@ -10,7 +10,7 @@ use super::process::{Health, Process, Resources};
 use super::route::Route;
 use crate::decode::{At, Field, List, Named, OrRecord, Shorthand, choice, record};
 use crate::value::{
-    Amount, Command, Count, Duration, EnvName, EnvText, Flag, Host, ImageReference, Label, Port,
+    Amount, Assets, Command, Count, Duration, EnvName, EnvText, Flag, Host, ImageReference, Label, Port,
     ServerAddress, Tag, Text, UrlPath, Volume,
 };
 
@@ -87,6 +87,10 @@ record! {
         routes: List<Route>;
         /// `NAME:/path` or `/path/on/server:/path`, perhaps with `:ro`. Containers only.
         volumes: List<Volume>;
+        /// Where the files lie that pages ask for by fingerprinted names: absolute in an image, relative to `source` otherwise.
+        /// The replicas of each release that get requests serve those of the releases beside and before it, too. Containers
+        /// see them read-only.
+        asset_path: Assets;
         /// Environment variables of every process.
         env: EnvList;
         /// The processes by name. Without it, a `Procfile` beside the file says them;

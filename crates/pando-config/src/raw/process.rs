@@ -64,9 +64,13 @@ fn misplaced(key: &str) -> Option<String> {
         "host" | "hosts" | "node" | "nodes" | "placement" => {
             "did you mean `servers` (by name) or `labels` (`disk: ssd`)?"
         }
-        "domains" | "routes" | "volumes" | "deployment_strategy" | "min_ready_seconds" | "keep_releases" => {
-            "this is a key of the whole app: write it at the root of the file"
-        }
+        "domains"
+        | "routes"
+        | "volumes"
+        | "asset_path"
+        | "deployment_strategy"
+        | "min_ready_seconds"
+        | "keep_releases" => "this is a key of the whole app: write it at the root of the file",
         _ => return None,
     };
     Some(hint.to_owned())

@@ -1,6 +1,7 @@
-//! Paths in URLs, and volumes.
+//! Paths in URLs, volumes, and where assets lie.
 
 use pando_model::app::VolumeSpec;
+use pando_model::asset::AssetPath;
 use serde_json::{Value as Json, json};
 
 use crate::decode::{Leaf, Wrong};
@@ -76,5 +77,23 @@ impl Leaf for Volume {
 
     fn schema() -> Json {
         json!({"type": "string", "pattern": "^([A-Za-z0-9][-A-Za-z0-9_.]*|/[^:]*):/[^:]*(:(ro|rw))?$"})
+    }
+}
+
+/// A directory of an image, or of the app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assets(pub(crate) AssetPath);
+
+impl Leaf for Assets {
+    fn expected() -> String {
+        "a directory such as `/app/public/assets` or, with `source`, `public/assets`".to_owned()
+    }
+
+    fn parse(scalar: &Scalar) -> Result<Self, Wrong> {
+        AssetPath::new(&scalar.text).map(Self).map_err(Wrong::because)
+    }
+
+    fn schema() -> Json {
+        json!({"type": "string", "pattern": "^/?[^/]+(/[^/]+)*/*$"})
     }
 }

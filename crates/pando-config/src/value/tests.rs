@@ -178,6 +178,15 @@ fn paths_and_volumes() {
             ("https://a.example/health", None),
         ],
     );
+    check::<Assets, _>(
+        |assets| assets.0.as_str().to_owned(),
+        &[
+            ("/app/public/assets/", Some("/app/public/assets".to_owned())),
+            ("public/assets", Some("public/assets".to_owned())),
+            ("/", None),
+            ("../assets", None),
+        ],
+    );
     check::<Volume, _>(
         |volume| (volume.0.source, volume.0.target, volume.0.read_only),
         &[

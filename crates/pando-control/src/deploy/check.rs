@@ -28,6 +28,7 @@ pub(super) fn request(app: &AppName, request: &DeployRequest) -> Result<(), Erro
         return Err(invalid("a release from `source` needs its packed artifact".to_owned()));
     }
     processes(spec)?;
+    asset_path(spec)?;
     strategy(spec)?;
     hosts(spec)?;
     check_traffic(spec)
@@ -55,6 +56,21 @@ fn processes(spec: &AppSpec) -> Result<(), ErrorBody> {
         }
     }
     Ok(())
+}
+
+fn asset_path(spec: &AppSpec) -> Result<(), ErrorBody> {
+    let Some(path) = &spec.asset_path else { return Ok(()) };
+    let (in_image, shown) = (matches!(spec.run, RunSource::Image { .. }), path.as_str());
+    if path.is_absolute() != in_image {
+        let wanted = if in_image { "absolute, in the image" } else { "relative, in the app's directory" };
+        return Err(invalid(format!("`asset_path: {shown}` has to be {wanted}")));
+    }
+    match spec.volumes.iter().find(|volume| in_image && path.overlaps(&volume.target)) {
+        Some(volume) => {
+            Err(invalid(format!("the volume at `{}` is in the way of `asset_path: {shown}`", volume.target)))
+        }
+        None => Ok(()),
+    }
 }
 
 fn strategy(spec: &AppSpec) -> Result<(), ErrorBody> {

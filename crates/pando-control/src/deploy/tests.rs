@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pando_api::v1::deployments::{DeployAction, DeployRequest, IfBusy};
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::app::*;
+use pando_model::asset::AssetPath;
 use pando_model::id::DeploymentId;
 use pando_model::name::{AppName, ProcessName, RoleName};
 use pando_model::release::Digest;
@@ -55,6 +56,7 @@ fn spec() -> AppSpec {
         pools: BTreeMap::new(),
         env: Default::default(),
         volumes: Vec::new(),
+        asset_path: None,
         services: BTreeMap::new(),
     }
 }
@@ -94,7 +96,7 @@ fn a_sound_request_is_proposed() {
 fn each_fault_is_named() {
     let none = Amount::Count(0);
     type Fault = (&'static str, fn(&mut AppSpec));
-    let faults: [Fault; 13] = [
+    let faults: [Fault; 15] = [
         ("`other`", |spec| spec.name = AppName::new("other").unwrap()),
         ("processes", |spec| spec.processes.clear()),
         ("1001", |spec| web(spec).count = ReplicaCount::Total(1001)),
@@ -111,6 +113,16 @@ fn each_fault_is_named() {
             let mut pool = PoolSpec::default();
             pool.pool.max_in_flight = Some(0);
             spec.pools.insert(ProcessName::web(), pool);
+        }),
+        ("`asset_path: /srv` has to be relative", |spec| {
+            spec.asset_path = Some(AssetPath::new("/srv").unwrap())
+        }),
+        ("the volume at `/srv/files` is in the way", |spec| {
+            let pull_policy = PullPolicy::Always;
+            spec.run = RunSource::Image { reference: "hits".into(), pull_policy };
+            spec.asset_path = Some(AssetPath::new("/srv").unwrap());
+            let (source, target) = ("files".into(), "/srv/files".into());
+            spec.volumes.push(VolumeSpec { source, target, read_only: false });
         }),
         ("not a host", |spec| {
             spec.domains.push(DomainSpec { domain: "a b".into(), aliases: vec![], https: Default::default() })

@@ -81,6 +81,7 @@ fn spec(count: ReplicaCount) -> AppSpec {
         pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
+        asset_path: None,
         services: BTreeMap::new(),
     }
 }

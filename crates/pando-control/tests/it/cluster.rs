@@ -100,6 +100,7 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         pools: BTreeMap::new(),
         env: [("COLOR".to_owned(), EnvValue::Value("blue".to_owned()))].into(),
         volumes: Vec::new(),
+        asset_path: None,
         services: BTreeMap::new(),
     }
 }

@@ -61,6 +61,7 @@ pub(crate) fn spec(domains: &[&str], routes: &str) -> AppSpec {
         pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
+        asset_path: None,
         services: BTreeMap::new(),
     }
 }

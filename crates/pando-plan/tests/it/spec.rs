@@ -65,6 +65,7 @@ pub(crate) fn app(web: u32, workers: u32) -> AppSpec {
         pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
+        asset_path: None,
         services: BTreeMap::new(),
     }
 }

@@ -140,7 +140,9 @@ impl Containers {
         }
     }
 
-    async fn make(
+    /// A container that has not run yet, for the command of that id; its id in the engine. It is a leftover once the command no longer
+    /// lives, or with the next start of this program.
+    pub(super) async fn make(
         &self,
         id: Uuid,
         app: &AppName,
@@ -209,10 +211,11 @@ impl Containers {
     }
 }
 
-struct Asked {
-    command: Vec<String>,
-    env: Vec<String>,
-    terminal: Option<(u16, u16)>,
+/// What is to run.
+pub(super) struct Asked {
+    pub(super) command: Vec<String>,
+    pub(super) env: Vec<String>,
+    pub(super) terminal: Option<(u16, u16)>,
 }
 
 impl Command {

@@ -225,6 +225,7 @@ fn draw_spec(dice: &mut Dice, app: &AppName, most: u64) -> AppSpec {
         pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
+        asset_path: None,
         services: BTreeMap::new(),
     }
 }

@@ -1,5 +1,6 @@
 //! Clusters of several servers: every move under load, and what bad luck does to them.
 
+mod assets;
 mod clocks;
 mod containers;
 mod control;

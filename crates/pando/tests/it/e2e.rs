@@ -1,5 +1,6 @@
 //! The real binary, a real app, real load: what a deploy promises, seen from outside.
 
+mod assets;
 pub(crate) mod bed;
 mod bench;
 mod daily;
@@ -12,4 +13,5 @@ mod targets;
 mod terminal;
 mod trouble;
 mod updates;
+pub(crate) mod visitor;
 mod websocket;

@@ -3,11 +3,13 @@
 //! On SIGTERM it stops accepting, ends WebSockets and endless streams politely,
 //! finishes every other request, and only then returns.
 
+mod assets;
 mod page;
 mod socket;
 mod stream;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,6 +34,7 @@ struct App {
     who: Who,
     mode: Mode,
     counter: Counter,
+    assets: PathBuf,
     /// Raised once, when the process has been told to stop.
     stopping: CancellationToken,
     /// WebSockets outlive the request that opened them; they are waited for here.
@@ -87,6 +90,7 @@ fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(show_page).head(show_page))
         .route("/hits.json", get(show_json).head(show_json))
+        .route("/assets/{name}", get(assets::show))
         .route("/health", get(health))
         .route("/slow", get(stream::slow))
         .route("/stream", get(stream::ticks))
@@ -103,6 +107,7 @@ impl App {
             who: settings.who.clone(),
             mode: settings.mode,
             counter,
+            assets: settings.assets.clone(),
             stopping: CancellationToken::new(),
             sockets: TaskTracker::new(),
             health_checks: AtomicU64::new(0),

@@ -133,6 +133,7 @@ fn release(image: &Image, number: u64) -> AssignedRelease {
         artifact: Some(digest_of(&image.encode())),
         image: Some(ReleaseImage { reference: "hits:build".to_owned(), pull_policy: PullPolicy::Never }),
         prepare: None,
+        asset_path: None,
         env: BTreeMap::new(),
     }
 }

@@ -18,24 +18,29 @@ use super::{MOST_DEEP, UnpackError, disk, lossy};
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What an entry says about itself, as far as it is believed.
-pub(super) struct Meta {
+pub(in crate::artifacts) struct Meta {
     /// Read, write and execute; no set-user-id and its like.
     mode: Mode,
     modified: Timestamps,
 }
 
 impl Meta {
-    pub(super) fn of(header: &Header) -> Result<Self, UnpackError> {
+    pub(in crate::artifacts) fn of(header: &Header) -> Result<Self, UnpackError> {
         let mode = header.mode().map_err(UnpackError::Damaged)?;
         let seconds = header.mtime().map_err(UnpackError::Damaged)?;
         let time = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(0), tv_nsec: 0 };
         let modified = Timestamps { last_access: time, last_modification: time };
         Ok(Self { mode: Mode::from_bits_truncate(mode & 0o777), modified })
     }
+
+    /// The same, but that everybody may read it.
+    pub(in crate::artifacts) fn readable(self) -> Self {
+        Self { mode: self.mode | Mode::RUSR | Mode::RGRP | Mode::ROTH, ..self }
+    }
 }
 
 /// The parts of an entry's path, none of which leads up.
-pub(super) fn parts(path: &[u8]) -> Result<Vec<&OsStr>, UnpackError> {
+pub(in crate::artifacts) fn parts(path: &[u8]) -> Result<Vec<&OsStr>, UnpackError> {
     let outside = || UnpackError::Outside(lossy(path));
     if path.starts_with(b"/") || path.contains(&0) {
         return Err(outside());
@@ -48,7 +53,7 @@ pub(super) fn parts(path: &[u8]) -> Result<Vec<&OsStr>, UnpackError> {
     if parts.len() > MOST_DEEP { Err(UnpackError::Deep(lossy(path))) } else { Ok(parts) }
 }
 
-pub(super) struct Tree {
+pub(in crate::artifacts) struct Tree {
     root: OwnedFd,
     owner: Option<(Uid, Gid)>,
     /// The directories of the entry before, which the next one mostly shares.
@@ -57,7 +62,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Makes `path`, for its owner alone.
-    pub(super) fn make(path: &Path, owner: Option<(u32, u32)>) -> Result<Self, UnpackError> {
+    pub(in crate::artifacts) fn make(path: &Path, owner: Option<(u32, u32)>) -> Result<Self, UnpackError> {
         let failed = |source: io::Error| UnpackError::Disk { path: path.to_owned(), source };
         DirBuilder::new().mode(0o700).create(path).map_err(failed)?;
         let root = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty()).map_err(|e| failed(e.into()))?;
@@ -67,7 +72,11 @@ impl Tree {
         Ok(tree)
     }
 
-    pub(super) fn directory(&mut self, parts: &[&OsStr], meta: &Meta) -> Result<(), UnpackError> {
+    pub(in crate::artifacts) fn directory(
+        &mut self,
+        parts: &[&OsStr],
+        meta: &Meta,
+    ) -> Result<(), UnpackError> {
         self.walk(parts)?;
         // Its owner must be able to fill it, whatever the archive says.
         let mode = meta.mode | Mode::RWXU;
@@ -79,7 +88,7 @@ impl Tree {
     }
 
     /// A new, empty file; in place of an earlier one of that name.
-    pub(super) fn file(&mut self, parts: &[&OsStr], meta: &Meta) -> Result<File, UnpackError> {
+    pub(in crate::artifacts) fn file(&mut self, parts: &[&OsStr], meta: &Meta) -> Result<File, UnpackError> {
         let (parent, name) = self.place(parts)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR);
@@ -90,11 +99,20 @@ impl Tree {
     }
 
     /// After its content was written.
-    pub(super) fn finish(&self, file: &File, meta: &Meta, parts: &[&OsStr]) -> Result<(), UnpackError> {
+    pub(in crate::artifacts) fn finish(
+        &self,
+        file: &File,
+        meta: &Meta,
+        parts: &[&OsStr],
+    ) -> Result<(), UnpackError> {
         rustix::fs::futimens(file, &meta.modified).map_err(|error| failed(parts, error))
     }
 
-    pub(super) fn symlink(&mut self, parts: &[&OsStr], target: &[u8]) -> Result<(), UnpackError> {
+    pub(in crate::artifacts) fn symlink(
+        &mut self,
+        parts: &[&OsStr],
+        target: &[u8],
+    ) -> Result<(), UnpackError> {
         let owner = self.owner;
         let (parent, name) = self.place(parts)?;
         let made = rustix::fs::symlinkat(OsStr::from_bytes(target), parent, name);
@@ -108,7 +126,11 @@ impl Tree {
     }
 
     /// A second name of a file that was unpacked before.
-    pub(super) fn hard_link(&mut self, parts: &[&OsStr], target: &[&OsStr]) -> Result<(), UnpackError> {
+    pub(in crate::artifacts) fn hard_link(
+        &mut self,
+        parts: &[&OsStr],
+        target: &[&OsStr],
+    ) -> Result<(), UnpackError> {
         let leads_out =
             || UnpackError::LeadsOut { path: lossy(&joined(parts)), target: lossy(&joined(target)) };
         let Some((target_name, target_parents)) = target.split_last() else { return Err(leads_out()) };

@@ -87,6 +87,7 @@ pub(super) fn assigned_release(n: u64, prepare: Option<&str>) -> AssignedRelease
         artifact: Some(digest(n)),
         image: None,
         prepare: prepare.map(str::to_owned),
+        asset_path: None,
         env: BTreeMap::new(),
     }
 }

@@ -72,6 +72,7 @@ fn app() -> AppDesired {
         pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
+        asset_path: None,
         services: BTreeMap::from([(ServiceName::new("main").unwrap(), postgres)]),
     };
     let number = ReleaseNumber(1);

@@ -214,6 +214,7 @@ fn spec() -> AppSpec {
         pools: BTreeMap::new(),
         env: BTreeMap::new(),
         volumes: Vec::new(),
+        asset_path: None,
         services: BTreeMap::new(),
     }
 }

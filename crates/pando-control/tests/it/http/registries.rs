@@ -37,6 +37,7 @@ fn assign(cluster: &Cluster, server: ServerId, reference: &str) {
         artifact: None,
         image: Some(image),
         prepare: None,
+        asset_path: None,
         env: [].into(),
     };
     let empty = Assignment::empty(server);

@@ -13,14 +13,14 @@ pub(in crate::docker) struct LiveCommands {
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(in crate::docker) struct Live {
     of: LiveCommands,
     id: Uuid,
 }
 
 impl LiveCommands {
     /// One more, with an id of its own.
-    pub(super) fn begin(&self) -> Live {
+    pub(in crate::docker) fn begin(&self) -> Live {
         let id = Uuid::now_v7();
         self.lock().insert(id);
         Live { of: self.clone(), id }
@@ -37,7 +37,7 @@ impl LiveCommands {
 }
 
 impl Live {
-    pub(super) fn id(&self) -> Uuid {
+    pub(in crate::docker) fn id(&self) -> Uuid {
         self.id
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use pando_model::app::VolumeSpec;
-use pando_runtime::docker::{Command, CommandInput, CommandOutput, Containers, Within};
+use pando_model::resources::Bytes;
+use pando_runtime::docker::{Command, CommandInput, CommandOutput, Containers, CopyError, Within};
 use pando_runtime::logs::Stream;
 use pando_runtime::{ImagePlace, Runtime};
 
@@ -157,4 +158,34 @@ async fn an_image_says_what_it_is_and_gets_names() {
         containers.unname(&name).await.unwrap();
     }
     assert!(containers.image(&name).await.unwrap_err().is_missing());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_taken_out_of_an_image_and_nothing_is_left_behind() {
+    let bed = Bed::new();
+    let containers = bed.runtime.containers();
+    let copy = async |image: &str, path: &str, name: &str, most: u64| {
+        let into = bed.root.path().join(name);
+        let app = "shop".parse().unwrap();
+        containers.copy_out(&app, image, path, &into, Bytes(most)).await.map(|()| into)
+    };
+    let tar = copy(IMAGE, "/etc", "etc", 1_000_000).await.unwrap();
+    let mut tar = tar::Archive::new(std::fs::File::open(tar).unwrap());
+    let names: Vec<_> = tar.entries().unwrap().map(|one| one.unwrap().path().unwrap().into_owned()).collect();
+    assert!(names.iter().any(|name| name.ends_with("passwd") && name.components().count() <= 2), "{names:?}");
+    let missing = copy(IMAGE, "/nowhere", "nowhere", 1_000_000).await.unwrap_err();
+    assert!(missing.to_string().contains("no directory `/nowhere` in the image"), "{missing}");
+    let file = copy(IMAGE, "/etc/passwd", "file", 1_000_000).await.unwrap_err();
+    assert!(matches!(&file, CopyError::Missing(_)), "{file}");
+    let large = copy(IMAGE, "/bin", "bin", 10_000).await.unwrap_err();
+    assert!(matches!(&large, CopyError::TooLarge { .. }), "{large}");
+    let no_image = copy("pando-test/nowhere:1", "/etc", "none", 1_000_000).await.unwrap_err();
+    assert!(no_image.to_string().contains("has no image `pando-test/nowhere:1`"), "{no_image}");
+    let label = vec![format!("pando.owner={}", super::bed::owner(bed.root.path()))];
+    let options = bollard::query_parameters::ListContainersOptions {
+        all: true,
+        filters: Some([("label".to_owned(), label)].into()),
+        ..Default::default()
+    };
+    assert_eq!(bed.docker().list_containers(Some(options)).await.unwrap().len(), 0);
 }
