@@ -164,9 +164,19 @@ fn dependencies(manifest: &str) -> Result<Vec<(String, String)>, toml::de::Error
 fn check_purity(file: &File, name: &str) -> Vec<Finding> {
     let code = file.lines().filter(|(_, text)| !text.trim_start().starts_with("//"));
     let impure =
-        code.filter_map(|(line, text)| Some((line, IMPURE.iter().find(|word| text.contains(**word))?)));
+        code.filter_map(|(line, text)| Some((line, IMPURE.iter().find(|word| has_word(text, word))?)));
     let message = |word| format!("`{name}` only computes; `{word}` does not belong: take it as an argument");
     impure.map(|(line, word)| Finding { path: file.path.clone(), line, message: message(word) }).collect()
+}
+
+/// Whether the word stands in the text, and not as the beginning of a longer one.
+fn has_word(text: &str, word: &str) -> bool {
+    let longer = |rest: &str| word.ends_with(char::is_alphanumeric) && rest.starts_with(is_of_a_word);
+    text.match_indices(word).any(|(at, _)| !longer(&text[at + word.len()..]))
+}
+
+fn is_of_a_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
 }
 
 /// Not a test: those may read the clock and the disk.

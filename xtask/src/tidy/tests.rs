@@ -130,6 +130,8 @@ fn pure_crates_only_compute() {
     check_accepts("crates/pando-plan/src/drain/tests.rs", impure);
     check_accepts("crates/pando-plan/src/drain.rs", "// Timestamp::now() is not for us\n");
     check_accepts("crates/pando-rt/src/clock.rs", impure);
+    check_finds("crates/pando-plan/src/drain.rs", "    clock.awaited_by(step).await?;\n", 1, "`.await`");
+    check_accepts("crates/pando-plan/src/drain.rs", "    let awaited = app.awaited_by(step);\n");
 }
 
 #[test]
