@@ -25,9 +25,11 @@ fn addresses(bed: &Bed, names: &[&str]) -> Vec<std::net::Ipv4Addr> {
     names.iter().map(|name| bed.server(name).address()).collect()
 }
 
-/// What runs on a server from its return until all is as it should be: nothing new beside anything old.
+/// Heals a server's cables, and watches what runs there until all is as it should be: nothing new beside anything old.
 fn watch_return(bed: &Bed, name: &str, settled: impl Fn() -> bool) {
     let before = bed.server(name).instances();
+    bed.server(name).heal();
+    bed.wait_alive(name);
     let deadline = Instant::now() + Duration::from_secs(60);
     while !settled() {
         let now = bed.server(name).instances();
@@ -64,8 +66,6 @@ fn cluster_a_server_is_cut_off_from_the_control_plane_for_a_minute() {
         }
     }
     println!("the deploy meanwhile: {}", deploy.end_well(&bed, 1));
-    bed.server("app-3").heal();
-    bed.wait_alive("app-3");
     watch_return(&bed, "app-3", || is_spread(&bed));
     for (name, load) in loads {
         load.stop().check(&format!("through {name}"), 0);
@@ -87,9 +87,7 @@ fn cluster_a_server_is_cut_off_from_every_other_for_a_minute() {
     while start.elapsed() < CUT {
         alone.wait_for_requests(50);
     }
-    bed.server("app-3").heal();
     let healed = Instant::now();
-    bed.wait_alive("app-3");
     watch_return(&bed, "app-3", || is_spread(&bed));
     println!("as before {} ms after its return", healed.elapsed().as_millis());
     for (name, load) in loads {
