@@ -1,6 +1,8 @@
 //! What a deploy promises holds for images too.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -122,6 +124,42 @@ fn an_image_may_check_itself() {
     let bed = Bed::up(checked);
     let said = bed.ok(&["exec", "web-1", "--", "cat /tmp/checked"]);
     assert!(said.contains("checked"), "{said}");
+}
+
+/// When each of the bed's containers was started, as the engine has it, by replica.
+fn started(bed: &Bed) -> BTreeMap<String, String> {
+    let mut asked = Command::new("docker");
+    asked.args(["inspect", "--format", "{{index .Config.Labels \"pando.name\"}} {{.State.StartedAt}}"]);
+    let said = image::run(asked.args(containers(bed)));
+    let said = String::from_utf8(said.stdout).unwrap();
+    said.lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, at)| (name.to_owned(), at.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_process_runs_as_its_user_and_starts_after_what_it_depends_on() {
+    let bed = Bed::prepare(Settings { replicas: 2, ..settings() });
+    let text = std::fs::read_to_string(bed.path("pando.yaml")).unwrap();
+    let (own, other) =
+        ("user: \"65534:65533\", depends_on: worker", "worker: {command: sleep 1000, role: worker}");
+    let changed = text.replace("web: {role: web}", &format!("web: {{role: web, {own}}}\n  {other}"));
+    assert_ne!(changed, text);
+    std::fs::write(bed.path("pando.yaml"), changed).unwrap();
+    // The database is that user's.
+    std::fs::set_permissions(bed.dir(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    bed.start();
+    bed.wait_until_settled(2);
+    let status = bed.ok(&["exec", "web-1", "--", "cat /proc/1/status /proc/self/status"]);
+    let ids = |name: &str| -> Vec<&str> {
+        let lines = status.lines().filter_map(|line| line.strip_prefix(name));
+        lines.filter_map(|line| line.split_whitespace().next()).collect()
+    };
+    assert_eq!((ids("Uid:"), ids("Gid:")), (vec!["65534"; 2], vec!["65533"; 2]), "{status}");
+    let started = started(&bed);
+    assert_eq!(started.keys().collect::<Vec<_>>(), ["web-1", "web-2", "worker-1"]);
+    assert!(started["worker-1"] < started["web-1"] && started["worker-1"] < started["web-2"], "{started:?}");
 }
 
 #[test]
