@@ -19,6 +19,7 @@ mod disk;
 mod fetch;
 mod image;
 mod images;
+mod meter;
 mod notes;
 mod prune;
 mod pull;
@@ -41,13 +42,14 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::account::user_of;
 use crate::reconcile::{Event, Needs, OnDisk, ReleaseKey};
 
-pub use source::{ArtifactSource, Pieces, SourceError, Whom};
+pub use source::{ArtifactSource, Pieces, Sent, SourceError, Whom};
 pub(crate) use source::{Known, Sources};
 pub use unpack::{Limits, UnpackError};
 
 use claims::{Claims, SharedClaims, Working};
 use disk::Places;
 pub(crate) use images::is_same_disk;
+use meter::Meter;
 pub use prune::Pruner;
 
 /// Where a packed release lies once it is whole, below `STATE_DIR/releases`. It stays as long as a release of it is assigned.
@@ -195,7 +197,7 @@ impl<S: ArtifactSource> Releases<S> {
     }
 }
 
-/// What can be asked for a release. Each is answered by one event, fetching by one more on its way.
+/// What can be asked for a release. Each is answered by one event, fetching by more on its way.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// Fetch and unpack.
@@ -269,7 +271,8 @@ impl<S: ArtifactSource> Inner<S> {
         // One that is here needs no turn: the source may be away for days.
         if !fetch::is_here(&self.places, &artifact).await {
             let _one_at_a_time = self.claims.fetching.lock().await;
-            fetch::fetch(&self.source, &self.places, &artifact, fetch::MAX_PACKED, stopped).await?;
+            let meter = Meter::new(&self.events, key, None);
+            fetch::fetch(&self.source, &self.places, (&artifact, fetch::MAX_PACKED), &meter, stopped).await?;
         }
         let _ = self.events.send(Event::ReleaseFetched(key.clone())).await;
         self.unpack(&artifact, key, owner.map(|account| (account.uid, account.gid)), stopped).await?;

@@ -25,7 +25,7 @@ use pando_model::app::HealthCheck;
 use pando_model::assignment::{AssignedRelease, Assignment, Entry};
 use pando_model::id::{Entropy, InstanceId, TaskId, Version};
 use pando_model::name::AppName;
-use pando_model::observed::{ExitReport, FailureReason, ProxyStatus};
+use pando_model::observed::{ExitReport, FailureReason, Fetched, ProxyStatus};
 use pando_model::release::{Digest, ReleaseNumber};
 use pando_model::time::{Millis, Timestamp};
 use pando_runtime::{Held, Place, RunKey, RunSpec};
@@ -77,6 +77,11 @@ pub enum Event {
     RunEnded {
         key: RunKey,
         exit: ExitReport,
+    },
+    /// So much of it has come.
+    ReleaseComes {
+        release: ReleaseKey,
+        fetched: Fetched,
     },
     /// It is whole, and is being unpacked.
     ReleaseFetched(ReleaseKey),
@@ -280,6 +285,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Effe
         Event::StartFailed { key, reason, message } => start_failed(state, key, reason, message, now),
         Event::StopFailed(key) => stop_failed(state, key, now),
         Event::RunEnded { key, exit } => ended(state, key, exit, now, effects),
+        Event::ReleaseComes { release, fetched } => release::comes(state, &release, fetched),
         Event::ReleaseFetched(key) => release::fetched(state, &key),
         Event::ReleaseUnpacked(key) => release::unpacked(state, &key, now, effects),
         Event::ReleaseReady(key) => release::ready(state, &key),

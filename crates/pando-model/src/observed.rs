@@ -149,7 +149,7 @@ pub struct ReleaseStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum ReleaseState {
-    Fetching,
+    Fetching(Fetched),
     Unpacking,
     Preparing,
     Ready,
@@ -157,6 +157,16 @@ pub enum ReleaseState {
     Failed {
         message: String,
     },
+}
+
+/// How much of a release has come to a server, as it is packed. Told a few times a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    #[serde(default)]
+    pub bytes: u64,
+    /// What there is to come in all; `None` before that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
 }
 
 /// What a server's load balancer confirmed.

@@ -150,11 +150,8 @@ impl<'a> AppPlan<'a> {
     }
 
     fn is_release_on(&self, target: Target, seat: &Seat<'a>) -> Result<bool, Failure> {
-        let Some(report) = seat.report() else { return Ok(false) };
-        let mut held = report.releases.iter();
-        let held = held.find(|held| held.app == *self.name && held.release == target.release);
         let name = &seat.server.name;
-        match held.map(|held| &held.state) {
+        match seat.release(self.name, target.release) {
             Some(ReleaseState::Ready) => Ok(true),
             Some(ReleaseState::Failed { message }) if self.is_asked_for(target, seat) => Err(Failure {
                 server: Some(name.to_string()),

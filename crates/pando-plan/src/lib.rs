@@ -34,6 +34,7 @@ mod rooms;
 mod routes;
 mod standing;
 mod step;
+mod transfer;
 mod unplaced;
 mod view;
 mod words;

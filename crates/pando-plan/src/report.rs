@@ -14,6 +14,7 @@ use crate::input::Liveness;
 use crate::members::Member;
 use crate::placement::{self, Slot, Stand};
 use crate::step::Step;
+use crate::transfer;
 use crate::unplaced::Unplaced;
 use crate::view::{self, View};
 use crate::words;
@@ -36,6 +37,9 @@ pub struct AppReport {
     pub settled: bool,
     /// What the deployment under way does.
     pub deployment: Option<String>,
+    /// How far the release that it brings is, on each server that has begun to fetch it and has not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<String>,
     pub processes: BTreeMap<ProcessName, ProcessReport>,
 }
 
@@ -49,10 +53,11 @@ pub struct ProcessReport {
 }
 
 impl AppReport {
-    /// Every line, the deployment's first.
+    /// Every line: the deployment's, then those of servers, then those of processes.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         let processes = self.processes.values().map(|process| process.line.as_str());
-        self.deployment.as_deref().into_iter().chain(processes)
+        let transfers = self.transfers.iter().map(String::as_str);
+        self.deployment.as_deref().into_iter().chain(transfers).chain(processes)
     }
 }
 
@@ -61,6 +66,7 @@ pub(crate) fn of_app(view: &View<'_>, app: &AppPlan<'_>) -> AppReport {
     AppReport {
         release: app.committed.map(|target| target.release),
         deployment: deployment_line(view, app),
+        transfers: transfers(view, app),
         processes: app.steps.iter().map(of_step).collect(),
         settled: app.deployments.is_empty() && app.is_settled(view),
     }
@@ -86,6 +92,15 @@ fn deployment_line(view: &View<'_>, app: &AppPlan<'_>) -> Option<String> {
         }
         DeploymentPhase::Done { .. } | DeploymentPhase::Failed { .. } => return None,
     })
+}
+
+fn transfers(view: &View<'_>, app: &AppPlan<'_>) -> Vec<String> {
+    match app.current() {
+        Some((deployment, target)) if deployment.phase == (DeploymentPhase::Releasing { task: None }) => {
+            transfer::lines(view, app, target)
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn of_process(view: &View<'_>, app: &AppPlan<'_>, step: &Step<'_>) -> ProcessReport {
@@ -158,7 +173,8 @@ fn slot_wait(view: &View<'_>, step: &Step<'_>, slot: &Slot) -> Option<String> {
         Stand::Open if !step.has_release(view, slot.place) => {
             let why = match step.release_there(view, slot.place) {
                 Some(ReleaseState::Failed { message }) => format!(": {message}"),
-                _ => String::new(),
+                Some(state) => transfer::how_far(state).map(|far| format!(": {far}")).unwrap_or_default(),
+                None => String::new(),
             };
             Some(format!("{} to be brought to {name} for {replica}{why}", step.goal.target.release))
         }

@@ -4,7 +4,7 @@ use pando_model::app::{AppSpec, ProcessSpec, ReplicaCount, Strategy};
 use pando_model::desired::{DeploymentPhase, Phase, Target};
 use pando_model::id::InstanceId;
 use pando_model::name::ProcessName;
-use pando_model::observed::{ReleaseState, ReleaseStatus};
+use pando_model::observed::ReleaseState;
 
 use crate::app::AppPlan;
 use crate::context::Context;
@@ -244,10 +244,6 @@ impl<'a> Step<'a> {
 
     /// How far the release is on that server, as it said last; `None`: it says nothing of it.
     pub(crate) fn release_there<'v>(&self, view: &'v View<'_>, place: usize) -> Option<&'v ReleaseState> {
-        let report = view.seat(place).and_then(|seat| seat.report())?;
-        let is_it = |held: &&ReleaseStatus| {
-            held.app == self.goal.spec.name && held.release == self.goal.target.release
-        };
-        report.releases.iter().find(is_it).map(|held| &held.state)
+        view.seat(place)?.release(&self.goal.spec.name, self.goal.target.release)
     }
 }

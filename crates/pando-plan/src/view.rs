@@ -9,8 +9,9 @@ use std::net::IpAddr;
 
 use pando_model::assignment::Assignment;
 use pando_model::id::{InstanceId, ServerId};
-use pando_model::name::RoleName;
-use pando_model::observed::{AgentReport, ProxyStatus, ServerObserved};
+use pando_model::name::{AppName, RoleName};
+use pando_model::observed::{AgentReport, ProxyStatus, ReleaseState, ServerObserved};
+use pando_model::release::ReleaseNumber;
 use pando_model::server::{Server, Standing};
 use pando_routing::{Endpoint, EndpointState};
 
@@ -57,6 +58,12 @@ impl<'a> Seat<'a> {
 
     pub(crate) fn report(&self) -> Option<&'a AgentReport> {
         self.seen.map(|seen| &seen.report)
+    }
+
+    /// How far a release is here, as the server said last; `None`: it says nothing of it.
+    pub(crate) fn release(&self, app: &AppName, number: ReleaseNumber) -> Option<&'a ReleaseState> {
+        let mut held = self.report()?.releases.iter();
+        held.find(|held| held.app == *app && held.release == number).map(|held| &held.state)
     }
 
     /// The agent acts on what it was told last.

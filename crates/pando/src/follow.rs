@@ -16,6 +16,7 @@ use pando_model::desired::DeploymentPhase;
 use pando_model::name::AppName;
 use pando_model::release::ReleaseNumber;
 use tokio::signal::unix::Signal;
+use tokio::time::Instant;
 
 pub(crate) use away::Away;
 pub(crate) use summary::Live;
@@ -27,7 +28,7 @@ use story::Story;
 
 /// One long poll on a terminal, where every change shows.
 const WAIT_MILLIS: u64 = 10_000;
-/// One long poll without a terminal: nothing new for so long, and what is waited for is printed.
+/// Without a terminal: nothing printed for so long, and what is waited for is, if it is something else than before.
 const QUIET_MILLIS: u64 = 5000;
 
 /// How things were before a deployment.
@@ -117,7 +118,7 @@ async fn until_ended(
     let going_on = format!("the deployment of {} goes on by itself", accepted.release);
     let mut away = Away::new(going_on);
     let wait_millis = if progress.is_live() { WAIT_MILLIS } else { QUIET_MILLIS };
-    let mut after = None;
+    let (mut after, mut told) = (None, Instant::now());
     loop {
         let query = DeploymentQuery { after, wait_millis: Some(wait_millis) };
         let view = match client.deployment(app, accepted.deployment, &query).await {
@@ -132,13 +133,15 @@ async fn until_ended(
         away.is_back(&mut progress);
         for event in story.news(&view) {
             progress.keep(&step(printer, &view, event));
+            told = Instant::now();
         }
         if view.deployment.phase.has_ended() {
             return Ok(view);
         }
-        let quiet = after == Some(view.cursor);
+        let quiet = told.elapsed().as_millis() >= u128::from(QUIET_MILLIS);
         if !progress.is_live() && quiet && story.waits_for_something_new(&view) {
             view.waiting_on.iter().for_each(|line| progress.keep(&format!("{:>9}  {line}", "waiting")));
+            told = Instant::now();
         }
         progress.show(&waits(&view.waiting_on));
         after = Some(view.cursor);

@@ -15,7 +15,8 @@ use tokio::fs::{File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::disk::{Places, disk_error};
-use super::{ArtifactError, ArtifactSource, SourceError, Whom};
+use super::meter::Meter;
+use super::{ArtifactError, ArtifactSource, Sent, SourceError, Whom};
 
 /// Far more than source code and what it depends on take; less than fills most disks.
 pub(super) const MAX_PACKED: u64 = 8_000_000_000;
@@ -34,8 +35,8 @@ pub(super) async fn is_here(places: &Places, digest: &Digest) -> bool {
 pub(super) async fn fetch(
     source: &impl ArtifactSource,
     places: &Places,
-    digest: &Digest,
-    most: u64,
+    (digest, most): (&Digest, u64),
+    meter: &Meter<'_>,
     stopped: &Shutdown,
 ) -> Result<(), ArtifactError> {
     // Another release of the same content may have had its turn meanwhile.
@@ -46,7 +47,7 @@ pub(super) async fn fetch(
     tokio::select! {
         // What has come so far stays, for the next time.
         () = stopped.wait() => return Err(ArtifactError::Cancelled),
-        fetched = fetch_part(source, &part, digest, most) => fetched?,
+        fetched = fetch_part(source, Part::open(&part, most, meter).await?, digest) => fetched?,
     }
     let failed = |source| disk_error("rename", &part, source);
     tokio::fs::rename(&part, places.whole(digest)).await.map_err(failed)
@@ -54,11 +55,9 @@ pub(super) async fn fetch(
 
 async fn fetch_part(
     source: &impl ArtifactSource,
-    path: &Path,
+    mut part: Part<'_>,
     digest: &Digest,
-    most: u64,
 ) -> Result<(), ArtifactError> {
-    let mut part = Part::open(path, most).await?;
     let (mut tries, mut damaged) = (0, false);
     loop {
         let before = part.length;
@@ -87,16 +86,17 @@ async fn fetch_part(
 }
 
 /// As much as has come, and the digest of it.
-struct Part {
+struct Part<'a> {
     path: PathBuf,
     file: File,
     most: u64,
     length: u64,
     hash: Sha256,
+    meter: &'a Meter<'a>,
 }
 
-impl Part {
-    async fn open(path: &Path, most: u64) -> Result<Self, ArtifactError> {
+impl<'a> Part<'a> {
+    async fn open(path: &Path, most: u64, meter: &'a Meter<'a>) -> Result<Self, ArtifactError> {
         let failed = |source| disk_error("open", path, source);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -106,7 +106,8 @@ impl Part {
         loop {
             let count = file.read(&mut buffer).await.map_err(failed)?;
             if count == 0 {
-                return Ok(Self { path: path.to_owned(), file, most, length, hash });
+                meter.add(length);
+                return Ok(Self { path: path.to_owned(), file, most, length, hash, meter });
             }
             hash.update(&buffer[..count]);
             length += count as u64;
@@ -120,10 +121,11 @@ impl Part {
         digest: &Digest,
         whom: Whom,
     ) -> Result<Result<(), SourceError>, ArtifactError> {
-        let mut pieces = match source.fetch(digest, self.length, whom).await {
-            Ok(pieces) => pieces,
+        let Sent { left, mut pieces } = match source.fetch(digest, self.length, whom).await {
+            Ok(sent) => sent,
             Err(error) => return Ok(Err(error)),
         };
+        self.meter.expect(left);
         loop {
             match tokio::time::timeout(QUIET, pieces.next()).await {
                 Ok(Some(Ok(piece))) => self.take(&piece).await?,
@@ -141,6 +143,7 @@ impl Part {
         }
         self.hash.update(piece);
         self.length += piece.len() as u64;
+        self.meter.add(piece.len() as u64);
         match self.write(piece).await {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -162,11 +165,12 @@ impl Part {
     }
 
     async fn clear(&mut self) -> Result<(), ArtifactError> {
+        self.meter.take_back(self.length);
         *self = match tokio::fs::remove_file(&self.path).await {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(disk_error("remove", &self.path, error));
             }
-            _ => Self::open(&self.path, self.most).await?,
+            _ => Self::open(&self.path, self.most, self.meter).await?,
         };
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::images::Bringing;
 use super::notes::{self, Note};
 use super::pull::{self, Pulling};
 use super::{ArtifactError, ArtifactSource, Inner, assets, blocking};
-use crate::reconcile::{Event, ReleaseKey, image_name};
+use crate::reconcile::{ReleaseKey, image_name};
 
 /// Makes sure that the engine has it, and that its assets are here: once they are, nobody is asked again.
 pub(super) async fn ensure<S: ArtifactSource>(
@@ -87,12 +87,11 @@ async fn bring<S: ArtifactSource>(
         engine: &inner.engine,
         tag: name,
         unpackers: &inner.unpackers,
+        events: &inner.events,
+        release: key,
         stopped,
     };
-    let fetched = async || {
-        let _ = inner.events.send(Event::ReleaseFetched(key.clone())).await;
-    };
-    bringing.bring(description, fetched).await
+    bringing.bring(description).await
 }
 
 /// What the engine has under that name.

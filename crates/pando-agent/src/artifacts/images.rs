@@ -16,10 +16,12 @@ use pando_image::image::{Image, ImageError, Layer, MOST_DESCRIPTION, MOST_LAYER,
 use pando_image::space::{Disk, NoRoom};
 use pando_model::release::Digest;
 use pando_rt::shutdown::Shutdown;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::disk::{self, Places};
+use super::meter::Meter;
 use super::{ArtifactError, ArtifactSource, Pruner, fetch};
+use crate::reconcile::{Event, ReleaseKey};
 
 /// Layers that are fetched at once: one line is filled by few, and small layers wait for answers more than for bytes.
 const AT_ONCE: usize = 3;
@@ -73,23 +75,22 @@ pub(super) struct Bringing<'a, S> {
     pub(super) tag: &'a str,
     /// One at a time is unpacked.
     pub(super) unpackers: &'a Semaphore,
+    /// Who is told how far it is.
+    pub(super) events: &'a mpsc::Sender<Event>,
+    pub(super) release: &'a ReleaseKey,
     pub(super) stopped: &'a Shutdown,
 }
 
 impl<S: ArtifactSource> Bringing<'_, S> {
-    /// Returns when the engine has the image of that description under its name; `fetched` is called in between, unless nothing
-    /// was to be done. False: the engine had it already.
-    pub(super) async fn bring(
-        &self,
-        description: &Digest,
-        fetched: impl AsyncFnOnce(),
-    ) -> Result<bool, ArtifactError> {
+    /// Returns when the engine has the image of that description under its name. False: the engine had it already.
+    pub(super) async fn bring(&self, description: &Digest) -> Result<bool, ArtifactError> {
         let image = self.description(description).await?;
         if self.is_there(&image).await? {
             return Ok(false);
         }
         let common = self.fetch(&image).await?;
-        fetched().await;
+        // Nobody listens any more when the agent is being stopped.
+        let _ = self.events.send(Event::ReleaseFetched(self.release.clone())).await;
         // It can only be closed, and never is.
         let Ok(_permit) = self.unpackers.acquire().await else { return Err(ArtifactError::Cancelled) };
         self.load(&image, common).await.map(|()| true)
@@ -101,7 +102,8 @@ impl<S: ArtifactSource> Bringing<'_, S> {
         for _ in 0..LOADS {
             if !fetch::is_here(self.places, digest).await {
                 let _turn = self.turn.lock().await;
-                fetch::fetch(self.source, self.places, digest, MOST_DESCRIPTION as u64, self.stopped).await?;
+                let (most, meter) = (MOST_DESCRIPTION as u64, self.meter(None));
+                fetch::fetch(self.source, self.places, (digest, most), &meter, self.stopped).await?;
             }
             let read = disk::read_at_most(&path, MOST_DESCRIPTION as u64).await?;
             if digest_of(&read) == *digest {
@@ -155,10 +157,15 @@ impl<S: ArtifactSource> Bringing<'_, S> {
             return Ok(());
         }
         let _turn = self.turn.lock().await;
+        let meter = &self.meter(Some(missing.iter().map(|layer| layer.packed_bytes).sum()));
         let fetched = stream::iter(missing).map(|layer| async move {
-            fetch::fetch(self.source, self.places, &layer.packed, MOST_LAYER, self.stopped).await
+            fetch::fetch(self.source, self.places, (&layer.packed, MOST_LAYER), meter, self.stopped).await
         });
         fetched.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    fn meter(&self, of: Option<u64>) -> Meter<'_> {
+        Meter::new(self.events, self.release, of)
     }
 
     /// The layers above the `common` ones that are not on this disk, each once.

@@ -40,6 +40,13 @@ pub enum SourceError {
     Away(String),
 }
 
+/// What a source answers.
+pub struct Sent {
+    /// How many bytes the pieces are together, if that is known.
+    pub left: Option<u64>,
+    pub pieces: Pieces,
+}
+
 /// Whom to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {
@@ -56,7 +63,7 @@ pub trait ArtifactSource: Send + Sync + 'static {
         digest: &Digest,
         offset: u64,
         whom: Whom,
-    ) -> impl Future<Output = Result<Pieces, SourceError>> + Send;
+    ) -> impl Future<Output = Result<Sent, SourceError>> + Send;
 
     /// Who this server is to a registry. `None`: nobody in particular.
     fn credentials(
@@ -91,14 +98,14 @@ pub(crate) struct Sources {
 pub(crate) struct Known(Mutex<BTreeMap<RegistryHost, Option<Credentials>>>);
 
 impl ArtifactSource for Sources {
-    async fn fetch(&self, digest: &Digest, offset: u64, whom: Whom) -> Result<Pieces, SourceError> {
+    async fn fetch(&self, digest: &Digest, offset: u64, whom: Whom) -> Result<Sent, SourceError> {
         if whom == Whom::Anybody
-            && let Some(pieces) = self.ask_peers(digest, offset, FEW).await
+            && let Some(sent) = self.ask_peers(digest, offset, FEW).await
         {
-            return Ok(pieces);
+            return Ok(sent);
         }
         match self.control.get_artifact(digest, offset).await {
-            Ok(body) => Ok(pieces(body)),
+            Ok(body) => Ok(sent(body)),
             Err(error) => {
                 let judged = judge(&error, offset);
                 // It may have lost what the servers still have.
@@ -134,7 +141,7 @@ impl Known {
 
 impl Sources {
     /// From the first of `count` servers that says that it has it, and hands it out.
-    async fn ask_peers(&self, digest: &Digest, offset: u64, count: usize) -> Option<Pieces> {
+    async fn ask_peers(&self, digest: &Digest, offset: u64, count: usize) -> Option<Sent> {
         let asked: FuturesUnordered<_> =
             self.peers.some(count).into_iter().map(|(id, peer)| asked(id, peer, digest)).collect();
         let mut having = asked.filter_map(std::future::ready);
@@ -142,7 +149,7 @@ impl Sources {
             match peer.get_artifact(digest, offset).await {
                 Ok(body) => {
                     tracing::debug!("fetching {digest:?} from {id}");
-                    return Some(pieces(body));
+                    return Some(sent(body));
                 }
                 Err(error) => tracing::debug!("{id}: {}", error_chain(&error)),
             }
@@ -154,6 +161,10 @@ impl Sources {
 async fn asked(id: ServerId, peer: AgentClient, digest: &Digest) -> Option<(ServerId, AgentClient)> {
     let has = tokio::time::timeout(WORD, peer.has_artifact(digest)).await;
     matches!(has, Ok(Ok(true))).then_some((id, peer))
+}
+
+fn sent(body: ArtifactBody) -> Sent {
+    Sent { left: body.length, pieces: pieces(body) }
 }
 
 fn pieces(body: ArtifactBody) -> Pieces {

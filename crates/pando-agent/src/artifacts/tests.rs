@@ -38,22 +38,24 @@ struct Script {
 }
 
 impl ArtifactSource for Script {
-    async fn fetch(&self, _: &Digest, offset: u64, _: Whom) -> Result<Pieces, SourceError> {
+    async fn fetch(&self, _: &Digest, offset: u64, _: Whom) -> Result<Sent, SourceError> {
         self.offsets.lock().unwrap().push(offset);
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Whole);
         let rest = self.content.slice(usize::try_from(offset).unwrap()..);
         let away = SourceError::Away("gone".to_owned());
+        let left = Some(rest.len() as u64);
         let pieces = |items: Vec<Result<Bytes, SourceError>>| -> Pieces {
             Box::pin(futures_util::stream::iter(items))
         };
+        let sent = |pieces| Ok(Sent { left, pieces });
         match answer {
-            Answer::Whole => Ok(pieces(vec![Ok(rest)])),
-            Answer::Break(length) => Ok(pieces(vec![Ok(rest.slice(..length)), Err(away)])),
+            Answer::Whole => sent(pieces(vec![Ok(rest)])),
+            Answer::Break(length) => sent(pieces(vec![Ok(rest.slice(..length)), Err(away)])),
             Answer::Fail(error) => Err(error),
-            Answer::Wrong => Ok(pieces(vec![Ok(Bytes::from(vec![7; rest.len()]))])),
+            Answer::Wrong => sent(pieces(vec![Ok(Bytes::from(vec![7; rest.len()]))])),
             Answer::Hang(length) => {
                 use futures_util::StreamExt;
-                Ok(Box::pin(pieces(vec![Ok(rest.slice(..length))]).chain(futures_util::stream::pending())))
+                sent(Box::pin(pieces(vec![Ok(rest.slice(..length))]).chain(futures_util::stream::pending())))
             }
         }
     }

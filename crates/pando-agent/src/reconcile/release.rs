@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pando_model::assignment::AssignedRelease;
 use pando_model::id::TaskId;
-use pando_model::observed::{ExitReport, ReleaseState, ReleaseStatus};
+use pando_model::observed::{ExitReport, Fetched, ReleaseState, ReleaseStatus};
 use pando_model::release::Digest;
 use pando_model::time::{Millis, Timestamp};
 use pando_runtime::RunKey;
@@ -35,7 +35,7 @@ pub(super) struct Slot {
 enum Phase {
     /// Not there, or there in part.
     Absent,
-    Fetching,
+    Fetching(Fetched),
     Unpacking,
     Preparing(Prepare),
     Sealing,
@@ -136,7 +136,7 @@ pub(super) fn ensure(state: &mut State, now: Timestamp, effects: &mut Vec<Effect
             _ => false,
         };
         if missing && !busy {
-            slot.phase = Phase::Fetching;
+            slot.phase = Phase::Fetching(Fetched::default());
             slot.spec = Some(AssignedRelease::clone(&release));
             effects.push(Effect::EnsureRelease(AssignedRelease::clone(&release)));
         }
@@ -214,9 +214,15 @@ pub(super) fn try_failed_again(state: &mut State) {
     }
 }
 
+pub(super) fn comes(state: &mut State, key: &ReleaseKey, so_far: Fetched) {
+    if let Some(Phase::Fetching(fetched)) = state.releases.get_mut(key).map(|slot| &mut slot.phase) {
+        *fetched = so_far;
+    }
+}
+
 pub(super) fn fetched(state: &mut State, key: &ReleaseKey) {
     if let Some(slot) = state.releases.get_mut(key)
-        && slot.phase == Phase::Fetching
+        && matches!(slot.phase, Phase::Fetching(_))
     {
         slot.phase = Phase::Unpacking;
     }
@@ -224,7 +230,7 @@ pub(super) fn fetched(state: &mut State, key: &ReleaseKey) {
 
 pub(super) fn unpacked(state: &mut State, key: &ReleaseKey, now: Timestamp, effects: &mut Vec<Effect>) {
     let Some(slot) = state.releases.get_mut(key) else { return };
-    let (Phase::Fetching | Phase::Unpacking, Some(spec)) = (&slot.phase, &slot.spec) else { return };
+    let (Phase::Fetching(_) | Phase::Unpacking, Some(spec)) = (&slot.phase, &slot.spec) else { return };
     if let Some(command) = &spec.prepare {
         let id = TaskId::new(now, &mut state.entropy).as_uuid();
         let key = RunKey { id, attempt: 0 };
@@ -245,7 +251,7 @@ pub(super) fn unpacked(state: &mut State, key: &ReleaseKey, now: Timestamp, effe
 
 pub(super) fn ready(state: &mut State, key: &ReleaseKey) {
     let Some(slot) = state.releases.get_mut(key) else { return };
-    if matches!(slot.phase, Phase::Fetching | Phase::Unpacking | Phase::Sealing) {
+    if matches!(slot.phase, Phase::Fetching(_) | Phase::Unpacking | Phase::Sealing) {
         (slot.phase, slot.failures) = (Phase::Ready, 0);
         slot.made_from = slot.spec.as_ref().and_then(|spec| spec.artifact.clone());
     }
@@ -253,7 +259,7 @@ pub(super) fn ready(state: &mut State, key: &ReleaseKey) {
 
 pub(super) fn failed(state: &mut State, key: &ReleaseKey, message: String, now: Timestamp) {
     let Some(slot) = state.releases.get_mut(key) else { return };
-    if matches!(slot.phase, Phase::Fetching | Phase::Unpacking | Phase::Sealing) {
+    if matches!(slot.phase, Phase::Fetching(_) | Phase::Unpacking | Phase::Sealing) {
         slot.fail(message, now);
     }
 }
@@ -356,9 +362,11 @@ pub(super) fn statuses(state: &State) -> Vec<ReleaseStatus> {
 }
 
 fn status(slot: Option<&Slot>, artifact: Option<&Digest>) -> ReleaseState {
+    let nothing = ReleaseState::Fetching(Fetched::default());
     match slot.map(|slot| &slot.phase) {
-        Some(Phase::Ready) if slot.is_some_and(|slot| !slot.holds(artifact)) => ReleaseState::Fetching,
-        None | Some(Phase::Absent | Phase::Fetching | Phase::Removing { .. }) => ReleaseState::Fetching,
+        Some(Phase::Ready) if slot.is_some_and(|slot| !slot.holds(artifact)) => nothing,
+        None | Some(Phase::Absent | Phase::Removing { .. }) => nothing,
+        Some(Phase::Fetching(fetched)) => ReleaseState::Fetching(*fetched),
         Some(Phase::Unpacking | Phase::Sealing) => ReleaseState::Unpacking,
         Some(Phase::Preparing(_)) => ReleaseState::Preparing,
         Some(Phase::Ready) => ReleaseState::Ready,

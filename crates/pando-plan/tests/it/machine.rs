@@ -7,8 +7,8 @@ use pando_model::Version;
 use pando_model::assignment::Assignment;
 use pando_model::id::{InstanceId, ServerId, TaskId};
 use pando_model::observed::{
-    AgentReport, ExitReport, FailureReason, InstanceState, InstanceStatus, ProxyStatus, ReleaseState,
-    ReleaseStatus, TaskState,
+    AgentReport, ExitReport, FailureReason, Fetched, InstanceState, InstanceStatus, ProxyStatus,
+    ReleaseState, ReleaseStatus, TaskState,
 };
 use pando_model::release::ReleaseNumber;
 use pando_model::time::Millis;
@@ -30,6 +30,8 @@ pub(crate) enum Behaviour {
     PortTaken(u32),
     /// Can't be unpacked.
     NoSpace,
+    /// A fifth of it has come, and nothing more does.
+    Comes,
     /// Its check says 503 for ever on one server, and passes on the others.
     BrokenOn(ServerId),
 }
@@ -247,6 +249,9 @@ impl Machine {
             state: match behaviours.get(&wanted.release) {
                 Some(Behaviour::NoSpace) => {
                     ReleaseState::Failed { message: "no space left on device".to_owned() }
+                }
+                Some(Behaviour::Comes) => {
+                    ReleaseState::Fetching(Fetched { bytes: 12_400_000, of: Some(62_000_000) })
                 }
                 _ => ReleaseState::Ready,
             },

@@ -15,7 +15,7 @@ use pando_runtime::logs::LogSettings;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::artifacts::{Limits, Order, Pieces, Releases, Setup, SourceError, Whom};
+use crate::artifacts::{Limits, Order, Releases, Sent, Setup, SourceError, Whom};
 use crate::reconcile::{Event, Needs, ReleaseKey, image_name};
 use bed::{Bed, layer};
 
@@ -32,12 +32,13 @@ struct Store {
 }
 
 impl ArtifactSource for Store {
-    async fn fetch(&self, digest: &Digest, offset: u64, _: Whom) -> Result<Pieces, SourceError> {
+    async fn fetch(&self, digest: &Digest, offset: u64, _: Whom) -> Result<Sent, SourceError> {
         self.asked.lock().unwrap().push(digest.clone());
         let held = self.held.lock().unwrap().get(digest).cloned();
         let bytes = held.ok_or_else(|| SourceError::Refused(format!("there is no {digest} here")))?;
         let rest = bytes.slice(usize::try_from(offset).unwrap()..);
-        Ok(Box::pin(futures_util::stream::iter([Ok(rest)])))
+        let left = Some(rest.len() as u64);
+        Ok(Sent { left, pieces: Box::pin(futures_util::stream::iter([Ok(rest)])) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Releases: had before anything starts in them, removed when nothing needs them.
 
-use pando_model::observed::{FailureReason, InstanceState, ReleaseState};
+use pando_model::observed::{FailureReason, Fetched, InstanceState, ReleaseState};
 
 use super::kit::*;
 use crate::ledger::Ledger;
@@ -29,13 +29,33 @@ fn an_instance_waits_until_its_release_is_sealed() {
     let mut agent = Agent::new();
     let effects = agent.on(Event::Assignment(assignment(1, &[1])));
     assert!(matches!(effects[..], [Effect::EnsureRelease(_)]), "{effects:?}");
-    assert_eq!((state(&agent), agent.state_of(1)), (ReleaseState::Fetching, Some(InstanceState::Waiting)));
+    assert_eq!((state(&agent), agent.state_of(1)), (fetching(0), Some(InstanceState::Waiting)));
     agent.on(Event::ReleaseFetched(release(1)));
     assert_eq!(state(&agent), ReleaseState::Unpacking);
     let effects = agent.on(Event::ReleaseUnpacked(release(1)));
     assert!(matches!(effects[..], [Effect::SealRelease(_)]), "{effects:?}");
     let effects = agent.on(Event::ReleaseReady(release(1)));
     assert_eq!((starts(&effects), state(&agent)), (vec![run(1, 0)], ReleaseState::Ready));
+}
+
+fn fetching(bytes: u64) -> ReleaseState {
+    ReleaseState::Fetching(Fetched { bytes, of: (bytes > 0).then_some(100) })
+}
+
+#[test]
+fn what_has_come_is_told_until_it_is_whole() {
+    let mut agent = Agent::new();
+    agent.on(Event::Assignment(assignment(1, &[1])));
+    let comes = |number, bytes| Event::ReleaseComes {
+        release: release(number),
+        fetched: Fetched { bytes, of: Some(100) },
+    };
+    agent.on(comes(1, 30));
+    agent.on(comes(2, 70));
+    assert_eq!(state(&agent), fetching(30));
+    agent.on(Event::ReleaseFetched(release(1)));
+    agent.on(comes(1, 60));
+    assert_eq!(state(&agent), ReleaseState::Unpacking);
 }
 
 #[test]
@@ -154,7 +174,7 @@ fn a_number_that_was_used_for_other_content_is_fetched_again() {
     let effects = agent.on(Event::Adopted { held: vec![], releases: vec![other] });
     assert!(effects.iter().any(|effect| matches!(effect, Effect::EnsureRelease(_))), "{effects:?}");
     assert!(starts(&effects).is_empty());
-    assert_eq!(state(&agent), ReleaseState::Fetching);
+    assert_eq!(state(&agent), fetching(0));
 }
 
 #[test]
