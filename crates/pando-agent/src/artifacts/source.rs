@@ -47,6 +47,12 @@ pub struct Sent {
     pub pieces: Pieces,
 }
 
+impl std::fmt::Debug for Sent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sent").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
 /// Whom to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whom {

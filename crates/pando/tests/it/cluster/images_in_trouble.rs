@@ -162,6 +162,13 @@ fn cluster_a_cable_that_is_cut_near_the_end_costs_little() {
     let sent = story.desk.sent() - before;
     wait("nine tenths fetched", || story.bed.server("main").handed_out() > 27_000_000);
     story.bed.server("app-2").link.set_plugged(false);
+    wait("word of how far it is", || {
+        let status = story.bed.json(&["status"]);
+        let far = |line: &serde_json::Value| {
+            line.as_str().is_some_and(|line| line.contains(" on app-2: fetched ") && line.contains(" of 30"))
+        };
+        status["waiting_on"].as_array().is_some_and(|lines| lines.iter().any(far))
+    });
     std::thread::sleep(Duration::from_secs(3));
     story.bed.server("app-2").link.set_plugged(true);
     deploy.end_well(&story.bed, 90);

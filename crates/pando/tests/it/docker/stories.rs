@@ -143,7 +143,7 @@ fn a_process_runs_as_its_user_and_starts_after_what_it_depends_on() {
     let bed = Bed::prepare(Settings { replicas: 2, ..settings() });
     let text = std::fs::read_to_string(bed.path("pando.yaml")).unwrap();
     let (own, other) =
-        ("user: \"65534:65533\", depends_on: worker", "worker: {command: sleep 1000, role: worker}");
+        ("user: \"65534:65533\", depends_on: [worker]", "worker: {command: sleep 1000, role: worker}");
     let changed = text.replace("web: {role: web}", &format!("web: {{role: web, {own}}}\n  {other}"));
     assert_ne!(changed, text);
     std::fs::write(bed.path("pando.yaml"), changed).unwrap();
