@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::bed::{Bed, Settings};
 use super::load::Load;
 use super::routes::ask;
+use crate::answer::told;
 
 #[test]
 fn e2e_maintenance_lets_through_who_may_pass_and_survives_a_deploy() {
@@ -26,6 +27,17 @@ fn e2e_maintenance_lets_through_who_may_pass_and_survives_a_deploy() {
     bed.change(|settings| settings.replicas = 2);
     bed.ok(&["deploy"]);
     assert!(ask(&bed, "/", "").starts_with("HTTP/1.1 503 "), "a deploy leaves it on");
+
+    std::fs::write(bed.path("page.html"), "<h1>Gleich zurück</h1>").unwrap();
+    bed.ok(&["maintenance", "on", "--page", "page.html"]);
+    let shut = ask(&bed, "/", "Accept: text/html\r\n");
+    assert!(shut.contains("<h1>Gleich zurück</h1>") && shut.contains("text/html"), "{shut}");
+    let refused = bed.pando(&["maintenance", "on", "--page", "nowhere.html"]);
+    assert!(!refused.status.success() && told(&refused).contains("nowhere.html"), "{}", told(&refused));
+    assert!(
+        ask(&bed, "/", "Accept: text/html\r\n").contains("Gleich zurück"),
+        "what is refused changes nothing"
+    );
 
     let said = bed.ok(&["maintenance", "off"]);
     assert!(said.contains("its requests are served"), "{said}");

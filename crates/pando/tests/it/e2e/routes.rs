@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use super::bed::{Bed, Settings};
+use super::bed::{Bed, Settings, kill};
 
 #[test]
 fn e2e_traffic_rules_of_the_file_are_followed() {
@@ -42,10 +42,39 @@ fn e2e_traffic_rules_of_the_file_are_followed() {
     assert!(answers[3].to_lowercase().contains("retry-after: "), "{}", answers[3]);
 }
 
-/// The whole answer, on a connection of its own.
+/// Of `open sesame`, by bcrypt.
+const HASH: &str = "$2b$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW";
+
+#[test]
+fn e2e_a_password_keeps_strangers_out_whatever_happens_to_the_load_balancer() {
+    let bed = Bed::prepare(Settings::default());
+    let text = format!(
+        "name: hits\nsource: .\nhealth: {{path: /health, start_timeout: 6s}}\nprocesses: {{web: {{command: bin/hits}}}}\n\
+         routes:\n\x20 - {{path: /staff, rewrite: {{prefix: /}}, basic_auth: {{users: {{ann: \"{HASH}\"}}}}}}\n"
+    );
+    std::fs::write(bed.path("pando.yaml"), text).unwrap();
+    bed.ok(&["dev", "--detach", "--port", &bed.port.to_string()]);
+    let check = || {
+        // ann:open sesame, ann:open barley
+        let right = ask(&bed, "/staff/", "Authorization: Basic YW5uOm9wZW4gc2VzYW1l\r\n");
+        assert!(right.starts_with("HTTP/1.1 200 "), "{right}");
+        for wrong in ["", "Authorization: Basic YW5uOm9wZW4gYmFybGV5\r\n"] {
+            let refused = ask(&bed, "/staff/", wrong);
+            assert!(refused.starts_with("HTTP/1.1 401 "), "{refused}");
+            assert!(refused.to_lowercase().contains("www-authenticate: basic "), "{refused}");
+        }
+        assert!(ask(&bed, "/", "").starts_with("HTTP/1.1 200 "), "the rest is open");
+    };
+    check();
+    kill(bed.proxy_pid());
+    check();
+}
+
+/// The whole answer, on a connection of its own, as JSON unless the headers say something else.
 pub(super) fn ask(bed: &Bed, path: &str, headers: &str) -> String {
+    let accept = if headers.contains("Accept:") { "" } else { "Accept: application/json\r\n" };
     let mut stream = TcpStream::connect(bed.address()).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{headers}Connection: close\r\n\r\n")
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{accept}{headers}Connection: close\r\n\r\n")
         .unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
