@@ -129,12 +129,12 @@ def under(bed: Bed, attack: Attack, target: peers.Proxy, load) -> tuple[Answered
 
 
 def command(attack: Attack, proxy: peers.Proxy) -> list[str]:
-    ports, length = proxy.ports, LEAD_SECONDS + SECONDS
+    # Both outlast the load, which an end of so many connections at once would disturb, and end by themselves if nobody ends them.
+    ports, length = proxy.ports, int(LEAD_SECONDS + SECONDS) + 5
     if attack.slow:
         url = f"http://localhost:{ports.http}/100k"
-        return ["nice", "-n", "19", "slowhttptest", *SLOW, *attack.slow, "-l", str(int(length) + 5), "-u", url]
-    # It ends with the load, by itself, and tells what it did.
-    words = (ports.http, ports.h2c, ports.https, int(length))
+        return ["nice", "-n", "19", "slowhttptest", *SLOW, *attack.slow, "-l", str(length), "-u", url]
+    words = (ports.http, ports.h2c, ports.https, length)
     return [sys.executable, str(ATTACKER), attack.name, *map(str, words)]
 
 
@@ -147,7 +147,7 @@ def row(label: str, outcome: Outcome) -> str:
             f"{outcome.attacked.errors} | {memory} | {outcome.did} |")
 
 
-def page(rows: dict[str, list[str]]) -> str:
+def page(rows: dict[str, list[str]], files: int) -> str:
     lines = [
         "# Under attack",
         "",
@@ -156,6 +156,8 @@ def page(rows: dict[str, list[str]]) -> str:
         "with the clients and the origin, at the lowest priority, as does that other proxy: the second figure is what the attacker",
         "takes from the clients by itself, and the ratio is of the third to it. Each attack meets a proxy that was just started, and",
         "stops by itself.",
+        f"A process may have {files:,} files open here. Pando counts two for each connection; where that is too few for 10,000 half-open",
+        "ones, it ends some of them for new ones, which the attacker opens again and again: it has more to do than those that hold all.",
         "All proxies have one worker; their settings are those of [proxy.md](proxy.md).",
         "",
     ]
@@ -178,7 +180,7 @@ def main() -> None:
         parser.error(f"no such attack: {', '.join(sorted(unknown))}; there are {names}")
     os.environ["PATH"] += ":/usr/sbin"
     own_network()
-    raise_file_limit(FILES)
+    files = raise_file_limit(FILES)
     present, _ = peers.all_peers(ROOT, told.pando.absolute())
     present = peers.only(present, told.only)
     rows: dict[str, list[str]] = {}
@@ -196,7 +198,7 @@ def main() -> None:
                     line = f"| {peer.label} | | | | | all | | {failure} |"
                 rows.setdefault(attack.title, []).append(line)
                 say(line)
-            told.out.write_text(page(rows))
+            told.out.write_text(page(rows, files))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """One attack on this machine's loopback, bounded in time: `attacker.py KIND HTTP_PORT H2C_PORT HTTPS_PORT SECONDS`.
 
-Prints how much it did when its time is over. Runs as a process of its own, at the lowest priority, so that it takes the CPU that
+Prints how much it did when its time is over, or when it is told to end. Runs as a process of its own, at the lowest priority, so that it takes the CPU that
 nobody else wants.
 """
 
 import os
 import select
+import signal
 import socket
 import ssl
 import struct
@@ -20,6 +21,18 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # :method GET, :scheme http, :path /64 and :authority localhost (RFC 7541, appendix A).
 REQUEST = b"\x82\x86\x04\x03/64\x41\x09localhost"
 STREAMS = 20_000
+
+
+ended = False
+
+
+def end(*_) -> None:
+    global ended
+    ended = True
+
+
+def goes_on(until: float) -> bool:
+    return not ended and time.monotonic() < until
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -74,13 +87,13 @@ def connect(port: int, number: int) -> socket.socket:
 def flood(port: int, until: float, frames) -> str:
     """Sends over one connection after the other, for as long as each is taken."""
     connections = sent = 0
-    while time.monotonic() < until:
+    while goes_on(until):
         try:
             with connect(port, connections) as one:
                 connections += 1
                 one.sendall(PREFACE + settings())
                 for some in frames():
-                    if time.monotonic() >= until:
+                    if not goes_on(until):
                         break
                     sent += send(one, some)
         except OSError:
@@ -102,9 +115,9 @@ def hold(port: int, until: float, first: bytes) -> str:
     """Opens connections, says `first` and nothing more; those that are closed are opened anew."""
     held: dict[int, socket.socket] = {}
     poll, opened = select.poll(), 0
-    while time.monotonic() < until:
+    while goes_on(until):
         try:
-            while len(held) < OPEN and time.monotonic() < until:
+            while len(held) < OPEN and goes_on(until):
                 one = connect(port, opened)
                 opened += 1
                 one.sendall(first)
@@ -123,7 +136,7 @@ def handshakes(port: int, until: float) -> str:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     done = 0
-    while time.monotonic() < until:
+    while goes_on(until):
         try:
             with connect(port, done) as one, context.wrap_socket(one, server_hostname="localhost"):
                 done += 1
@@ -150,6 +163,7 @@ FLOODS = {"resets": resets, "continuations": continuations, "pings": pings, "set
 def main() -> None:
     kind, (plain, h2c, secure, seconds) = sys.argv[1], map(int, sys.argv[2:6])
     os.nice(19)
+    signal.signal(signal.SIGTERM, end)
     until = time.monotonic() + seconds
     if kind in FLOODS:
         told = flood(h2c, until, FLOODS[kind])
