@@ -195,7 +195,8 @@ def main() -> None:
                 try:
                     line = row(peer.label, endure(bed, peer, attack, runner))
                 except LoadFailed as failure:
-                    line = f"| {peer.label} | | | | | all | | {failure} |"
+                    words = str(failure).replace(str(told.pace), "the clients")
+                    line = f"| {peer.label} | | | | | all | | {words} |"
                 rows.setdefault(attack.title, []).append(line)
                 say(line)
             told.out.write_text(page(rows, files))
