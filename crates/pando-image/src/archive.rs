@@ -12,13 +12,14 @@ mod documents;
 mod entry;
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use pando_model::release::Digest;
 use pando_model::resources::Bytes;
 use tar::{Archive, EntryType};
-use tempfile::NamedTempFile;
 
 use crate::image::{Config, ImageError, MOST_LAYER};
 use documents::Documents;
@@ -75,21 +76,36 @@ pub struct Wanted {
     pub directory: PathBuf,
 }
 
-/// A layer out of the archive, in a file that goes away with this value.
+/// A layer out of the archive, in a file without a name, which goes away with this value, and with the program however it ends.
 #[derive(Debug)]
 pub struct Spooled {
     pub diff_id: Digest,
     pub bytes: u64,
-    file: NamedTempFile,
+    file: File,
 }
 
 impl Spooled {
-    /// Opens it at its beginning, as often as it is needed.
+    /// Reads it from byte `from` on, as often as it is needed.
     ///
     /// # Errors
-    /// When it was removed from outside.
-    pub fn open(&self) -> io::Result<std::fs::File> {
-        self.file.reopen()
+    /// When there may be no more open files.
+    pub fn open(&self, from: u64) -> io::Result<SpooledReader> {
+        Ok(SpooledReader { file: self.file.try_clone()?, at: from })
+    }
+}
+
+/// Has a place of its own in the file.
+#[derive(Debug)]
+pub struct SpooledReader {
+    file: File,
+    at: u64,
+}
+
+impl Read for SpooledReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }
 

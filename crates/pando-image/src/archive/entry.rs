@@ -44,7 +44,7 @@ pub(super) fn take(mut from: impl Read, name: String, directory: &Path) -> Resul
 fn spool(from: impl Read, directory: &Path) -> Result<Spooled, ArchiveError> {
     let failed = |error| ArchiveError::disk(directory, error);
     let mut from = Hashing::new(from.take(MOST_LAYER + 1));
-    let mut file = tempfile::Builder::new().prefix("pando-layer-").tempfile_in(directory).map_err(failed)?;
+    let mut file = tempfile::tempfile_in(directory).map_err(failed)?;
     let mut buffer = vec![0; 256 * 1024];
     loop {
         let count = match from.read(&mut buffer) {

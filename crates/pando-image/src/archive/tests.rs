@@ -150,7 +150,7 @@ fn check(name: &str, layout: fn(&Sample) -> (Digest, Vec<u8>), missing: &[usize]
     let mut taken = BTreeSet::new();
     let config = read(archive.as_slice(), &sample.wanted(id, missing), |layer| {
         let mut bytes = Vec::new();
-        layer.open().unwrap().read_to_end(&mut bytes).unwrap();
+        layer.open(0).unwrap().read_to_end(&mut bytes).unwrap();
         let index = sample.layers.iter().position(|known| *known == bytes).unwrap();
         assert_eq!((layer.bytes, &layer.diff_id), (bytes.len() as u64, &sample.diff_ids()[index]));
         assert!(taken.insert(index), "each comes once");

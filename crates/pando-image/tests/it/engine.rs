@@ -26,7 +26,7 @@ async fn saved(bed: &Bed, image: &Image, missing: BTreeSet<Digest>) -> (String, 
         let mut taken = Vec::new();
         while let Some(layer) = layers.recv().await {
             let mut bytes = Vec::new();
-            layer.open().unwrap().read_to_end(&mut bytes).unwrap();
+            layer.open(0).unwrap().read_to_end(&mut bytes).unwrap();
             taken.push((layer.diff_id.clone(), bytes));
         }
         taken

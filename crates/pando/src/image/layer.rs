@@ -1,6 +1,6 @@
 //! One layer on its way: packed while it is sent, and gone on with where it broke off.
 
-use std::io::{BufReader, Seek, SeekFrom};
+use std::io::BufReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -109,8 +109,7 @@ fn pack(
     sender: &mpsc::Sender<std::io::Result<Bytes>>,
     moved: impl Fn(u64),
 ) -> std::io::Result<()> {
-    let mut file = spooled.open()?;
-    file.seek(SeekFrom::Start(from))?;
+    let file = spooled.open(from)?;
     let mut packer = Packer::new(BufReader::with_capacity(256 * 1024, file), LEVEL)?;
     while let Some((frame, raw)) = packer.frame()? {
         if sender.blocking_send(Ok(Bytes::copy_from_slice(frame))).is_err() {
