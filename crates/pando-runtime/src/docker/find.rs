@@ -64,7 +64,11 @@ async fn sweep(shared: &Arc<Shared>, known: &[RunKey]) {
             left.extend(key.filter(|key| !known.contains(key)).map(|_| id));
         }
         if !shared.adopted.swap(true, Ordering::Relaxed) {
-            left.extend(shared.list(name::COMMAND).await?.into_iter().map(|(id, _)| id));
+            let commands = shared.list(name::COMMAND).await?.into_iter();
+            // An image may bring a label of that name along to replicas.
+            let of_no_run =
+                commands.filter(|(_, labels)| name::run_of(Some(labels), &shared.owner).is_none());
+            left.extend(of_no_run.map(|(id, _)| id));
         }
         Ok::<_, EngineError>(left)
     };
