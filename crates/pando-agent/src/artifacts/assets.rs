@@ -2,8 +2,8 @@
 //!
 //! A page names its assets by what is in them, and asks whichever replica the load balancer picks: of the old release or the new, while
 //! both run, and of the new one alone when the page is older. So what a release has of its own is kept apart, once, when the
-//! release is made; from then on each release of the app that is on this server is given the files of all others. A file of its
-//! own is never replaced, and none is taken away from a release while the other is kept.
+//! release is made; from then on each release of the app that is on this server is given the files of all others. Only directories of one
+//! name share. A file of its own is never replaced, and none is taken away from a release while the other is kept.
 //!
 //! ```text
 //! releases/APP/vN.assets/files      its own
@@ -165,7 +165,7 @@ fn share(home: &Home<'_>, note: &Note, release: &Path) -> Result<(), ArtifactErr
     let others = others(home)?;
     forget_gone(home, &others)?;
     let Some((shown, way)) = home.shown(note, release)? else { return Ok(()) };
-    for (other, its) in &others {
+    for (other, its) in others.iter().filter(|(_, its)| is_alike(&its.path, &note.path)) {
         give(other, its, &shown, way)?;
         let directory = other.places.directory(&other.key);
         if let Some((shown, way)) = other.shown(its, &directory)? {
@@ -173,6 +173,13 @@ fn share(home: &Home<'_>, note: &Note, release: &Path) -> Result<(), ArtifactErr
         }
     }
     Ok(())
+}
+
+/// Whether files of one directory have a place in the other: both are called alike, as `public/assets` and `/app/public/assets` are. What
+/// somebody named by mistake, such as the app's whole directory, is nothing for the releases after it.
+fn is_alike(one: &AssetPath, other: &AssetPath) -> bool {
+    let name = |path: &AssetPath| Path::new(path.as_str()).file_name().map(ToOwned::to_owned);
+    name(one) == name(other)
 }
 
 /// The files of a release, to where those of another are seen.

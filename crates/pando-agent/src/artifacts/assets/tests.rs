@@ -49,7 +49,16 @@ impl Bench {
 
     /// Of an image, by what the engine gives.
     fn image(&self, number: u64, fill: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Result<(), ArtifactError> {
-        let note = Note { path: path("/app/assets"), image: Some(format!("sha256:{number}")) };
+        self.image_at(number, "/app/assets", fill)
+    }
+
+    fn image_at(
+        &self,
+        number: u64,
+        at: &str,
+        fill: impl FnOnce(&mut tar::Builder<Vec<u8>>),
+    ) -> Result<(), ArtifactError> {
+        let note = Note { path: path(at), image: Some(format!("sha256:{number}")) };
         let Some(file) = image::begin(&self.places, &key(number), &note)? else { return Ok(()) };
         let mut tar = tar::Builder::new(Vec::new());
         fill(&mut tar);
@@ -180,6 +189,20 @@ fn what_an_image_has_is_mounted_with_the_files_of_the_others() {
     bench.directory(3, &[("app-3.css", "three")]);
     bench.check(3, &[all, &[("app-3.css", "three")]].concat());
     bench.check(1, &[all, &[("app-3.css", "three")]].concat());
+}
+
+#[test]
+fn what_lies_in_a_directory_of_another_name_is_not_shared() {
+    let bench = Bench::new();
+    bench.image(1, |tar| file(tar, "./app-1.css", "one")).unwrap();
+    bench.image_at(2, "/app", |tar| file(tar, "./config", "a password")).unwrap();
+    bench.image(3, |tar| file(tar, "./app-3.css", "three")).unwrap();
+    bench.check(1, &[("app-1.css", "one"), ("app-3.css", "three")]);
+    bench.check(2, &[("config", "a password")]);
+    bench.check(3, &[("app-1.css", "one"), ("app-3.css", "three")]);
+    bench.remove(2);
+    bench.image(4, |tar| file(tar, "./app-4.css", "four")).unwrap();
+    bench.check(1, &[("app-1.css", "one"), ("app-3.css", "three"), ("app-4.css", "four")]);
 }
 
 #[test]
