@@ -11,6 +11,7 @@ mod balancers;
 mod certificates;
 mod connection;
 mod deployments;
+mod directories;
 mod events;
 mod exec;
 mod extract;

@@ -15,6 +15,7 @@ use pando_model::id::DeploymentId;
 use pando_model::name::AppName;
 use pando_plan::Input;
 
+use super::directories;
 use super::extract::{Asked, Place, Sent};
 use super::meta::with_view;
 use super::poll;
@@ -44,6 +45,7 @@ const BREATH: Duration = Duration::from_millis(20);
     request_body = DeployRequest,
     responses(
         (status = 200, body = DeployResponse), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+        (status = 403, description = "A volume is a directory of the servers that no administrator has let the app have.", body = ErrorBody),
         (status = 409, description = "Another is under way, or the app's state does not allow it.", body = ErrorBody),
         (status = 422, description = "The servers can't hold it.", body = ErrorBody)
     )
@@ -60,6 +62,7 @@ pub(crate) async fn create(
         let asked = deploy::Asked { by: &caller.name, at: shared.now(), id };
         let state = State::load(&*shared.store).await?;
         let proposed = propose(&state, &app, &request, asked)?;
+        directories::check(&caller, state.app(&app), &proposed.proposal.release.spec)?;
         if let Some(dry_run) = judge(&shared, &state, &proposed, request.dry_run)? {
             return Ok(Json(DeployResponse::DryRun(dry_run)));
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pando_api::ErrorCode;
+use pando_api::auth::Scope;
 use pando_api::v1::apps::{AppState, StopRequest};
 use pando_api::v1::deployments::{
     Accepted, DeployAction, DeployRequest, DeployResponse, DeploymentQuery, DryRun, IfBusy,
@@ -10,6 +11,7 @@ use pando_api::v1::deployments::{
 use pando_control::deploy::QUEUE;
 use pando_control::events::{Draft, put_ops};
 use pando_control::store::{Key, Txn};
+use pando_model::app::{PullPolicy, RunSource, VolumeSpec};
 use pando_model::desired::{DeploymentKind, DeploymentPhase};
 use pando_model::id::Entropy;
 use pando_model::release::{Digest, ReleaseNumber};
@@ -20,6 +22,43 @@ fn accepted(response: DeployResponse) -> Accepted {
     match response {
         DeployResponse::Accepted(accepted) => accepted,
         DeployResponse::DryRun(dry_run) => panic!("{dry_run:?}"),
+    }
+}
+
+/// Else whoever may deploy one app could read all that a server has.
+#[tokio::test]
+async fn a_directory_of_servers_is_an_administrators_to_give() {
+    let cluster = Cluster::on_disk().await;
+    let hits = app("hits");
+    let deployer = cluster.client_with(Scope::Deploy { apps: vec![hits.clone()] }).await;
+    let mount = |volumes: &[(&str, bool)]| {
+        let volume = |(source, read_only): &(&str, bool)| VolumeSpec {
+            source: (*source).to_owned(),
+            target: "/data".to_owned(),
+            read_only: *read_only,
+        };
+        let mut spec = spec("hits");
+        spec.run = RunSource::Image { reference: "nginx:1".to_owned(), pull_policy: PullPolicy::Always };
+        spec.volumes = volumes.iter().map(volume).collect();
+        spec
+    };
+    let deploy = async |volumes: &[(&str, bool)]| {
+        let action = DeployAction::Deploy { spec: Box::new(mount(volumes)), artifact: None };
+        deployer.deploy(&hits, &request(action)).await
+    };
+    let refused = deploy(&[("data", false), ("/srv/keys", true)]).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::Forbidden));
+    assert!(refused.to_string().contains("`/srv/keys`"), "{refused}");
+    deploy(&[("data", false)]).await.unwrap();
+    cluster.finish(&hits).await;
+    let action = DeployAction::Deploy { spec: Box::new(mount(&[("/srv/keys", true)])), artifact: None };
+    cluster.client.deploy(&hits, &request(action)).await.unwrap();
+    cluster.finish(&hits).await;
+    deploy(&[("/srv/keys", true)]).await.unwrap();
+    cluster.finish(&hits).await;
+    for other in [("/srv/keys", false), ("/srv", true), ("/srv/keys/", true), ("/", true)] {
+        let refused = deploy(&[other]).await.unwrap_err();
+        assert_eq!(refused.code(), Some(ErrorCode::Forbidden), "{other:?}");
     }
 }
 
