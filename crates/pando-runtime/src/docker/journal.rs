@@ -4,6 +4,7 @@
 //! tells beyond the position with the end of the log itself, and goes on after the last line that is there.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use bollard::container::LogOutput;
 use pando_model::time::Timestamp;
@@ -13,12 +14,19 @@ use super::record::{Record, Records};
 use crate::lines::Lines;
 use crate::logs::{LogStore, LogWriter, Stream};
 
+/// How far the output is stored goes to disk once in so many lines, or so much time. What was stored since then is recognised by the
+/// program that comes after this one; a write for each line would cost far more than the line.
+const KEEP_LINES: usize = 2_000;
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+
 /// Where a container's output goes. Blocks for the disk.
 #[derive(Debug)]
 pub(super) struct Journal {
     records: Records,
     writer: LogWriter,
     position: Position,
+    /// When the position was put on disk last, and how many lines came since.
+    kept: (Instant, usize),
     sieve: Sieve,
     streams: [Unfinished; 2],
     /// What the log held when this program came, from the position on. `None`: it has been passed.
@@ -54,6 +62,7 @@ impl Journal {
             records,
             writer: LogWriter::new(logs, app, name),
             position,
+            kept: (Instant::now(), 0),
             sieve: Sieve::new(position),
             streams: Default::default(),
             there: Some(there),
@@ -92,6 +101,7 @@ impl Journal {
             pieces.iter().for_each(|at| self.position.advance(stream, *at));
         }
         self.store(&lines);
+        self.keep();
     }
 
     pub(super) fn remark(&mut self, now: Timestamp, text: &str) {
@@ -132,9 +142,16 @@ impl Journal {
             }
         }
         self.writer.write_dated(&missing);
-        if !lines.is_empty()
-            && let Err(error) = self.records.set_position(&self.position)
-        {
+        let (at, count) = &mut self.kept;
+        *count += lines.len();
+        if *count >= KEEP_LINES || (*count > 0 && at.elapsed() >= KEEP_EVERY) {
+            self.keep();
+        }
+    }
+
+    fn keep(&mut self) {
+        self.kept = (Instant::now(), 0);
+        if let Err(error) = self.records.set_position(&self.position) {
             tracing::debug!("how far a container's output is stored can't be kept: {error}");
         }
     }
