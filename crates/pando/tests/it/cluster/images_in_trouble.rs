@@ -149,19 +149,18 @@ fn cluster_a_cable_that_is_cut_near_the_end_costs_little() {
     let image = image::with_noise("cut", 30);
     story.write(image.name());
     story.desk.limit_sending(20);
+    // Slow enough to be told of on the way.
+    story.bed.server("main").limit_sending(5);
     let before = story.desk.sent();
     let deploy = story.begin_deploy();
     wait("nine tenths sent", || story.desk.sent() - before > 27_000_000);
     story.bed.server("main").link.set_plugged(false);
     std::thread::sleep(Duration::from_secs(3));
     story.bed.server("main").link.set_plugged(true);
-    story.bed.server("main").limit_sending(20);
     let stored =
         || story.bed.server("main").sh(&format!("cat {STORED} | wc -c")).trim().parse::<u64>().unwrap();
     wait("the control plane has it", || stored() > 30_000_000);
     let sent = story.desk.sent() - before;
-    wait("nine tenths fetched", || story.bed.server("main").handed_out() > 27_000_000);
-    story.bed.server("app-2").link.set_plugged(false);
     wait("word of how far it is", || {
         let status = story.bed.json(&["status"]);
         let far = |line: &serde_json::Value| {
@@ -169,6 +168,8 @@ fn cluster_a_cable_that_is_cut_near_the_end_costs_little() {
         };
         status["waiting_on"].as_array().is_some_and(|lines| lines.iter().any(far))
     });
+    wait("nine tenths fetched", || story.bed.server("main").handed_out() > 27_000_000);
+    story.bed.server("app-2").link.set_plugged(false);
     std::thread::sleep(Duration::from_secs(3));
     story.bed.server("app-2").link.set_plugged(true);
     deploy.end_well(&story.bed, 90);
