@@ -122,7 +122,7 @@ pub(super) async fn look(
         State::NeverRan => return clear(shared, &record).await.map(|()| None),
         State::Over => {
             let exit = watch::settle(shared, &record).await?;
-            return Ok(Some(Held { spec: record.spec, pid: None, exit: Some(exit) }));
+            return Ok(Some(Held { spec: record.spec, pid: None, exit }));
         }
         State::Runs(pid) => pid,
         State::Unknown => None,

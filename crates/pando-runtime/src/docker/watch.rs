@@ -7,9 +7,10 @@ use std::time::Duration;
 use bollard::container::LogOutput;
 use bollard::models::ContainerState;
 use bollard::query_parameters::{LogsOptions, WaitContainerOptions};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use pando_model::observed::ExitReport;
 use pando_rt::backoff::Backoff;
+use tokio::time::Instant;
 
 use super::engine::{Engine, EngineError, PATIENCE};
 use super::find;
@@ -17,7 +18,7 @@ use super::journal::{Journal, last_lines};
 use super::record::Record;
 use super::shared::Shared;
 use crate::process::blocking;
-use crate::run::RunEvent;
+use crate::run::{RunEvent, RunKey};
 
 /// An engine that is away is asked again after so long. It is this machine's own, and costs little to ask.
 const AWAY: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(2) };
@@ -25,8 +26,13 @@ const AWAY: Backoff = Backoff { first: Duration::from_millis(100), most: Duratio
 /// For the last of the output after the end, before it is fetched once more in one piece.
 const LAST_OUTPUT: Duration = Duration::from_secs(2);
 
-/// Pieces of output that are stored in one go.
+/// Pieces of output that are stored in one go: as many as come within a moment of the first. To store them costs little more than to
+/// store one.
 const AT_ONCE: usize = 256;
+const MOMENT: Duration = Duration::from_millis(5);
+
+/// So long an adoption waits for the rest of a container's output. What is more is stored meanwhile, and others are adopted.
+const SOON: Duration = Duration::from_secs(2);
 
 type SharedJournal = Arc<Mutex<Journal>>;
 
@@ -35,15 +41,18 @@ pub(super) fn watch(shared: &Arc<Shared>, record: Record, begins: bool) {
     let there = Arc::clone(shared);
     // May be dropped at any await: another watch finds everything on disk and at the engine.
     shared.book.tasks.spawn_until_shutdown(async move {
-        let (shared, key) = (there, record.spec.key);
-        let exit = to_the_end(&shared, &record, begins).await;
-        if let Some(held) = &mut *shared.book.slot(key).lock().await {
-            held.exit = Some(exit.clone());
-            held.pid = None;
-        }
-        // Nobody listens: nobody wants to know.
-        let _ = shared.book.events.send(RunEvent::Ended { key, exit }).await;
+        let exit = to_the_end(&there, &record, begins).await;
+        tell(&there, record.spec.key, exit).await;
     });
+}
+
+async fn tell(shared: &Shared, key: RunKey, exit: ExitReport) {
+    if let Some(held) = &mut *shared.book.slot(key).lock().await {
+        held.exit = Some(exit.clone());
+        held.pid = None;
+    }
+    // Nobody listens: nobody wants to know.
+    let _ = shared.book.events.send(RunEvent::Ended { key, exit }).await;
 }
 
 async fn to_the_end(shared: &Arc<Shared>, record: &Record, begins: bool) -> ExitReport {
@@ -69,8 +78,26 @@ async fn to_the_end(shared: &Arc<Shared>, record: &Record, begins: bool) -> Exit
 }
 
 /// How a container that does not run any more ended. Its output is complete in the log, and its end on disk, when this
-/// answers.
-pub(super) async fn settle(shared: &Arc<Shared>, record: &Record) -> Result<ExitReport, EngineError> {
+/// answers. `None`: there is much output, and the end is told as that of a container that runs, once it is stored.
+pub(super) async fn settle(shared: &Arc<Shared>, record: &Record) -> Result<Option<ExitReport>, EngineError> {
+    let (there, of) = (Arc::clone(shared), record.clone());
+    let mut settled = Box::pin(async move { (settle_all(&there, &of).await, there, of) });
+    if let Ok((exit, ..)) = tokio::time::timeout(SOON, &mut settled).await {
+        return exit.map(Some);
+    }
+    // May be dropped at any await, as a watch.
+    shared.book.tasks.spawn_until_shutdown(async move {
+        let (settled, shared, record) = settled.await;
+        let exit = match settled {
+            Ok(exit) => exit,
+            Err(_) => to_the_end(&shared, &record, false).await,
+        };
+        tell(&shared, record.spec.key, exit).await;
+    });
+    Ok(None)
+}
+
+async fn settle_all(shared: &Arc<Shared>, record: &Record) -> Result<ExitReport, EngineError> {
     let journal = open(shared, record).await?;
     finish(shared, record, &journal).await
 }
@@ -136,8 +163,8 @@ async fn store(engine: &Engine, id: &str, journal: &SharedJournal, follow: bool)
     let since = with(journal, Journal::begin).await?;
     let docker = engine.connected().await?.docker.with_timeout(PATIENCE);
     let options = LogsOptions { follow, since, stdout: true, stderr: true, timestamps: true, ..all() };
-    let mut told = docker.logs(id, Some(options)).ready_chunks(AT_ONCE);
-    while let Some(pieces) = told.next().await {
+    let mut told = docker.logs(id, Some(options)).fuse();
+    while let Some(pieces) = gather(&mut told).await {
         let (mut good, mut wrong) = (Vec::with_capacity(pieces.len()), None);
         for piece in pieces {
             match piece {
@@ -151,6 +178,18 @@ async fn store(engine: &Engine, id: &str, journal: &SharedJournal, follow: bool)
         }
     }
     Ok(())
+}
+
+/// What comes within a moment. `None`: nothing comes any more.
+async fn gather<T>(told: &mut (impl Stream<Item = T> + Unpin)) -> Option<Vec<T>> {
+    let mut pieces = vec![told.next().await?];
+    let until = Instant::now() + MOMENT;
+    while pieces.len() < AT_ONCE
+        && let Ok(Some(piece)) = tokio::time::timeout_at(until, told.next()).await
+    {
+        pieces.push(piece);
+    }
+    Some(pieces)
 }
 
 fn all() -> LogsOptions {

@@ -1,7 +1,10 @@
 //! What containers print is in the log, once, whatever is restarted meanwhile.
 
-use pando_runtime::Runtime;
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::{ListContainersOptions, WaitContainerOptions};
+use futures_util::StreamExt;
 use pando_runtime::logs::Stream;
+use pando_runtime::{RunSpec, Runtime};
 
 use super::bed::{Bed, SOON, spec};
 
@@ -57,6 +60,17 @@ async fn restarts_cost_no_line_and_double_none() {
     assert_eq!(bed.output("web-1").await, numbers(4000));
 }
 
+/// Waits at the engine alone.
+async fn ends(bed: &Bed, run: &RunSpec) {
+    let docker = bed.docker();
+    let listed = docker.list_containers(None::<ListContainersOptions>).await.unwrap();
+    let of_run = |one: &ContainerSummary| {
+        one.labels.as_ref().unwrap()["pando.run"].starts_with(&run.key.id.to_string())
+    };
+    let id = listed.into_iter().find(of_run).unwrap().id.unwrap();
+    docker.wait_container(&id, None::<WaitContainerOptions>).next().await.unwrap().unwrap();
+}
+
 /// Nobody reads for a while: what was printed then is stored later, with the times of then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_printed_while_nobody_reads_is_stored_later() {
@@ -65,15 +79,7 @@ async fn what_is_printed_while_nobody_reads_is_stored_later() {
     bed.start(&run).await;
     bed.prints("web-1", |output| output == ["before"]).await;
     bed.close().await;
-    let docker = bed.docker();
-    let name =
-        docker.list_containers(None::<bollard::query_parameters::ListContainersOptions>).await.unwrap();
-    let id = name
-        .into_iter()
-        .find(|one| one.labels.as_ref().unwrap()["pando.run"].starts_with(&run.key.id.to_string()));
-    let mut waits = docker
-        .wait_container(&id.unwrap().id.unwrap(), None::<bollard::query_parameters::WaitContainerOptions>);
-    futures_util::StreamExt::next(&mut waits).await.unwrap().unwrap();
+    ends(&bed, &run).await;
     bed.reopen().await;
     let held = bed.runtime.adopt().await.unwrap();
     assert_eq!(held[0].exit.as_ref().unwrap().last_lines, ["before", "meanwhile", "no line end"]);
@@ -81,6 +87,28 @@ async fn what_is_printed_while_nobody_reads_is_stored_later() {
     let log = std::fs::read_to_string(bed.root.path().join("logs/shop/web-1.log")).unwrap();
     let times: Vec<&str> = log.lines().filter(|line| line.contains(" o ")).map(|line| &line[..24]).collect();
     assert!(times[0] < times[1], "{log}");
+}
+
+/// More was printed meanwhile than is stored in a moment: others are adopted, and the end is told when all is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loud_end_that_nobody_saw_is_told_when_its_output_is_stored() {
+    let mut bed = Bed::new();
+    let (loud, calm) = (spec("sleep 1; seq 0 149999"), spec("exec sleep 600"));
+    bed.start(&calm).await;
+    bed.start(&loud).await;
+    bed.close().await;
+    ends(&bed, &loud).await;
+    bed.reopen().await;
+    let held = bed.runtime.adopt().await.unwrap();
+    assert_eq!(held.len(), 2);
+    let of = |run: &RunSpec| held.iter().find(|one| one.spec.key == run.key).unwrap().exit.clone();
+    assert!(of(&calm).is_none());
+    let exit = match of(&loud) {
+        Some(exit) => exit,
+        None => bed.ended(loud.key).await,
+    };
+    assert_eq!(exit.last_lines.last().map(String::as_str), Some("149999"));
+    assert_eq!(bed.output("web-1").await.len(), 150_000);
 }
 
 /// Two runs of one name share its log, as an old and a new instance do.
