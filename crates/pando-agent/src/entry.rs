@@ -1,8 +1,9 @@
 //! Whether this server takes requests from outside: the load balancer is kept running, or not.
 //!
 //! What is wanted comes from the assignment; how a load balancer is started and
-//! ended is the environment's, by [`EntryKeeper`]. The link to it lives exactly as
-//! long as it does, its last requests included.
+//! ended is the environment's, by [`EntryKeeper`]. The link to it, and what this
+//! server has of certificates and keys, live exactly as long as it does, its last
+//! requests included.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -15,6 +16,7 @@ use pando_model::name::ServerName;
 use pando_rt::backoff::Backoff;
 use tokio::sync::{mpsc, watch};
 
+use crate::control::published::Published;
 use crate::proxy::LinkOrder;
 use crate::reconcile::Event;
 
@@ -43,6 +45,7 @@ pub(crate) struct EntryTask {
     /// `None`: not known yet.
     pub(crate) wanted: watch::Receiver<Option<Option<Entry>>>,
     pub(crate) link: watch::Sender<LinkOrder>,
+    pub(crate) published: Published,
     pub(crate) events: mpsc::Sender<Event>,
 }
 
@@ -88,6 +91,8 @@ impl EntryTask {
         let kept = keeper.keep(entry.is_some()).await.map_err(|error| said(entry.is_some(), error.as_ref()));
         if kept.is_ok() && entry.is_none() {
             self.order(|order| *order = LinkOrder::default());
+            // Whoever becomes an entry point again meanwhile asks for them again.
+            self.published.forget_secrets();
         }
         let done = kept.is_ok();
         let news = kept.map(|()| entry.is_some());

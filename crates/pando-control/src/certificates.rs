@@ -1,12 +1,11 @@
 //! Certificates for visitors, as the store keeps them.
 //!
 //! What may be known of one lies there in plain words; its chain and key are sealed,
-//! and are opened to be joined to a table that goes out to proxies, nowhere else. A host
+//! and are opened to go out to entry points beside a table, nowhere else. A host
 //! is served by one certificate at most: who brings another takes the host over.
 
 pub mod expiry;
 mod import;
-mod join;
 pub mod keys;
 mod mark;
 mod secrets;
@@ -20,7 +19,6 @@ use pando_trust::{Sealed, Vault, VaultError};
 use serde::{Deserialize, Serialize};
 
 pub use import::{Bare, Imported, New, NotImported, check, hosts_of, import, left_bare};
-pub use join::join;
 pub use mark::mark;
 pub use secrets::open;
 

@@ -19,7 +19,7 @@ use pando_model::release::Digest;
 use pando_model::server::Server;
 use pando_model::time::{Millis, Timestamp};
 use pando_plan::Report;
-use pando_routing::Table;
+use pando_routing::{Secrets, Table};
 use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::slots::Slots;
@@ -115,7 +115,10 @@ impl EntryPoint {
 #[derive(Debug, Clone, Default)]
 pub struct Published {
     pub assignments: BTreeMap<ServerId, Arc<Signed<Assignment>>>,
+    /// Without certificates and keys.
     pub table: Option<Arc<Signed<Table>>>,
+    /// Those that the table goes with, for entry points alone.
+    pub secrets: Option<Arc<Signed<Secrets>>>,
 }
 
 /// A report that came in.

@@ -248,6 +248,7 @@ mod tests {
         ProxyStats {
             boot: Uuid::from_u128(boot),
             sequence,
+            secrets: Default::default(),
             version: None,
             not_in_rotation: Default::default(),
             in_flight: Default::default(),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use pando_routing::Network;
+pub use pando_routing::SecretMark;
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
@@ -46,11 +47,6 @@ impl<Table> Desired<Table> {
         self.table_secrets = self.secrets.clone();
     }
 }
-
-/// Tells one set of a table's secrets (certificates, keys) from another, and nothing of what they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SecretMark(pub String);
 
 /// The cluster's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

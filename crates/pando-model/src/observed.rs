@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use pando_routing::SecretMark;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -176,6 +177,10 @@ pub struct ProxyStatus {
     pub alive: bool,
     /// The newest table that every worker of it uses.
     pub acknowledged: Option<Version>,
+    /// Which secret part it uses with that. Another than the table was published with where only other servers could be asked for
+    /// the table.
+    #[serde(default, skip_serializing_if = "SecretMark::is_empty")]
+    pub secrets: SecretMark,
     /// A newer table that it would not take, and why.
     pub refused: Option<TableRefusal>,
     /// Endpoints of the acknowledged table that get no requests.

@@ -91,6 +91,7 @@ fn is_proxy_same(world: &World, before: Option<&ProxyStatus>, after: Option<&Pro
         in_flight,
         error,
         without_certificate: _,
+        secrets: _,
     } = after;
     (alive, acknowledged, refused) == (&before.alive, &before.acknowledged, &before.refused)
         && (not_in_rotation, error) == (&before.not_in_rotation, &before.error)

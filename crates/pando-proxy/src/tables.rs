@@ -275,13 +275,18 @@ fn lock<T>(held: &StdMutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whether `offered` replaces `held`; false: it is the same. What is near is no part of what was published, so that the same
-/// version may come again with another locality.
+/// version may come again with another locality; so it may with another secret part, which travels by a way of its own.
 fn is_news(held: Option<&Table>, offered: &Table) -> Result<bool, Refusal> {
     let Some(held) = held else { return Ok(true) };
     let text = |version: TableVersion| version.to_string();
     match offered.version.cmp(&held.version) {
         std::cmp::Ordering::Greater => Ok(true),
         std::cmp::Ordering::Equal if offered.same_content(held) => Ok(offered.locality != held.locality),
+        std::cmp::Ordering::Equal
+            if offered.secret.mark != held.secret.mark && offered.same_but_secrets(held) =>
+        {
+            Ok(true)
+        }
         std::cmp::Ordering::Equal => Err(Refusal::Conflict(text(held.version))),
         std::cmp::Ordering::Less => {
             Err(Refusal::Lower { offered: text(offered.version), held: text(held.version) })
@@ -291,7 +296,7 @@ fn is_news(held: Option<&Table>, offered: &Table) -> Result<bool, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use pando_routing::{Pool, PoolId};
+    use pando_routing::{Pool, PoolId, SecretMark, Secrets, TicketKey};
 
     use super::*;
 
@@ -311,6 +316,22 @@ mod tests {
         assert!(matches!(is_news(Some(&held), &table(2, 5, Some("p"))), Err(Refusal::Conflict(_))));
         assert!(matches!(is_news(Some(&held), &table(2, 4, None)), Err(Refusal::Lower { .. })));
         assert!(matches!(is_news(Some(&held), &table(1, 9, None)), Err(Refusal::Lower { .. })));
+    }
+
+    #[test]
+    fn the_same_version_is_news_with_another_secret_part() {
+        let with = |mark: &str, key: u8, pool: Option<&str>| {
+            let (mark, ticket_keys) = (SecretMark(mark.to_owned()), vec![TicketKey([key; 32])]);
+            Table { secret: Secrets { mark, ticket_keys, ..Secrets::default() }, ..table(2, 5, pool) }
+        };
+        let held = with("a", 1, None);
+        assert!(is_news(Some(&held), &with("b", 2, None)).unwrap());
+        assert!(is_news(Some(&table(2, 5, None)), &held).unwrap());
+        assert!(!is_news(Some(&held), &with("a", 1, None)).unwrap());
+        // Of one version and mark there is one table, and of one version one without secrets.
+        for wrong in [with("a", 2, None), with("b", 2, Some("p"))] {
+            assert!(matches!(is_news(Some(&held), &wrong), Err(Refusal::Conflict(_))));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::balance::hash::SecretKey;
+use crate::secrets::SecretMark;
 use crate::table::{Host, Table};
 use crate::upstream::ClientCertificate;
 
@@ -33,6 +34,10 @@ const MOST_CHAIN: usize = 10;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
+    /// Which secrets these are. A table that was published has no certificates and keys, and names here those that it goes with.
+    /// Of one version and mark there is one table; proxies take the same version again with another mark.
+    #[serde(default, skip_serializing_if = "SecretMark::is_empty")]
+    pub mark: SecretMark,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificates: Vec<Certificate>,
     /// Session tickets are sealed with the first and opened with any. Without one each proxy makes its own, which no other
@@ -53,14 +58,17 @@ pub struct Secrets {
 }
 
 impl Secrets {
+    /// There is more than what specifications say.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        let Self { mark: _, certificates, ticket_keys, balancing_key, users: _, client_certificates } = self;
+        let none = certificates.is_empty() && ticket_keys.is_empty() && client_certificates.is_empty();
+        !none || balancing_key.is_some()
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { certificates, ticket_keys, balancing_key, users, client_certificates } = self;
-        certificates.is_empty()
-            && ticket_keys.is_empty()
-            && balancing_key.is_none()
-            && users.is_empty()
-            && client_certificates.is_empty()
+        self.mark.is_empty() && self.users.is_empty() && !self.has_keys()
     }
 }
 

@@ -14,6 +14,7 @@ mod network;
 pub mod policy;
 mod read;
 pub mod rule;
+pub mod secrets;
 pub mod stats;
 pub mod table;
 pub mod upstream;
@@ -29,6 +30,7 @@ pub use policy::{
     Sticky,
 };
 pub use rule::{Asks, Destination, Filters, PathMatch, Rule};
+pub use secrets::SecretMark;
 pub use stats::{Acknowledgement, Ejected, EndpointStats, Latency, PoolStats, ProxyStats};
 pub use table::{
     Algorithm, Endpoint, EndpointId, EndpointState, Host, Pool, PoolId, Probe, ProbeKind, Protocol, Table,

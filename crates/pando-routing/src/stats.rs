@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::balance::outlier::Reason;
+use crate::secrets::SecretMark;
 use crate::table::{EndpointId, PoolId, TableVersion};
 
 /// The answer to a table that was taken, after every worker uses it.
@@ -29,6 +30,9 @@ pub struct ProxyStats {
     pub sequence: u64,
     /// What every worker uses. `None`: no table yet.
     pub version: Option<TableVersion>,
+    /// Of that table's secret part.
+    #[serde(default, skip_serializing_if = "SecretMark::is_empty")]
+    pub secrets: SecretMark,
     pub not_in_rotation: BTreeSet<EndpointId>,
     /// Why they are not in rotation, as their last look found: those of them of whom it is known.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -32,6 +32,21 @@ fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Removes the file, and what a [`write_atomically`] of it left that was broken off. One that is not there is fine.
+///
+/// # Errors
+/// Whatever the disk answers.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    for path in [path.with_file_name(format!(".{name}.new")), path.to_owned()] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// The file's content, or `None` when there is no such file.
 ///
 /// # Errors

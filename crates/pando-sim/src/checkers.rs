@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pando_model::id::{InstanceId, Version};
 use pando_model::name::AppName;
 use pando_model::time::Timestamp;
-use pando_routing::TableVersion;
+use pando_routing::{Table, TableVersion};
 use pando_runtime::RunKey;
 
 use crate::machine::runs::Process;
@@ -101,7 +101,11 @@ impl World {
         }
     }
 
-    pub(crate) fn check_table_used(&mut self, at: usize, version: TableVersion) {
+    pub(crate) fn check_table_used(&mut self, at: usize, table: &Table) {
+        let version = table.version;
+        if self.scenario.keys && !table.secret.has_keys() {
+            self.broke(format!("the load balancer of {} has no keys", self.machines[at].name));
+        }
         let before = self.checkers.tables.insert(at, version);
         if before.is_some_and(|before| version < before) && !self.machines[at].went_back {
             self.broke(format!(

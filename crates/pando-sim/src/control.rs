@@ -19,7 +19,7 @@ use pando_model::desired::Settings;
 use pando_model::id::{Entropy, InstanceId, ServerId};
 use pando_model::server::Server;
 use pando_model::time::Timestamp;
-use pando_routing::Table;
+use pando_routing::{SecretMark, Secrets, Table, TicketKey};
 
 use crate::dice::Dice;
 use crate::machine;
@@ -48,6 +48,8 @@ pub(crate) struct Control {
 pub(crate) struct Published {
     assignments: BTreeMap<ServerId, Arc<Assignment>>,
     table: Option<Arc<Table>>,
+    /// What the table goes with.
+    secrets: Option<Arc<Secrets>>,
 }
 
 /// One start of the control plane.
@@ -312,9 +314,13 @@ impl World {
         let Some(running) = self.control.running.as_deref_mut() else { return };
         let Some(loaded) = &running.state.loaded else { return };
         let (world, held) = (&loaded.world, &running.published);
-        let table = match (&held.table, &world.table) {
-            (Some(kept), Some(table)) if **kept == *table => Some(Arc::clone(kept)),
-            (_, table) => table.clone().map(Arc::new),
+        let same =
+            held.table.as_ref().map(|held| held.version) == world.table.as_ref().map(|new| new.version);
+        let fits = world.secrets == world.table_secrets;
+        let (table, secrets) = match &world.table {
+            Some(table) if !same && fits => marked(table, &world.secrets),
+            // The one that goes with the secrets that there are is about to be made.
+            _ => (held.table.clone(), held.secrets.clone()),
         };
         let kept = |server: &ServerId, assignment: &Assignment| {
             held.assignments.get(server).filter(|kept| ***kept == *assignment)
@@ -322,10 +328,19 @@ impl World {
         let assignments = world.assignments.iter().map(|(server, assignment)| {
             (*server, kept(server, assignment).cloned().unwrap_or_else(|| Arc::new(assignment.clone())))
         });
-        running.published = Published { assignments: assignments.collect(), table };
+        running.published = Published { assignments: assignments.collect(), table, secrets };
         self.check_published();
         self.serve_waiters();
     }
+}
+
+/// A table and the secret part that it goes with.
+fn marked(table: &Table, mark: &SecretMark) -> (Option<Arc<Table>>, Option<Arc<Secrets>>) {
+    let mut key = [0; 32];
+    key.iter_mut().zip(mark.0.bytes()).for_each(|(to, from)| *to = from);
+    let ticket_keys = vec![TicketKey(key)];
+    let secrets = Secrets { mark: mark.clone(), ticket_keys, ..Secrets::default() };
+    (Some(Arc::new(table.marked(mark.clone()))), Some(Arc::new(secrets)).filter(|_| !mark.is_empty()))
 }
 
 impl Running {

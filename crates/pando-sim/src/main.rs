@@ -24,6 +24,9 @@ struct Arguments {
     /// Leave a kind of fault out; may be given again.
     #[arg(long)]
     without: Vec<FaultKind>,
+    /// Load balancers need keys, which change.
+    #[arg(long)]
+    keys: bool,
     /// Print the whole trace rather than the end of one that fails.
     #[arg(long)]
     trace: bool,
@@ -58,7 +61,8 @@ fn main() -> ExitCode {
 fn options(arguments: &Arguments, seed: u64, keep: Keep) -> Options {
     let without: BTreeSet<FaultKind> = arguments.without.iter().copied().collect();
     let servers = arguments.servers.and_then(|servers| usize::try_from(servers).ok());
-    Options { servers, seconds: arguments.seconds, without, keep, ..Options::of_seed(seed) }
+    let (seconds, keys) = (arguments.seconds, arguments.keys);
+    Options { servers, seconds, without, keep, keys, ..Options::of_seed(seed) }
 }
 
 /// Runs without a trace where nobody reads one, and again with it where it failed.
@@ -93,6 +97,7 @@ fn command(options: &Options) -> String {
     words.extend(options.servers.map(|servers| format!("--servers {servers}")));
     words.extend(options.seconds.map(|seconds| format!("--seconds {seconds}")));
     words.extend(options.without.iter().map(|kind| format!("--without {kind}")));
+    words.extend(options.keys.then(|| "--keys".to_owned()));
     words.join(" ")
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pando_model::assignment::{AssignedRelease, Assignment};
 use pando_model::id::{ServerId, Version};
 use pando_model::observed::AgentReport;
-use pando_routing::Table;
+use pando_routing::{SecretMark, Secrets, Table};
 
 use crate::network::{self, RETRANSMIT};
 use crate::world::{Event, World};
@@ -33,11 +33,12 @@ pub(crate) enum Question {
     Relay(Arc<AgentReport>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Have {
     pub(crate) server: ServerId,
     pub(crate) assignment: Version,
     pub(crate) table: Version,
+    pub(crate) secrets: SecretMark,
 }
 
 #[derive(Debug, Clone)]
@@ -45,6 +46,7 @@ pub(crate) enum Answer {
     Target {
         assignment: Option<Arc<Assignment>>,
         table: Option<Arc<Table>>,
+        secrets: Option<Arc<Secrets>>,
     },
     /// Of another agent.
     Table(Option<Arc<Table>>),

@@ -11,14 +11,14 @@ mod rotation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pando_agent::proxy::view::Pushed;
+use pando_agent::proxy::view::{Pushed, Sent};
 use pando_model::name::AppName;
 use pando_routing::{
-    Acknowledgement, Endpoint, EndpointId, EndpointState, PoolId, ProxyStats, Table, TableVersion,
+    Acknowledgement, Endpoint, EndpointId, EndpointState, PoolId, ProxyStats, SecretMark, Table, TableVersion,
 };
 use uuid::Uuid;
 
-use crate::machine::daemon::{AgentEvent, Sent};
+use crate::machine::daemon::AgentEvent;
 use crate::scenario::Sabotage;
 use crate::trace::say;
 use crate::world::{Event, World};
@@ -178,8 +178,7 @@ impl World {
 
     /// Its agent sends a table.
     pub(crate) fn offer_table(&mut self, at: usize, switched: u64, table: Arc<Table>) {
-        let version = table.version;
-        let sent = (version, table.locality.clone());
+        let (version, sent) = (table.version, Sent::of(&table));
         let by = (self.machines[at].daemon_boots, switched);
         let full = self.machines[at].disk.full;
         let empty = self.scenario.sabotage == Some(Sabotage::EmptyAcknowledgement);
@@ -223,7 +222,7 @@ impl World {
 
     fn use_table(&mut self, at: usize, table: Arc<Table>) {
         say!(self, format!("{} proxy", self.machines[at].name), "uses table {}", table.version);
-        self.check_table_used(at, table.version);
+        self.check_table_used(at, &table);
         let Some(proxy) = self.machines[at].proxy.as_deref_mut() else { return };
         let mut before = std::mem::take(&mut proxy.endpoints);
         let mut fresh = Vec::new();
@@ -301,6 +300,11 @@ fn news(held: Option<&Table>, offered: &Table) -> Result<bool, String> {
     match offered.version.cmp(&held.version) {
         std::cmp::Ordering::Greater => Ok(true),
         std::cmp::Ordering::Equal if offered.same_content(held) => Ok(false),
+        std::cmp::Ordering::Equal
+            if offered.secret.mark != held.secret.mark && offered.same_but_secrets(held) =>
+        {
+            Ok(true)
+        }
         std::cmp::Ordering::Equal => Err(format!("{} was another table", held.version)),
         std::cmp::Ordering::Less => Err(format!("{} is older than {}", offered.version, held.version)),
     }
@@ -309,6 +313,11 @@ fn news(held: Option<&Table>, offered: &Table) -> Result<bool, String> {
 impl Proxy {
     pub(crate) fn version(&self) -> Option<TableVersion> {
         self.table.as_ref().map(|table| table.version)
+    }
+
+    /// Of the secret part that it has.
+    pub(crate) fn mark(&self) -> SecretMark {
+        self.table.as_ref().map(|table| table.secret.mark.clone()).unwrap_or_default()
     }
 
     fn not_in_rotation(&self) -> std::collections::BTreeSet<EndpointId> {
@@ -341,6 +350,7 @@ impl Proxy {
             boot: self.id,
             sequence: self.sequence,
             version: self.claims.or(self.version()),
+            secrets: self.mark(),
             not_in_rotation: self.not_in_rotation(),
             in_flight,
             pools: BTreeMap::new(),

@@ -24,14 +24,16 @@ pub struct Options {
     pub keep: Keep,
     /// Breaks a promise on purpose, to see that it is noticed.
     pub sabotage: Option<Sabotage>,
+    /// Load balancers need certificates and keys, which change while people and faults go on.
+    pub keys: bool,
 }
 
 impl Options {
     /// As the seed says, without a trace.
     #[must_use]
     pub fn of_seed(seed: u64) -> Self {
-        let (servers, seconds, sabotage) = (None, None, None);
-        Self { seed, servers, seconds, without: BTreeSet::new(), keep: Keep::Nothing, sabotage }
+        let (servers, seconds, sabotage, keys) = (None, None, None, false);
+        Self { seed, servers, seconds, without: BTreeSet::new(), keep: Keep::Nothing, sabotage, keys }
     }
 }
 
@@ -54,6 +56,8 @@ pub enum Sabotage {
     RudeProxy,
     /// The store holds a replica twice, each time that it is read.
     DoublingStore,
+    /// The control plane tells keys to servers that are no entry points.
+    OpenHanded,
 }
 
 /// A run, spelled out.
@@ -80,6 +84,7 @@ pub struct Scenario {
     /// Between two requests at one entry point.
     pub(crate) request_pace: u64,
     pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) keys: bool,
 }
 
 /// Who takes requests from outside.
@@ -121,6 +126,7 @@ impl Scenario {
             encores: if servers > 40 { 1 } else { 4 },
             request_pace: dice.magnitude(50, 800) * (1 + servers as u64 / 10),
             sabotage: options.sabotage,
+            keys: options.keys,
         }
     }
 

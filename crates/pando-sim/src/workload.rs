@@ -1,6 +1,7 @@
 //! What people ask for: through the same functions as the real API, written to the same store.
 
 pub(crate) mod apps;
+mod keys;
 mod servers;
 
 use std::collections::BTreeSet;

@@ -172,6 +172,7 @@ impl World {
         if let Err(error) = self.found_cluster() {
             return self.checkers.found(format!("the cluster can't be founded: {error}"));
         }
+        self.turn_keys();
         self.begin_apps();
         for at in 0..self.scenario.servers {
             self.power_on(at);
@@ -213,12 +214,13 @@ impl World {
             Act::Prologue if self.now >= PROLOGUE || (self.now > 5000 && self.unrest().is_none()) => {
                 self.begin_chaos();
             }
-            Act::Chaos { until } if self.now >= until => {
+            Act::Chaos { until } if self.now < until => self.turn_keys(),
+            Act::Chaos { .. } => {
                 self.heal();
                 self.act = Act::Healing { since: self.now, encores: self.scenario.encores };
             }
             Act::Healing { since, encores } => self.look_for_rest(since, encores),
-            Act::Prologue | Act::Chaos { .. } | Act::Over => {}
+            Act::Prologue | Act::Over => {}
         }
     }
 

@@ -17,6 +17,8 @@ use crate::TrustError;
 pub enum Kind {
     Table,
     Assignment,
+    /// The secret part of tables, for entry points alone.
+    Secrets,
 }
 
 impl Kind {
@@ -24,6 +26,7 @@ impl Kind {
         match self {
             Self::Table => "table",
             Self::Assignment => "assignment",
+            Self::Secrets => "secrets",
         }
     }
 
@@ -34,7 +37,7 @@ impl Kind {
 }
 
 /// A JSON text and its signature. Nothing is known of it until [`SignedBytes::verify`]. What it says is not shown when it is
-/// printed: a table has secrets in it.
+/// printed: there may be keys in it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignedBytes {
     /// Exactly as it was signed.

@@ -6,20 +6,19 @@ use std::sync::Arc;
 
 use pando_model::assignment::Assignment;
 use pando_model::id::ServerId;
-use pando_routing::Table;
 use pando_rt::error_chain::error_chain;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
 use pando_runtime::Runtime;
 use pando_runtime::logs::LogStore;
-use pando_trust::{Signed, VerifyingKey};
+use pando_trust::VerifyingKey;
 use tokio::sync::{mpsc, watch};
 
 use super::parts::{Newest, Parts};
 use super::{AgentError, Settings};
 use crate::artifacts::{ArtifactError, Known, Limits, Releases, Setup, Sources};
 use crate::control::contact::Contact;
-use crate::control::published::Published;
+use crate::control::published::{Held, Published};
 use crate::control::relays::Relays;
 use crate::ledger::{self, Ledger};
 use crate::moment::Moments;
@@ -74,7 +73,7 @@ pub(super) async fn run<R: Runtime>(
         moments,
         peers,
         contact: Contact::new(moments),
-        published: Published { key, tables: watch::Sender::new(found.table.map(Arc::new)) },
+        published: Published { key, held: watch::Sender::new(found.held) },
         relays: Relays::new(),
         newest: Newest::new(assignment),
         settings,
@@ -86,7 +85,7 @@ pub(super) async fn run<R: Runtime>(
 /// What an earlier agent left on disk.
 struct Found {
     ledger: Ledger,
-    table: Option<Signed<Table>>,
+    held: Held,
     releases: Vec<OnDisk>,
 }
 
@@ -106,7 +105,7 @@ async fn find(
         let ledger = ledger::load(&directory, server)?;
         let unusable = |error: ArtifactError| AgentError::Releases(error_chain(&error));
         let releases = releases.scan().map_err(unusable)?;
-        Ok(Found { ledger, table: Link::kept(&directory, key.as_ref()), releases })
+        Ok(Found { ledger, held: Link::kept(&directory, key.as_ref()), releases })
     });
     found.await.unwrap_or_else(|error| Err(AgentError::Releases(error.to_string())))
 }

@@ -171,6 +171,7 @@ impl<R: Runtime> Parts<R> {
             name: settings.name.clone(),
             wanted: self.newest.entry.subscribe(),
             link: orders,
+            published: self.published.clone(),
             events: self.sender.clone(),
         };
         self.tasks.spawn_until_shutdown(entry.run());
@@ -178,7 +179,8 @@ impl<R: Runtime> Parts<R> {
             socket: settings.proxy_socket.clone(),
             orders: ordered,
             directory: ledger_directory(settings),
-            tables: self.published.tables.subscribe(),
+            on_disk: self.published.held.borrow().clone(),
+            held: self.published.held.subscribe(),
             traffic: self.newest.traffic.clone(),
             events: self.sender.clone(),
         });

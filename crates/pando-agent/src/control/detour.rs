@@ -45,14 +45,14 @@ impl Detour {
     pub(crate) async fn run(self) {
         loop {
             self.contact.time_to_ask().await;
-            let before = self.published.tables.borrow().clone();
+            let before = self.published.held.borrow().table.clone();
             let asked = self.peers.some(FEW).into_iter().map(|(id, peer)| self.ask(id, peer));
             let answered: Vec<(ServerId, AgentClient)> =
                 join_all(asked).await.into_iter().flatten().collect();
             if answered.is_empty() {
                 continue;
             }
-            let gone = gone_since(&before, &self.published.tables.borrow());
+            let gone = gone_since(&before, &self.published.held.borrow().table);
             if self.events.send(Event::PeersHeard { gone }).await.is_err() {
                 return;
             }
@@ -67,7 +67,7 @@ impl Detour {
             Ok(Ok(Some(bytes))) => match self.published.read::<Table>(bytes, Kind::Table) {
                 Ok(table) => {
                     let version = table.value.version;
-                    if self.published.offer(table) {
+                    if self.published.offer(Some(table), None) {
                         tracing::info!("the control plane is away; {id} had a newer table, {version}");
                     }
                 }

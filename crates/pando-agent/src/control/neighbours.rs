@@ -23,8 +23,8 @@ pub(crate) struct Helper {
 
 impl Neighbours for Helper {
     fn newest_table(&self, have: Version) -> Option<SignedBytes> {
-        let held = self.published.tables.borrow().clone();
-        held.filter(|_| self.published.version() > have).map(|held| held.bytes.clone())
+        let held = self.published.held.borrow();
+        held.table.as_ref().filter(|_| held.version() > have).map(|table| table.bytes.clone())
     }
 
     fn relay(&self, server: ServerId, report: RelayedReport) -> Result<(), ErrorBody> {

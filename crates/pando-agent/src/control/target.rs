@@ -8,7 +8,7 @@ use pando_api::client::{Client, ClientError};
 use pando_api::v1::agents::{AgentTarget, TargetQuery};
 use pando_model::assignment::Assignment;
 use pando_model::id::{ServerId, Version};
-use pando_routing::Table;
+use pando_routing::{Secrets, Table};
 use pando_rt::error_chain::error_chain;
 use pando_trust::{Kind, Signed, TrustError};
 use tokio::sync::mpsc;
@@ -47,12 +47,16 @@ enum Taken {
 }
 
 /// The control plane's own word.
-type Believed = (Option<Signed<Table>>, Option<Signed<Assignment>>);
+struct Believed {
+    table: Option<Signed<Table>>,
+    secrets: Option<Signed<Secrets>>,
+    assignment: Option<Signed<Assignment>>,
+}
 
 impl Poller {
     /// Runs until it is dropped, or nobody takes what it brings.
     pub(crate) async fn run(mut self) {
-        let mut returns = self.contact.returns();
+        let (mut returns, mut held) = (self.contact.returns(), self.published.held.subscribe());
         // The first answer comes at once: whoever starts waits for a word. So does the first after a silence.
         let (mut failures, mut wait) = (0, Duration::ZERO);
         loop {
@@ -61,6 +65,11 @@ impl Poller {
             let query = self.query(wait);
             let answer = tokio::select! {
                 answer = self.client.target(self.server, &query) => answer,
+                // What was forgotten is asked for as soon as it is needed again. Cancel-safe: the next look sees it too.
+                Ok(_) = held.wait_for(|held| held.mark() != query.secrets) => {
+                    wait = Duration::ZERO;
+                    continue;
+                }
                 // A poll from before the silence may hang on a connection that is long dead.
                 _ = returns.changed() => {
                     wait = Duration::ZERO;
@@ -85,12 +94,14 @@ impl Poller {
     }
 
     fn query(&self, wait: Duration) -> TargetQuery {
-        let table = self.published.version();
+        let held = self.published.held.borrow();
+        let table = held.version();
         TargetQuery {
             assignment_epoch: self.assignment.epoch,
             assignment_revision: self.assignment.revision,
             table_epoch: table.epoch,
             table_revision: table.revision,
+            secrets: held.mark(),
             wait_millis: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -115,7 +126,7 @@ impl Poller {
     /// When it is not the control plane's; nothing of it was taken then, and the next report says so.
     async fn take(&mut self, target: AgentTarget) -> Result<Taken, TrustError> {
         match self.read(target) {
-            Ok((table, assignment)) => Ok(self.pass_on(table, assignment).await.unwrap_or(Taken::Over)),
+            Ok(believed) => Ok(self.pass_on(believed).await.unwrap_or(Taken::Over)),
             Err(error) => {
                 let why = format!("what the control plane sent is not believed: {}", error_chain(&error));
                 let told = self.events.send(Event::Mistrusted(Some(why))).await;
@@ -125,17 +136,17 @@ impl Poller {
     }
 
     fn read(&self, target: AgentTarget) -> Result<Believed, TrustError> {
-        let table = target.table.map(|bytes| self.published.read(bytes, Kind::Table)).transpose()?;
-        let assignment = target.assignment.map(|bytes| self.published.read(bytes, Kind::Assignment));
-        Ok((table, assignment.transpose()?))
+        let AgentTarget { assignment, table, secrets } = target;
+        Ok(Believed {
+            table: table.map(|bytes| self.published.read(bytes, Kind::Table)).transpose()?,
+            secrets: secrets.map(|bytes| self.published.read(bytes, Kind::Secrets)).transpose()?,
+            assignment: assignment.map(|bytes| self.published.read(bytes, Kind::Assignment)).transpose()?,
+        })
     }
 
-    async fn pass_on(
-        &mut self,
-        table: Option<Signed<Table>>,
-        assignment: Option<Signed<Assignment>>,
-    ) -> Option<Taken> {
-        let mut newer = table.is_some_and(|table| self.published.offer(table));
+    async fn pass_on(&mut self, believed: Believed) -> Option<Taken> {
+        let Believed { table, secrets, assignment } = believed;
+        let mut newer = self.published.offer(table, secrets);
         if let Some(assignment) = assignment.filter(|one| one.value.version > self.assignment) {
             newer = true;
             self.assignment = assignment.value.version;

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use pando_routing::{ProxyStats, Table, TableVersion};
+use pando_routing::ProxyStats;
 use pando_rt::backoff::Backoff;
 use pando_rt::shutdown::Shutdown;
-use pando_trust::{Signed, VerifyingKey};
+use pando_trust::VerifyingKey;
 use tokio::sync::{mpsc, watch};
 
 use super::call::{self, CallError};
 use super::kept;
-use super::view::{Pushed, View};
-use crate::control::published::HeldTable;
+use super::view::{Pushed, Sent, View};
+use crate::control::published::Held;
 use crate::reconcile::Event;
 
 /// How long a poll waits for a change. Counters don't wake it, so this is also how old they may be.
@@ -38,8 +38,10 @@ pub(crate) struct LinkSetup {
     pub(crate) socket: Option<PathBuf>,
     pub(crate) orders: watch::Receiver<LinkOrder>,
     pub(crate) directory: PathBuf,
-    /// Newer tables, from the control plane.
-    pub(crate) tables: watch::Receiver<HeldTable>,
+    /// What an earlier agent kept there.
+    pub(crate) on_disk: Held,
+    /// Newer tables, and what goes with them.
+    pub(crate) held: watch::Receiver<Held>,
     pub(crate) traffic: watch::Sender<Option<ProxyStats>>,
     pub(crate) events: mpsc::Sender<Event>,
 }
@@ -51,7 +53,7 @@ pub(crate) struct Link {
     pushing: bool,
     saving: bool,
     /// Newer than what is being saved.
-    unsaved: HeldTable,
+    unsaved: Option<Held>,
     failures: Failures,
     /// Rises when the link is switched; answers to what was asked before then count no more.
     switched: u64,
@@ -65,14 +67,14 @@ struct Failures {
 }
 
 enum Done {
-    Pushed { switched: u64, version: TableVersion, locality: Option<String>, answer: Pushed },
+    Pushed { switched: u64, sent: Sent, answer: Pushed },
     Polled { switched: u64, answer: Box<Result<ProxyStats, CallError>> },
     Saved,
 }
 
 impl Link {
-    /// The newest table on disk. Blocking.
-    pub(crate) fn kept(directory: &Path, key: Option<&VerifyingKey>) -> Option<Signed<Table>> {
+    /// What is on disk. Blocking.
+    pub(crate) fn kept(directory: &Path, key: Option<&VerifyingKey>) -> Held {
         kept::load(directory, key)
     }
 
@@ -84,16 +86,14 @@ impl Link {
 
     /// Runs until the end begins, or until nobody sends tables any more.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
-        if let Some(table) = self.setup.tables.borrow_and_update().clone() {
-            self.view.offer(Arc::new(table.value.clone()));
-        }
+        self.take();
         self.follow_orders();
         loop {
             self.push();
             tokio::select! {
                 () = shutdown.wait() => return,
                 // Cancel-safe: a change not yet seen stays so.
-                changed = self.setup.tables.changed() => match changed {
+                changed = self.setup.held.changed() => match changed {
                     Ok(()) => self.take(),
                     Err(_) => return,
                 },
@@ -132,21 +132,25 @@ impl Link {
 
     /// Pushed at once, kept at the same time: should this program end in between, control sends the table again.
     fn take(&mut self) {
-        let Some(table) = self.setup.tables.borrow_and_update().clone() else { return };
-        self.view.offer(Arc::new(table.value.clone()));
+        let held = self.setup.held.borrow_and_update().clone();
+        self.view.set_secrets(held.secrets.as_ref().map(|secrets| &secrets.value));
+        if let Some(table) = held.table.as_ref().filter(|table| self.view.lacks(table.value.version)) {
+            self.view.offer(Arc::new(table.value.clone()));
+        }
         self.failures.pushes = 0;
-        self.unsaved = Some(table);
+        self.unsaved = Some(held);
         self.save();
     }
 
     /// One at a time, so that an older one never comes last.
     fn save(&mut self) {
-        let Some(table) = self.unsaved.take_if(|_| !self.saving) else { return };
+        let Some(held) = self.unsaved.take_if(|_| !self.saving) else { return };
         self.saving = true;
+        let before = std::mem::replace(&mut self.setup.on_disk, held.clone());
         let directory = self.setup.directory.clone();
         self.work.push(Box::pin(async move {
-            let saved = tokio::task::spawn_blocking(move || kept::save(&directory, &table.bytes)).await;
-            if let Ok(Err(error)) = saved {
+            let saved = tokio::task::spawn_blocking(move || kept::save(&directory, &held, &before)).await;
+            if let Err(error) = saved {
                 tracing::warn!("can't keep the newest table: {error}");
             }
             Done::Saved
@@ -161,7 +165,7 @@ impl Link {
         self.work.push(Box::pin(async move {
             tokio::time::sleep(delay).await;
             let answer = call::push(&socket, &table).await;
-            Done::Pushed { switched, version: table.version, locality: table.locality, answer }
+            Done::Pushed { switched, sent: Sent::of(&table), answer }
         }));
     }
 
@@ -178,11 +182,11 @@ impl Link {
         let before = self.view.status().clone();
         let mut first = false;
         match done {
-            Done::Pushed { switched, version, locality, answer } if switched == self.switched => {
+            Done::Pushed { switched, sent, answer } if switched == self.switched => {
                 self.pushing = false;
                 let failed = matches!(answer, Pushed::Away | Pushed::NotNow(_));
                 self.failures.pushes = if failed { self.failures.pushes + 1 } else { 0 };
-                self.view.pushed(version, locality, answer);
+                self.view.pushed(sent, answer);
             }
             Done::Polled { switched, answer } if switched == self.switched => {
                 first = !before.alive;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pando_model::id::{InstanceId, Version};
 use pando_model::observed::{ProxyStatus, TableRefusal};
-use pando_routing::{Acknowledgement, EndpointId, ProxyStats, Table, TableVersion};
+use pando_routing::{Acknowledgement, EndpointId, ProxyStats, SecretMark, Secrets, Table, TableVersion};
 use uuid::Uuid;
 
 /// What became of a table that was sent.
@@ -19,10 +19,30 @@ pub enum Pushed {
     Away,
 }
 
+/// Which of all tables was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    version: TableVersion,
+    /// Of the secret part that it had.
+    secrets: SecretMark,
+    locality: Option<String>,
+}
+
+impl Sent {
+    #[must_use]
+    pub fn of(table: &Table) -> Self {
+        let (secrets, locality) = (table.secret.mark.clone(), table.locality.clone());
+        Self { version: table.version, secrets, locality }
+    }
+}
+
 /// Starts without a table and without a word from the proxy.
 #[derive(Debug, Default)]
 pub struct View {
+    /// As it was published.
     table: Option<Arc<Table>>,
+    /// Of that table, or of one before.
+    secrets: Option<Arc<Secrets>>,
     /// What is near to the proxy.
     locality: Option<String>,
     /// What it was last told to be near. A restart of it changes nothing: it keeps what it took.
@@ -30,9 +50,11 @@ pub struct View {
     /// Which start of the proxy was seen last, and the sequence of its last answer.
     boot: Option<Uuid>,
     sequence: u64,
-    refused: Option<TableVersion>,
-    /// The newest table that it took when it was sent. What it says of itself, counts included, follows with the next poll.
-    taken: Option<Version>,
+    /// Which one it won't take. Of the same version another may please, that has other secrets.
+    refused: Option<(TableVersion, SecretMark)>,
+    /// The newest table that it took when it was sent, and its secret part. What it says of itself, counts included, follows with
+    /// the next poll.
+    taken: Option<(Version, SecretMark)>,
     status: ProxyStatus,
 }
 
@@ -51,9 +73,22 @@ impl View {
 
     /// The newest table stays; what was refused of an earlier one no longer matters.
     pub fn offer(&mut self, table: Arc<Table>) {
-        if self.table.as_ref().is_none_or(|have| have.version < table.version) {
+        if self.lacks(table.version) {
             self.table = Some(table);
             self.refused = None;
+        }
+    }
+
+    /// A table of this version would be newer than what it has.
+    #[must_use]
+    pub fn lacks(&self, version: TableVersion) -> bool {
+        self.table.as_ref().is_none_or(|have| have.version < version)
+    }
+
+    /// The secret part for this table and those to come, until there is another.
+    pub fn set_secrets(&mut self, secrets: Option<&Secrets>) {
+        if self.secrets.as_ref().map(|have| &have.mark) != secrets.map(|new| &new.mark) {
+            self.secrets = secrets.cloned().map(Arc::new);
         }
     }
 
@@ -64,35 +99,60 @@ impl View {
 
     /// Another proxy will be there, or none. The table stays.
     pub fn forget(&mut self) {
-        *self = Self { table: self.table.take(), locality: self.locality.take(), ..Self::default() };
+        let (table, secrets, locality) = (self.table.take(), self.secrets.take(), self.locality.take());
+        *self = Self { table, secrets, locality, ..Self::default() };
     }
 
-    /// The table that the proxy is to be sent, if any: ours, when it uses an older one, or was last told of another locality, and
-    /// has not refused this.
+    /// The table that the proxy is to be sent, if any: ours, when it uses an older one, or this one with other secrets, or was last
+    /// told of another locality, and has not refused this. One that goes with secrets is sent with those that there are, be they of
+    /// a table before, and not before there are any: nobody is to meet a balancer without certificates that has some coming.
     #[must_use]
     pub fn to_push(&self) -> Option<Table> {
         let table = self.table.as_ref()?;
-        let version = Version::new(table.version.epoch, table.version.revision);
-        let has = self.status.acknowledged.max(self.taken);
-        let behind = has.is_none_or(|has| has < version);
-        let elsewhere = has == Some(version) && self.told.as_ref() != Some(&self.locality);
-        let wanted = (behind || elsewhere) && self.refused != Some(table.version);
-        wanted.then(|| Table { locality: self.locality.clone(), ..Table::clone(table) })
+        let none = Secrets::default();
+        let secrets = match (&self.secrets, table.secret.mark.is_empty()) {
+            (_, true) => &none,
+            (Some(secrets), false) => &**secrets,
+            (None, false) => return None,
+        };
+        let due = match self.has() {
+            None => true,
+            Some((has, _)) if has != of(table.version) => has < of(table.version),
+            Some((_, with)) => *with != secrets.mark || self.told.as_ref() != Some(&self.locality),
+        };
+        let refused = self.refused.as_ref();
+        let refused =
+            refused.is_some_and(|(version, with)| (*version, with) == (table.version, &secrets.mark));
+        let wanted = due && !refused;
+        wanted.then(|| Table { locality: self.locality.clone(), ..table.joined(secrets) })
     }
 
-    /// Takes in what became of a table that was sent with a locality.
-    pub fn pushed(&mut self, version: TableVersion, locality: Option<String>, answer: Pushed) {
+    /// What the proxy uses. An answer that it gave before it took the last table says nothing of that.
+    fn has(&self) -> Option<(Version, &SecretMark)> {
+        let said = self.status.acknowledged.map(|version| (version, &self.status.secrets));
+        let taken = self.taken.as_ref().map(|(version, secrets)| (*version, secrets));
+        match (said, taken) {
+            (Some(said), Some(taken)) => Some(if said.0 > taken.0 { said } else { taken }),
+            (said, taken) => said.or(taken),
+        }
+    }
+
+    /// Takes in what became of a table that was sent.
+    pub fn pushed(&mut self, sent: Sent, answer: Pushed) {
+        let Sent { version, secrets, locality } = sent;
         match answer {
             Pushed::Taken(acknowledged) => {
                 self.status.alive = true;
                 self.told = Some(locality);
                 // The requests under way that were last told are older than this table. Acknowledged with them, an endpoint that
                 // it drains could pass for idle; the poll that the new table wakes tells both at once.
-                self.taken = self.taken.max(Some(of(acknowledged.version)));
+                if self.taken.as_ref().is_none_or(|(taken, _)| *taken <= of(acknowledged.version)) {
+                    self.taken = Some((of(acknowledged.version), secrets));
+                }
                 self.status.refused = None;
             }
             Pushed::Refused(reasons) => {
-                self.refused = Some(version);
+                self.refused = Some((version, secrets));
                 self.refuse(version, reasons);
             }
             Pushed::NotNow(reasons) => self.refuse(version, reasons),
@@ -116,6 +176,7 @@ impl View {
         self.sequence = stats.sequence;
         self.status.alive = true;
         self.status.acknowledged = stats.version.map(of);
+        self.status.secrets = stats.secrets.clone();
         self.status.not_in_rotation = stats.not_in_rotation.iter().copied().map(instance).collect();
         self.status.without_certificate.clone_from(&stats.hosts_without_certificate);
         self.status.in_flight = stats.in_flight.iter().map(|(id, count)| (instance(*id), *count)).collect();
@@ -138,153 +199,4 @@ fn instance(id: EndpointId) -> InstanceId {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use super::*;
-
-    fn version(revision: u64) -> TableVersion {
-        TableVersion { epoch: 1, revision }
-    }
-
-    fn table(revision: u64) -> Arc<Table> {
-        Arc::new(Table { schema: 1, version: version(revision), ..Table::default() })
-    }
-
-    fn stats(boot: u128, sequence: u64, has: Option<u64>) -> ProxyStats {
-        ProxyStats {
-            boot: Uuid::from_u128(boot),
-            sequence,
-            version: has.map(version),
-            not_in_rotation: BTreeSet::new(),
-            in_flight: BTreeMap::new(),
-            pools: BTreeMap::new(),
-            unmatched: 0,
-            hosts_without_certificate: Vec::new(),
-            endpoints: Default::default(),
-            ejected: Vec::new(),
-            why_out: BTreeMap::new(),
-        }
-    }
-
-    fn taken(revision: u64) -> Pushed {
-        let not_in_rotation = BTreeSet::from([EndpointId(Uuid::from_u128(5))]);
-        Pushed::Taken(Acknowledgement { version: version(revision), not_in_rotation })
-    }
-
-    fn pushes(view: &View) -> Option<u64> {
-        view.to_push().map(|table| table.version.revision)
-    }
-
-    #[test]
-    fn a_table_is_pushed_until_it_is_taken() {
-        let mut view = View::default();
-        assert_eq!(pushes(&view), None);
-        view.offer(table(2));
-        view.offer(table(1));
-        view.pushed(version(2), None, Pushed::Away);
-        assert_eq!(pushes(&view), Some(2));
-        view.pushed(version(2), None, taken(2));
-        assert_eq!((pushes(&view), view.status.alive), (None, true));
-    }
-
-    #[test]
-    fn a_table_is_acknowledged_with_the_requests_under_way_since() {
-        let mut view = View::default();
-        view.polled(&stats(1, 1, Some(1)));
-        view.offer(table(2));
-        view.pushed(version(2), None, taken(2));
-        assert_eq!(view.status.acknowledged, Some(Version::new(1, 1)), "the counts are older than the table");
-        let (out, busy) = (EndpointId(Uuid::from_u128(5)), EndpointId(Uuid::from_u128(6)));
-        let (not_in_rotation, in_flight) = (BTreeSet::from([out]), BTreeMap::from([(busy, 1)]));
-        let hosts_without_certificate = vec!["a.example".to_owned()];
-        view.polled(&ProxyStats {
-            not_in_rotation,
-            in_flight,
-            hosts_without_certificate,
-            ..stats(1, 2, Some(2))
-        });
-        assert_eq!(view.status.without_certificate, ["a.example"]);
-        assert_eq!(view.status.acknowledged, Some(Version::new(1, 2)));
-        assert!(view.status.not_in_rotation.contains(&instance(out)));
-        assert!(view.status.in_flight.contains_key(&instance(busy)));
-    }
-
-    #[test]
-    fn an_answer_that_was_on_its_way_sends_nothing_again() {
-        let mut view = View::default();
-        view.polled(&stats(1, 1, Some(1)));
-        view.offer(table(2));
-        view.pushed(version(2), None, taken(2));
-        view.polled(&stats(1, 2, Some(1)));
-        assert_eq!((pushes(&view), view.status.acknowledged), (None, Some(Version::new(1, 1))));
-        view.polled(&stats(1, 3, Some(2)));
-        assert_eq!((pushes(&view), view.status.acknowledged), (None, Some(Version::new(1, 2))));
-    }
-
-    #[test]
-    fn a_restarted_proxy_gets_its_table_again() {
-        let mut view = View::default();
-        view.offer(table(2));
-        view.polled(&stats(1, 9, None));
-        view.pushed(version(2), None, taken(2));
-        view.lost();
-        assert!(!view.status.alive && view.sequence() == 0);
-        view.polled(&stats(2, 1, Some(1)));
-        assert_eq!((pushes(&view), view.status.alive, view.sequence()), (Some(2), true, 1));
-        view.pushed(version(2), None, taken(2));
-        view.polled(&stats(3, 1, None));
-        assert_eq!(pushes(&view), Some(2));
-    }
-
-    #[test]
-    fn a_refused_table_is_not_pushed_again_but_to_a_new_proxy() {
-        let mut view = View::default();
-        view.polled(&stats(1, 1, None));
-        view.offer(table(2));
-        view.pushed(version(2), None, Pushed::Refused(vec!["no pool".to_owned()]));
-        assert_eq!(pushes(&view), None);
-        assert_eq!(view.status.refused.as_ref().unwrap().reasons, ["no pool"]);
-        view.polled(&stats(1, 2, None));
-        assert_eq!(pushes(&view), None);
-        view.polled(&stats(2, 1, None));
-        assert_eq!(pushes(&view), Some(2));
-        view.pushed(version(2), None, Pushed::NotNow(vec!["disk full".to_owned()]));
-        assert_eq!(pushes(&view), Some(2), "that may pass");
-        view.offer(table(3));
-        view.pushed(version(3), None, taken(3));
-        assert_eq!(view.status.refused, None);
-    }
-
-    #[test]
-    fn what_is_near_is_told_with_the_table_and_again_when_it_changes() {
-        let near = |place: &str| Some(place.to_owned());
-        let mut view = View::default();
-        view.set_locality(near("main"));
-        view.offer(table(2));
-        // It has this version from an earlier agent, which may have said something else.
-        view.polled(&stats(1, 1, Some(2)));
-        assert_eq!(view.to_push().unwrap().locality, near("main"));
-        view.pushed(version(2), near("main"), taken(2));
-        assert_eq!(pushes(&view), None);
-        view.set_locality(None);
-        assert_eq!(view.to_push().unwrap().locality, None);
-        view.pushed(version(2), None, taken(2));
-        view.polled(&stats(2, 1, Some(2)));
-        assert_eq!(pushes(&view), None, "a restarted one keeps what it took");
-        view.polled(&stats(2, 2, Some(3)));
-        view.set_locality(near("main"));
-        assert_eq!(pushes(&view), None, "it has a newer one than ours");
-    }
-
-    #[test]
-    fn another_proxy_in_its_place_is_told_everything() {
-        let mut view = View::default();
-        view.offer(table(2));
-        view.polled(&stats(1, 7, None));
-        view.pushed(version(2), None, taken(2));
-        view.forget();
-        assert_eq!((view.sequence(), view.status()), (0, &ProxyStatus::default()));
-        assert_eq!(pushes(&view), Some(2));
-    }
-}
+mod tests;

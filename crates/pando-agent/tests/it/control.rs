@@ -24,7 +24,7 @@ use pando_model::assignment::Assignment;
 use pando_model::id::{ServerId, Version};
 use pando_model::observed::AgentReport;
 use pando_model::time::Timestamp;
-use pando_routing::Table;
+use pando_routing::{SecretMark, Secrets, Table, TicketKey};
 use pando_rt::slots::{Slot, Slots};
 use pando_trust::{Kind, PeerIdentity, SignedBytes, Subject, peer_identity, request_key, tls};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -79,6 +79,7 @@ struct Renewals {
 struct Targets {
     assignments: BTreeMap<ServerId, Assignment>,
     table: Option<Table>,
+    secrets: Option<Secrets>,
 }
 
 /// How packed releases are handed out, and what came of it.
@@ -231,7 +232,17 @@ impl Control {
     }
 
     pub(crate) fn publish(&self, table: Table) {
-        self.shared.target.send_modify(|target| target.table = Some(table));
+        self.shared.target.send_modify(|target| (target.table, target.secrets) = (Some(table), None));
+    }
+
+    /// With keys, for servers that are assigned to be entry points.
+    pub(crate) fn publish_with_keys(&self, table: Table, mark: &str) {
+        let mark = SecretMark(mark.to_owned());
+        let table = table.marked(mark.clone());
+        let secrets = Secrets { mark, ticket_keys: vec![TicketKey([0xab; 32])], ..Secrets::default() };
+        self.shared.target.send_modify(|target| {
+            (target.table, target.secrets) = (Some(table), Some(secrets));
+        });
     }
 
     pub(crate) fn store(&self, digest: &str, content: Bytes) {
@@ -402,7 +413,7 @@ async fn target(
     let deadline = tokio::time::Instant::now() + wait;
     loop {
         let newer = control.newer(&seen.borrow_and_update(), server, &have);
-        if newer.assignment.is_some() || newer.table.is_some() {
+        if newer != AgentTarget::default() {
             return Json(newer).into_response();
         }
         if tokio::time::timeout_at(deadline, seen.changed()).await.is_err() {
@@ -416,7 +427,10 @@ impl Control {
         let version = |table: &Table| Version::new(table.version.epoch, table.version.revision);
         let assignment = target.assignments.get(&server).filter(|one| one.version > have.assignment());
         let table = target.table.as_ref().filter(|one| version(one) > have.table());
+        let entry = target.assignments.get(&server).is_some_and(|one| one.entry.is_some());
+        let secrets = target.secrets.as_ref().filter(|one| entry && one.mark != have.secrets);
         AgentTarget {
+            secrets: secrets.map(|one| self.sign(Kind::Secrets, one)),
             assignment: assignment.map(|one| self.sign(Kind::Assignment, one)),
             table: table.map(|one| self.sign(Kind::Table, one)),
         }

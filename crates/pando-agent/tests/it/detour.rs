@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pando_api::v1::agents::{RelayedReport, ReportBody};
 use pando_api::{AgentClient, ErrorCode};
-use pando_model::assignment::{Assignment, Peer};
+use pando_model::assignment::{Assignment, Entry, Peer};
 use pando_model::id::Version;
 use pando_model::observed::{AgentReport, InstanceState};
 use pando_model::{AppName, ServerId};
@@ -53,6 +53,14 @@ impl Pair {
             let has = acknowledged(revision);
             bench.control.until_of("acknowledged", |id| id == bench.server, has).await;
         }
+    }
+
+    /// As the second would.
+    fn ask_first(&self) -> AgentClient {
+        let membership = self.second.membership.clone().unwrap();
+        let expected = Subject::Server(self.first.server);
+        let config = client_config(&membership.identity, expected, &membership.clock).unwrap();
+        AgentClient::with_tls(self.first.address, self.first.server, config)
     }
 
     async fn end(mut self) {
@@ -137,6 +145,36 @@ async fn one_that_hears_nothing_at_all_follows_through_another() {
 }
 
 #[tokio::test]
+async fn keys_are_never_handed_on_and_come_when_control_is_back() {
+    let pair = Pair::new().await;
+    let peers = [pair.first.peer(), pair.second.peer()];
+    for bench in [&pair.first, &pair.second] {
+        let entry = Some(Entry { prefer_local: false });
+        bench.control.assign(Assignment { entry, ..with_peers(bench, 2, &peers, &[]) });
+    }
+    pair.first.control.publish_with_keys(table(1), "a");
+    pair.both_have(1).await;
+    pair.wire.set(Line::Reset);
+    pair.first.control.forget_reports();
+    pair.first.control.publish_with_keys(table(2), "b");
+    // The newer table goes into use with the keys that are there, and that is told.
+    let report = until_relayed(&pair, "relayed", acknowledged(2)).await;
+    assert_eq!(report.proxy.unwrap().secrets.0, "a");
+    let handed_on = pair.ask_first().newest_table(Version::default()).await.unwrap().unwrap();
+    assert!(!handed_on.payload.contains(&"ab".repeat(32)), "{}", handed_on.payload);
+    pair.wire.set(Line::Whole);
+    let second = pair.second.server;
+    let has_them = |report: &AgentReport| {
+        acknowledged(2)(report) && report.proxy.as_ref().is_some_and(|proxy| proxy.secrets.0 == "b")
+    };
+    pair.first.control.until_of("with its own keys", |id| id == second, has_them).await;
+    let pushed = pair.second.proxy.keys_pushed();
+    let wanted = [(1, "a"), (2, "a"), (2, "b")].map(|(revision, mark)| (revision, mark.to_owned()));
+    assert_eq!(pushed, wanted);
+    pair.end().await;
+}
+
+#[tokio::test]
 async fn two_that_are_cut_off_hand_on_nothing_and_come_back() {
     let pair = Pair::new().await;
     pair.first.control.publish(table(1));
@@ -144,11 +182,9 @@ async fn two_that_are_cut_off_hand_on_nothing_and_come_back() {
     pair.first.control.go_away().await;
     pair.wire.set(Line::Reset);
     // Who asks the first to hand something on is told that it is cut off as well.
-    let membership = pair.second.membership.clone().unwrap();
-    let expected = Subject::Server(pair.first.server);
-    let config = client_config(&membership.identity, expected, &membership.clock).unwrap();
-    let client = AgentClient::with_tls(pair.first.address, pair.first.server, config);
+    let client = pair.ask_first();
     let body = pair.first.control.reports().into_iter().find(|body| body.report.server == pair.second.server);
+    let membership = pair.second.membership.clone().unwrap();
     let report = RelayedReport::sign(body.unwrap(), &membership.identity.current()).unwrap();
     let began = Instant::now();
     let refused = loop {

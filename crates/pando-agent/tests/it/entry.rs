@@ -1,6 +1,9 @@
 //! The load balancer comes and goes with the assignment.
 
+use std::collections::BTreeSet;
 use std::error::Error;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,6 +12,7 @@ use futures_util::future::BoxFuture;
 use pando_agent::EntryKeeper;
 use pando_model::AgentReport;
 use pando_model::assignment::{Assignment, Entry};
+use pando_model::id::Version;
 use tokio::sync::Semaphore;
 
 use crate::bench::{Bench, until};
@@ -117,6 +121,78 @@ async fn one_that_nobody_keeps_any_more_is_started_again() {
     until("started again", || keeper.runs.load(SeqCst)).await;
     bench.control.publish(table(2));
     bench.control.until("acknowledged", acknowledged(2)).await;
+    bench.stop_agent().await;
+}
+
+fn secrets_file(bench: &Bench) -> PathBuf {
+    bench.directory.path().join("ledger/secrets.json")
+}
+
+#[tokio::test]
+async fn keys_come_with_an_entry_and_go_with_its_load_balancer() {
+    let (mut bench, keeper) = bench().await;
+    let file = secrets_file(&bench);
+    bench.start_agent().await;
+    bench.control.assign(with_entry(&bench, 1, None));
+    bench.control.publish_with_keys(table(1), "a");
+    bench.control.until("told", |report| report.assignment == Version::new(1, 1)).await;
+    until("kept", || bench.directory.path().join("ledger/table.json").exists()).await;
+    assert!(!file.exists(), "this server has no use for keys");
+    bench.control.assign(with_entry(&bench, 2, Some(false)));
+    bench.control.until("acknowledged", acknowledged(1)).await;
+    until("kept", || file.exists()).await;
+    // Published while it ends: it finishes its requests by the newest table.
+    bench.control.assign(with_entry(&bench, 3, None));
+    until("asked to end", || keeper.asked.lock().unwrap().last() == Some(&false)).await;
+    bench.control.publish_with_keys(table(2), "b");
+    bench.control.until("acknowledged", acknowledged(2)).await;
+    assert!(file.exists());
+    keeper.ends.add_permits(1);
+    until("forgotten", || !file.exists()).await;
+    bench.control.forget_reports();
+    // Back again, it is told them at once.
+    let began = Instant::now();
+    bench.control.assign(with_entry(&bench, 4, Some(false)));
+    bench.control.until("acknowledged", acknowledged(2)).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let pushed: BTreeSet<_> = bench.proxy.keys_pushed().into_iter().collect();
+    let wanted = [(1, "a"), (2, "a"), (2, "b")].map(|(revision, mark)| (revision, mark.to_owned()));
+    assert_eq!(pushed, wanted.into());
+    bench.stop_agent().await;
+}
+
+#[tokio::test]
+async fn keys_that_were_kept_serve_without_control_and_are_gone_where_nobody_needs_them() {
+    let (mut bench, keeper) = bench().await;
+    keeper.ends.add_permits(1);
+    let file = secrets_file(&bench);
+    bench.start_agent().await;
+    bench.control.assign(with_entry(&bench, 1, Some(false)));
+    bench.control.publish_with_keys(table(1), "a");
+    bench.control.until("acknowledged", acknowledged(1)).await;
+    until("kept", || file.exists()).await;
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    bench.control.go_away().await;
+    bench.stop_agent().await;
+    bench.proxy.stop().await;
+    bench.proxy.start();
+    let before = bench.proxy.pushed().len();
+    bench.start_agent().await;
+    bench.proxy.until_pushed(before + 1).await;
+    assert_eq!(bench.proxy.keys_pushed().last(), Some(&(1, "a".to_owned())));
+    bench.stop_agent().await;
+    // Left behind by a server that is no entry point any more, and is started again before it could clean up.
+    let left = std::fs::read(&file).unwrap();
+    bench.control.come_back().await;
+    bench.start_agent().await;
+    bench.control.assign(with_entry(&bench, 2, None));
+    bench.control.until("gone", |report| report.proxy.is_none()).await;
+    until("forgotten", || !file.exists()).await;
+    bench.stop_agent().await;
+    std::fs::write(&file, left).unwrap();
+    bench.start_agent().await;
+    until("forgotten", || !file.exists()).await;
     bench.stop_agent().await;
 }
 

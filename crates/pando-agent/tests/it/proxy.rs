@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
-use pando_routing::{Acknowledgement, EndpointId, ProxyStats, Table, TableVersion};
+use pando_routing::{Acknowledgement, EndpointId, ProxyStats, SecretMark, Table};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -27,8 +27,7 @@ struct Shared {
     stats: watch::Sender<ProxyStats>,
     /// What it answers tables of this revision.
     refusals: Mutex<BTreeMap<u64, (StatusCode, &'static str)>>,
-    /// Which versions, and what was near by them.
-    pushed: watch::Sender<Vec<(TableVersion, Option<String>)>>,
+    pushed: watch::Sender<Vec<Table>>,
     server: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -37,6 +36,7 @@ fn fresh() -> ProxyStats {
         boot: Uuid::now_v7(),
         sequence: 1,
         version: None,
+        secrets: SecretMark::default(),
         not_in_rotation: BTreeSet::new(),
         in_flight: BTreeMap::new(),
         pools: BTreeMap::new(),
@@ -97,12 +97,21 @@ impl Proxy {
     }
 
     pub(crate) fn pushed(&self) -> Vec<u64> {
-        self.shared.pushed.borrow().iter().map(|(version, _)| version.revision).collect()
+        self.shared.pushed.borrow().iter().map(|table| table.version.revision).collect()
     }
 
     /// What was near by the tables that were pushed.
     pub(crate) fn localities(&self) -> Vec<Option<String>> {
-        self.shared.pushed.borrow().iter().map(|(_, locality)| locality.clone()).collect()
+        self.shared.pushed.borrow().iter().map(|table| table.locality.clone()).collect()
+    }
+
+    /// Versions, and the marks of the keys that they had; empty: none.
+    pub(crate) fn keys_pushed(&self) -> Vec<(u64, String)> {
+        let told = |table: &Table| {
+            assert_eq!(table.secret.has_keys(), !table.secret.mark.is_empty());
+            (table.version.revision, table.secret.mark.0.clone())
+        };
+        self.shared.pushed.borrow().iter().map(told).collect()
     }
 
     pub(crate) async fn until_pushed(&self, count: usize) {
@@ -113,7 +122,7 @@ impl Proxy {
 }
 
 async fn table(State(proxy): State<Proxy>, Json(table): Json<Table>) -> Response {
-    proxy.shared.pushed.send_modify(|pushed| pushed.push((table.version, table.locality.clone())));
+    proxy.shared.pushed.send_modify(|pushed| pushed.push(table.clone()));
     let refusal = proxy.shared.refusals.lock().unwrap().get(&table.version.revision).copied();
     if let Some((status, body)) = refusal {
         return (status, body).into_response();
@@ -121,6 +130,7 @@ async fn table(State(proxy): State<Proxy>, Json(table): Json<Table>) -> Response
     let not_in_rotation: BTreeSet<EndpointId> = table.endpoints().map(|(_, endpoint)| endpoint.id).collect();
     proxy.shared.stats.send_modify(|stats| {
         stats.version = Some(table.version);
+        stats.secrets = table.secret.mark.clone();
         stats.not_in_rotation = not_in_rotation.clone();
         stats.sequence += 1;
     });

@@ -10,18 +10,21 @@ use pando_model::name::{AppName, ProcessName, ReplicaName};
 use pando_model::observed::AgentReport;
 use pando_model::release::ReleaseNumber;
 use pando_model::time::{Millis, Timestamp};
-use pando_routing::ProxyStats;
+use pando_routing::{ProxyStats, SecretMark};
 use pando_trust::{Anchor, Identity, PeerIdentity, SignedBytes, Subject, TrustError};
 use serde::{Deserialize, Serialize};
 
 /// `GET /v1/agents/SERVER/target?…`: a long poll.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TargetQuery {
-    /// What the agent has; the answer comes when either is newer, or when the wait is over.
+    /// What the agent has; the answer comes when something is newer, or when the wait is over.
     pub assignment_epoch: u64,
     pub assignment_revision: u64,
     pub table_epoch: u64,
     pub table_revision: u64,
+    /// Which secret part it has; empty: none.
+    #[serde(default)]
+    pub secrets: SecretMark,
     /// At most 30,000.
     pub wait_millis: u64,
 }
@@ -38,13 +41,17 @@ impl TargetQuery {
     }
 }
 
-/// What is newer than the query's versions, signed by the cluster's authority; both `None` when nothing is.
+/// What is newer than what the query names, signed by the cluster's authority; each `None` when nothing is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct AgentTarget {
     /// An `Assignment`, of [`Kind::Assignment`](pando_trust::Kind::Assignment).
     pub assignment: Option<SignedBytes>,
-    /// A `Table`, of [`Kind::Table`](pando_trust::Kind::Table).
+    /// A `Table` without certificates and keys, of [`Kind::Table`](pando_trust::Kind::Table).
     pub table: Option<SignedBytes>,
+    /// The `Secrets` that the newest table goes with, of [`Kind::Secrets`](pando_trust::Kind::Secrets): for a server that is to take
+    /// requests from outside, has another secret part, and has or gets here just that table. Nobody else is told them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SignedBytes>,
 }
 
 /// `POST /v1/agents/SERVER/reports`. Posted when anything changes (at most every 20 ms), and every 2 s as a heartbeat.

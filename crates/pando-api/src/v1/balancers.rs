@@ -54,11 +54,11 @@ pub struct EntryPointStatus {
 }
 
 impl EntryPointStatus {
-    /// It balances with the newest table, as far as is known.
+    /// It balances with the newest table and what goes with it, as far as is known.
     #[must_use]
     pub fn is_working(&self) -> bool {
         let current = self.proxy.published.is_none() || self.proxy.acknowledged >= self.proxy.published;
-        self.state == ServerState::Alive && self.proxy.alive && current
+        self.state == ServerState::Alive && self.proxy.alive && current && !self.proxy.older_secrets
     }
 }
 

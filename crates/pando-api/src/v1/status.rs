@@ -69,6 +69,10 @@ pub struct ProxyState {
     pub alive: bool,
     pub acknowledged: Option<Version>,
     pub published: Option<Version>,
+    /// It uses that one with certificates and keys from before: it is cut off from the control plane, and had the table from
+    /// another server.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub older_secrets: bool,
     /// Why it would not take a newer table.
     pub refused: Vec<String>,
 }

@@ -9,7 +9,9 @@ use pando_api::v1::agents::{AgentTarget, MAX_RELAYED, RelayedReport, ReportBody,
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::id::ServerId;
 use pando_plan::input::version_of;
+use pando_routing::Secrets;
 use pando_rt::error_chain::error_chain;
+use pando_trust::Signed;
 
 use super::extract::{Asked, Place, Sent};
 use super::reply::{Answer, Refused};
@@ -17,16 +19,18 @@ use super::{gate, poll};
 use crate::shared::{Published, Shared};
 use crate::store::{Key, StoreError};
 
-/// What is newer than what the agent has: its assignment, the routing table. A long poll.
+/// What is newer than what the agent has: its assignment, the routing table, and for an entry point the secret part of that. A long
+/// poll.
 #[utoipa::path(
     get, operation_id = "agent_target", path = "/v1/agents/{server}/target", tag = "agents",
     params(
         ("server" = ServerId, Path),
         ("assignment_epoch" = u64, Query), ("assignment_revision" = u64, Query),
         ("table_epoch" = u64, Query), ("table_revision" = u64, Query),
+        ("secrets" = Option<String>, Query, description = "The mark of the secret part that it has."),
         ("wait_millis" = u64, Query, description = "At most 30,000.")
     ),
-    responses((status = 200, description = "The assignment and the table, each null unless newer.", body = Object))
+    responses((status = 200, description = "The assignment, the table and its secret part, each null unless newer.", body = Object))
 )]
 pub(crate) async fn target(
     Held(shared): Held<Arc<Shared>>,
@@ -37,7 +41,7 @@ pub(crate) async fn target(
     let mut published = shared.published.subscribe();
     loop {
         let target = newer(&published.borrow_and_update(), server, &have);
-        if target.assignment.is_some() || target.table.is_some() {
+        if target != AgentTarget::default() {
             return Ok(Json(target));
         }
         if !poll::or_end(&shared, until, async { published.changed().await.is_ok() }).await {
@@ -53,7 +57,25 @@ pub(crate) async fn target(
 fn newer(published: &Published, server: ServerId, have: &TargetQuery) -> AgentTarget {
     let assignment = published.assignments.get(&server).filter(|it| it.value.version > have.assignment());
     let table = published.table.as_ref().filter(|it| version_of(it.value.version) > have.table());
-    AgentTarget { assignment: assignment.map(|it| it.bytes.clone()), table: table.map(|it| it.bytes.clone()) }
+    AgentTarget {
+        assignment: assignment.map(|it| it.bytes.clone()),
+        table: table.map(|it| it.bytes.clone()),
+        secrets: secrets(published, server, have).map(|it| it.bytes.clone()),
+    }
+}
+
+/// For an entry point, as it was told to be one: whoever asks has proved to be the server, and what else it says opens nothing. Who
+/// has a newer table than there is here, as after a restore, is not given what went with an older one.
+fn secrets<'p>(
+    published: &'p Published,
+    server: ServerId,
+    have: &TargetQuery,
+) -> Option<&'p Signed<Secrets>> {
+    let told = &published.assignments.get(&server)?.value;
+    let table = &published.table.as_ref()?.value;
+    let secrets = published.secrets.as_deref()?;
+    let fits = version_of(table.version) >= have.table() && secrets.value.mark != have.secrets;
+    (told.entry.is_some() && fits).then_some(secrets)
 }
 
 /// Takes a report: all that is true of the server.

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pando_model::desired::SecretMark;
 use pando_model::id::Entropy;
 use pando_plan::World;
-use pando_routing::Secrets;
+use pando_routing::{Secrets, Table};
 use pando_rt::shutdown::Shutdown;
 use pando_trust::{Kind, Signed};
 use serde::Serialize;
@@ -31,8 +30,8 @@ pub struct Reconciler {
     reports: mpsc::Receiver<Incoming>,
     /// Each step's seed follows from the one before.
     seed: u64,
-    /// What tables go out with, and the mark of that.
-    opened: Option<(SecretMark, Secrets)>,
+    /// What the newest table goes with.
+    opened: Option<Secrets>,
 }
 
 impl Reconciler {
@@ -124,15 +123,14 @@ impl Reconciler {
         self.open_secrets(loaded);
         let (shared, opened) = (&self.shared, &self.opened);
         // A table never goes out with other secrets than it was recorded with: of one version there is one table.
-        let goes_with = |(mark, _): &&(SecretMark, Secrets)| *mark == world.table_secrets;
-        let secrets = opened.as_ref().filter(goes_with).map(|(_, secrets)| secrets);
+        let secrets = opened.as_ref().filter(|secrets| secrets.mark == world.table_secrets);
         shared.published.send_if_modified(|held| publish(held, shared, world, secrets));
     }
 
     /// Once for each set of secrets.
     fn open_secrets(&mut self, loaded: &Loaded) {
         let mark = &loaded.world.secrets;
-        if self.opened.as_ref().is_some_and(|(opened, _)| opened == mark) {
+        if self.opened.as_ref().is_some_and(|opened| opened.mark == *mark) {
             return;
         }
         let vault = self.shared.trust.vault();
@@ -140,7 +138,7 @@ impl Reconciler {
         for fault in faults {
             tracing::error!("load balancers have to do without: {fault}");
         }
-        self.opened = Some((mark.clone(), secrets));
+        self.opened = Some(Secrets { mark: mark.clone(), ..secrets });
     }
 
     async fn trim(&self) {
@@ -158,12 +156,10 @@ impl Reconciler {
 fn publish(held: &mut Arc<Published>, shared: &Shared, world: &World, secrets: Option<&Secrets>) -> bool {
     let same_table =
         held.table.as_ref().map(|held| held.value.version) == world.table.as_ref().map(|t| t.version);
-    let table = match (&world.table, secrets) {
-        (Some(table), Some(secrets)) if !same_table => {
-            signed(shared, Kind::Table, &certificates::join(table, secrets))
-        }
+    let (table, secrets) = match (&world.table, secrets) {
+        (Some(table), Some(secrets)) if !same_table => with_secrets(held, shared, table, secrets),
         // The one that goes with these secrets is about to be made.
-        _ => held.table.clone(),
+        _ => (held.table.clone(), held.secrets.clone()),
     };
     let mut assignments = BTreeMap::new();
     let mut changed = table.as_ref().map(|table| table.value.version)
@@ -176,9 +172,29 @@ fn publish(held: &mut Arc<Published>, shared: &Shared, world: &World, secrets: O
         assignments.extend(published.map(|published| (*server, published)));
     }
     if changed {
-        *held = Arc::new(Published { assignments, table });
+        *held = Arc::new(Published { assignments, table, secrets });
     }
     changed
+}
+
+type Pair = (Option<Arc<Signed<Table>>>, Option<Arc<Signed<Secrets>>>);
+
+/// A table and the secret part that it goes with: both, or what is held of both.
+fn with_secrets(held: &Published, shared: &Shared, table: &Table, secrets: &Secrets) -> Pair {
+    for (pool, certificate) in table.lacking(secrets) {
+        tracing::warn!(
+            %pool,
+            certificate,
+            "there is no certificate for that host to show to replicas; `pando cert import` brings one"
+        );
+    }
+    let kept = held.secrets.clone().filter(|held| held.value.mark == secrets.mark);
+    let secrets = kept.or_else(|| signed(shared, Kind::Secrets, secrets));
+    let marked = secrets.as_ref().map(|secrets| table.marked(secrets.value.mark.clone()));
+    match marked.and_then(|table| signed(shared, Kind::Table, &table)) {
+        Some(table) => (Some(table), secrets),
+        None => (held.table.clone(), held.secrets.clone()),
+    }
 }
 
 /// Agents take nothing unsigned: what can't be signed is not published, and the next change tries again.

@@ -48,10 +48,16 @@ impl View<'_> {
 const SOON: i64 = 14;
 
 impl View<'_> {
-    /// What should be seen to before visitors notice, a line each: hosts that load balancers have no certificate for, and
-    /// certificates that expire.
+    /// What should be seen to before visitors notice, a line each: load balancers that have not heard of newer certificates, hosts
+    /// that they have no certificate for, and certificates that expire.
     pub(super) fn https_warnings(&self) -> Vec<String> {
-        let proxies = self.state.world.servers.values().filter(|server| self.entry_role(server).is_some());
+        let proxies = self.sorted_servers().into_iter().filter(|server| self.entry_role(server).is_some());
+        let behind = proxies.clone().filter(|server| self.proxy(server).older_secrets).map(|server| {
+            let name = &server.name;
+            format!(
+                "{name} uses older certificates: it hears of the newest when it reaches the control plane"
+            )
+        });
         let proxies = proxies.filter(|server| self.server_state(server.id) == ServerState::Alive);
         let reports =
             proxies.filter_map(|server| self.observed.servers.get(&server.id)?.report.proxy.as_ref());
@@ -60,7 +66,9 @@ impl View<'_> {
         let bare = bare.into_iter().map(|host| {
             format!("{host} has no certificate: HTTPS warns its visitors off; `pando cert import` brings one")
         });
-        bare.chain(self.certificates().certificates.iter().filter_map(|one| self.expiry_warning(one)))
+        let lines = behind.chain(bare);
+        lines
+            .chain(self.certificates().certificates.iter().filter_map(|one| self.expiry_warning(one)))
             .collect()
     }
 

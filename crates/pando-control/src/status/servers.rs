@@ -8,6 +8,7 @@ use pando_model::app::{ProcessSpec, ReplicaCount};
 use pando_model::desired::{AppDesired, Instance};
 use pando_model::id::ServerId;
 use pando_model::name::{AppName, ProcessName};
+use pando_model::observed::ProxyStatus;
 use pando_model::resources::Capacity;
 use pando_model::server::{Server, Standing};
 use pando_plan::Liveness;
@@ -151,10 +152,15 @@ impl<'a> View<'a> {
     pub(super) fn proxy(&self, server: &Server) -> ProxyState {
         let seen = self.observed.servers.get(&server.id).and_then(|seen| seen.report.proxy.as_ref());
         let refusal = seen.and_then(|proxy| proxy.refused.as_ref());
+        let published = self.state.world.table.as_ref().map(|table| version_of(table.version));
+        let older = |proxy: &ProxyStatus| {
+            proxy.acknowledged == published && proxy.secrets != self.state.world.table_secrets
+        };
         ProxyState {
             alive: seen.is_some_and(|proxy| proxy.alive),
             acknowledged: seen.and_then(|proxy| proxy.acknowledged),
-            published: self.state.world.table.as_ref().map(|table| version_of(table.version)),
+            published,
+            older_secrets: published.is_some() && seen.is_some_and(older),
             refused: refusal.map(|refusal| refusal.reasons.clone()).unwrap_or_default(),
         }
     }

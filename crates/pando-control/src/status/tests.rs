@@ -389,6 +389,28 @@ fn what_lacks_a_certificate_or_will_soon_is_told() {
 }
 
 #[test]
+fn a_load_balancer_that_uses_older_certificates_is_named() {
+    let mut world = world();
+    let version = pando_routing::TableVersion { epoch: 1, revision: 4 };
+    world.state.world.table = Some(pando_routing::Table { version, ..Default::default() });
+    world.state.world.table_secrets = SecretMark("b".to_owned());
+    let told = |world: &mut World, revision, mark: &str| {
+        let acknowledged = Some(pando_model::id::Version::new(1, revision));
+        let secrets = SecretMark(mark.to_owned());
+        let proxy = ProxyStatus { alive: true, acknowledged, secrets, ..ProxyStatus::default() };
+        world.see(|report| report.proxy = Some(proxy));
+        let list = world.view().balancers(|_| Default::default());
+        let named = list.warnings.iter().any(|line| line.starts_with("main uses older certificates"));
+        assert_eq!(named, list.entry_points[0].proxy.older_secrets);
+        (named, list.entry_points[0].is_working())
+    };
+    assert_eq!(told(&mut world, 4, "a"), (true, false));
+    assert_eq!(told(&mut world, 4, "b"), (false, true));
+    // Of an older table nothing else is expected.
+    assert_eq!(told(&mut world, 3, "a"), (false, false));
+}
+
+#[test]
 fn an_app_with_a_certificate_answers_over_https() {
     let mut world = world();
     let release = world.app().releases.get_mut(&ReleaseNumber(3)).unwrap();

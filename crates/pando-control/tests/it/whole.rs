@@ -43,6 +43,7 @@ impl PerfectAgent {
                 table_epoch: self.table.version.epoch,
                 table_revision: self.table.version.revision,
                 wait_millis: 500,
+                ..TargetQuery::default()
             };
             let Ok(target) = self.client.target(self.server, &have).await else { return };
             if let Some(table) = target.table {

@@ -283,6 +283,7 @@ impl Machine {
         ProxyStatus {
             alive: self.proxy_down_until <= now,
             acknowledged: (version.revision > 0).then(|| Version::new(version.epoch, version.revision)),
+            secrets: Default::default(),
             refused: None,
             not_in_rotation: ids.filter(|id| !ready.contains(id)).collect(),
             in_flight: self.in_flight.clone(),

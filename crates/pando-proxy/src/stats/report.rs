@@ -31,6 +31,7 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         |snapshot: &Arc<Snapshot>| snapshot.https.without_certificate(&snapshot.table).1;
     let hosts_without_certificate =
         snapshot.as_ref().filter(|_| plane.tls.is_some()).map(without_certificate).unwrap_or_default();
+    let secrets = snapshot.as_ref().map(|snapshot| snapshot.table.secret.mark.clone()).unwrap_or_default();
     let (in_flight, current) = (in_flight(plane), snapshot.clone());
     let mut registry = plane.registry();
     registry.forget_idle();
@@ -38,6 +39,7 @@ pub(crate) fn stats(plane: &Plane) -> ProxyStats {
         boot: plane.boot,
         sequence,
         version: snapshot.as_ref().map(|snapshot| snapshot.table.version),
+        secrets,
         why_out: snapshot.as_deref().map(why_out).unwrap_or_default(),
         ejected: snapshot.as_deref().map(|snapshot| ejected(plane, snapshot)).unwrap_or_default(),
         not_in_rotation: snapshot.map(|snapshot| snapshot.not_in_rotation()).unwrap_or_default(),

@@ -48,6 +48,13 @@ impl World {
             if entry && used != Some(newest) {
                 return Some(format!("the load balancer of {} uses {used:?}", machine.name));
             }
+            let mark = machine.proxy.as_deref().map(crate::proxy::Proxy::mark);
+            if entry && mark.as_ref() != Some(&loaded.world.table_secrets) {
+                return Some(format!("the load balancer of {} has older keys", machine.name));
+            }
+            if !entry && self.holds_secrets(machine.index) {
+                return Some(format!("{} is no entry point, yet holds keys", machine.name));
+            }
             (!entry && used.is_some()).then(|| format!("{} is no entry point, yet balances", machine.name))
         })
     }

@@ -9,6 +9,7 @@ use pando_plan::input::version_of;
 
 use super::{ControlEvent, Incoming, Published};
 use crate::message::{Answer, Caller, Have};
+use crate::scenario::Sabotage;
 use crate::world::World;
 
 /// As long as agents wait.
@@ -18,7 +19,7 @@ pub(crate) const POLL_WAIT: u64 = 25_000;
 const REPORTS: usize = 64;
 
 /// A long poll.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Waiter {
     pub(super) caller: Caller,
     have: Have,
@@ -37,22 +38,23 @@ impl World {
     pub(super) fn poll_over(&mut self, machine: usize, call: u64) {
         let Some(running) = self.control.running.as_deref_mut() else { return };
         let over = running.waiters.get(&machine).filter(|waiter| waiter.caller.call == call);
-        if let Some(waiter) = over.copied() {
+        if let Some(waiter) = over.cloned() {
             running.waiters.remove(&machine);
             self.answer(
                 self.control.machine,
                 waiter.caller,
-                Answer::Target { assignment: None, table: None },
+                Answer::Target { assignment: None, table: None, secrets: None },
             );
         }
     }
 
     /// Answers every poll for which there is something newer.
     pub(super) fn serve_waiters(&mut self) {
+        let open_handed = self.scenario.sabotage == Some(Sabotage::OpenHanded);
         let Some(running) = self.control.running.as_deref_mut() else { return };
         let mut answers = Vec::new();
         running.waiters.retain(|_, waiter| {
-            let answer = newer(&running.published, &waiter.have);
+            let answer = newer(&running.published, &waiter.have, open_handed);
             let waits = answer.is_none();
             answers.extend(answer.map(|answer| (waiter.caller, answer)));
             waits
@@ -90,11 +92,18 @@ fn is_report(incoming: &Incoming) -> bool {
     matches!(incoming, Incoming::Event(Reported { .. } | Relayed { .. }))
 }
 
-fn newer(published: &Published, have: &Have) -> Option<Answer> {
-    let assignment = published.assignments.get(&have.server).filter(|it| it.version > have.assignment);
-    let table = published.table.as_ref().filter(|it| version(it) > have.table);
-    (assignment.is_some() || table.is_some())
-        .then(|| Answer::Target { assignment: assignment.cloned(), table: table.cloned() })
+fn newer(published: &Published, have: &Have, open_handed: bool) -> Option<Answer> {
+    let told = published.assignments.get(&have.server);
+    let entry = open_handed || told.is_some_and(|told| told.entry.is_some());
+    let fits = published.table.as_ref().is_some_and(|it| version(it) >= have.table);
+    let secrets = published.secrets.as_ref().filter(|it| entry && fits && it.mark != have.secrets).cloned();
+    let assignment = told.filter(|it| it.version > have.assignment).cloned();
+    let table = published.table.as_ref().filter(|it| version(it) > have.table).cloned();
+    (assignment.is_some() || table.is_some() || secrets.is_some()).then_some(Answer::Target {
+        assignment,
+        table,
+        secrets,
+    })
 }
 
 pub(crate) fn version(table: &pando_routing::Table) -> Version {

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use pando_agent::ledger::Ledger;
 use pando_agent::line::{self, Line};
-use pando_agent::proxy::view::Pushed;
+use pando_agent::proxy::view::{Pushed, Sent};
 use pando_agent::reconcile::{Effect, Event as AgentInput, Facts, ReleaseKey, Site, State, step};
 use pando_model::assignment::{Assignment, Entry};
 use pando_model::time::Timestamp;
-use pando_routing::{ProxyStats, TableVersion};
+use pando_routing::ProxyStats;
 use pando_runtime::{RunKey, RunSpec, Runtime};
 use uuid::Uuid;
 
@@ -76,9 +76,6 @@ pub(crate) enum AgentEvent {
     RoundOver(u64),
 }
 
-/// A table on its way to a proxy: its version, and what the proxy is to be near.
-pub(crate) type Sent = (TableVersion, Option<String>);
-
 impl World {
     pub(crate) fn start_daemon(&mut self, at: usize) {
         if self.machines[at].daemon.is_some() {
@@ -102,7 +99,7 @@ impl World {
         let ledger = machine.disk.ledger.clone();
         let remembered = ledger.assignment.version;
         let poller = Poller::new(remembered);
-        let link = Link::new(machine.disk.table.clone(), ledger.assignment.entry, &machine.name);
+        let link = Link::new(&machine.disk, ledger.assignment.entry, &machine.name);
         let releases = machine.disk.found();
         machine.daemon = Some(Box::new(Daemon {
             boot: machine.daemon_boots,

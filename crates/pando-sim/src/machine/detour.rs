@@ -96,7 +96,7 @@ impl World {
         let round = daemon.detour.round;
         if let Some(table) = table {
             let (version, name) = (table.version, self.machines[peer].name.clone());
-            if self.table_came(at, table) {
+            if self.table_came(at, Some(table), None) {
                 say!(self, self.machines[at].name, "cut off; {name} has the table {version}");
             }
         }

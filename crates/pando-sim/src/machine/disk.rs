@@ -7,13 +7,15 @@ use pando_agent::ledger::Ledger;
 use pando_agent::reconcile::{OnDisk, ReleaseKey};
 use pando_model::id::ServerId;
 use pando_model::release::Digest;
-use pando_routing::Table;
+use pando_routing::{Secrets, Table};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     pub(crate) ledger: Ledger,
     /// The agent's copy of the newest table.
     pub(crate) table: Option<Arc<Table>>,
+    /// And of certificates and keys, while it takes requests from outside.
+    pub(crate) secrets: Option<Arc<Secrets>>,
     /// The proxy's own.
     pub(crate) proxy_table: Option<Arc<Table>>,
     /// Sealed ones with what they are made from.
@@ -27,6 +29,7 @@ impl Disk {
         Self {
             ledger: Ledger::empty(server),
             table: None,
+            secrets: None,
             proxy_table: None,
             releases: BTreeMap::new(),
             full: false,

@@ -39,6 +39,7 @@ impl World {
         match self.machines[at].daemon.as_deref().map(|daemon| daemon.entry) {
             Some(Some(None)) => {
                 self.switch_link_off(at);
+                self.forget_secrets(at);
                 self.feed(at, AgentInput::EntryKept(Ok(false)));
             }
             Some(Some(Some(_))) => self.keep_entry(at),

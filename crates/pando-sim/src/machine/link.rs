@@ -6,14 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pando_agent::proxy::view::{Pushed, View};
+use pando_agent::proxy::view::{Pushed, Sent, View};
 use pando_agent::reconcile::Event as AgentInput;
 use pando_model::assignment::Entry;
 use pando_model::observed::ProxyStatus;
-use pando_routing::{ProxyStats, Table};
+use pando_routing::{ProxyStats, SecretMark, Secrets, Table};
 use pando_rt::backoff::Backoff;
 
-use super::daemon::{AgentEvent, Sent};
+use super::daemon::AgentEvent;
+use super::disk::Disk;
 use crate::world::World;
 
 const TRY_AGAIN: Backoff = Backoff { first: Duration::from_millis(20), most: Duration::from_millis(500) };
@@ -25,6 +26,8 @@ pub(crate) const PROXY_WAIT: u64 = 500;
 pub(crate) struct Link {
     view: View,
     newest: Option<Arc<Table>>,
+    /// Of that table, or of one before.
+    secrets: Option<Arc<Secrets>>,
     pushing: bool,
     /// There is, or is to be, a load balancer to speak with.
     on: bool,
@@ -37,18 +40,40 @@ pub(crate) struct Link {
 
 impl Link {
     /// One that an earlier agent left running is spoken with from the start, whatever is wanted of it later.
-    pub(crate) fn new(kept: Option<Arc<Table>>, entry: Option<Entry>, name: &str) -> Self {
+    pub(crate) fn new(kept: &Disk, entry: Option<Entry>, name: &str) -> Self {
+        let (newest, secrets) = (kept.table.clone(), kept.secrets.clone());
         let mut view = View::default();
-        if let Some(table) = &kept {
+        view.set_secrets(secrets.as_deref());
+        if let Some(table) = &newest {
             view.offer(Arc::clone(table));
         }
         view.set_locality(near(entry, name));
         let on = entry.is_some();
-        Self { view, newest: kept, pushing: false, on, switched: 0, pushes_failed: 0, polls_failed: 0 }
+        let (pushing, switched, pushes_failed, polls_failed) = (false, 0, 0, 0);
+        Self { view, newest, secrets, pushing, on, switched, pushes_failed, polls_failed }
     }
 
     pub(crate) fn newest(&self) -> Option<&Arc<Table>> {
         self.newest.as_ref()
+    }
+
+    /// Of the secret part; empty without one.
+    pub(crate) fn mark(&self) -> SecretMark {
+        self.secrets.as_ref().map(|secrets| secrets.mark.clone()).unwrap_or_default()
+    }
+
+    /// As [`pando_agent`] takes what is published.
+    fn take(&mut self, table: Option<Arc<Table>>, secrets: Option<Arc<Secrets>>) -> bool {
+        let newer = |table: &Arc<Table>| self.newest.as_ref().is_none_or(|have| have.version < table.version);
+        let table = table.filter(newer);
+        let mut taken = table.is_some();
+        self.newest = table.or(self.newest.take());
+        let goes_with = self.newest.as_ref().map(|table| table.secret.mark.clone());
+        let other = |new: &Arc<Secrets>| goes_with.as_ref() == Some(&new.mark) && self.mark() != new.mark;
+        if let Some(secrets) = secrets.filter(other) {
+            (self.secrets, taken) = (Some(secrets), true);
+        }
+        taken
     }
 }
 
@@ -67,20 +92,47 @@ impl World {
         self.machines[at].daemon.as_deref_mut().map(|daemon| &mut daemon.link)
     }
 
-    /// A table from the control plane. False: it is not newer.
-    pub(crate) fn table_came(&mut self, at: usize, table: Arc<Table>) -> bool {
+    /// From the control plane; a table alone from another agent. False: nothing of it is newer.
+    pub(crate) fn table_came(
+        &mut self,
+        at: usize,
+        table: Option<Arc<Table>>,
+        secrets: Option<Arc<Secrets>>,
+    ) -> bool {
         let Some(link) = self.link(at) else { return false };
-        if link.newest.as_ref().is_some_and(|have| have.version >= table.version) {
+        if !link.take(table, secrets) {
             return false;
         }
-        link.newest = Some(Arc::clone(&table));
-        link.view.offer(Arc::clone(&table));
+        link.view.set_secrets(link.secrets.as_deref());
+        let (table, secrets) = (link.newest.clone(), link.secrets.clone());
+        if let Some(table) = &table {
+            link.view.offer(Arc::clone(table));
+        }
         link.pushes_failed = 0;
-        if !self.machines[at].disk.full {
-            self.machines[at].disk.table = Some(table);
+        let disk = &mut self.machines[at].disk;
+        if !disk.full {
+            (disk.table, disk.secrets) = (table, secrets);
         }
         self.push_if_due(at);
         true
+    }
+
+    /// Its load balancer has ended: nothing of certificates and keys stays.
+    pub(super) fn forget_secrets(&mut self, at: usize) {
+        let disk = &mut self.machines[at].disk;
+        (disk.secrets, disk.proxy_table) = (None, None);
+        let Some(link) = self.link(at) else { return };
+        link.view.set_secrets(None);
+        if link.secrets.take().is_some() {
+            self.poll_anew(at);
+        }
+    }
+
+    /// What its agent knows or keeps of certificates and keys.
+    pub(crate) fn holds_secrets(&self, at: usize) -> bool {
+        let machine = &self.machines[at];
+        let knows = machine.daemon.as_deref().is_some_and(|daemon| daemon.link.secrets.is_some());
+        knows || machine.disk.secrets.is_some()
     }
 
     pub(super) fn begin_asking_proxy(&mut self, at: usize) {
@@ -131,8 +183,7 @@ impl World {
         let failed = matches!(answer, Pushed::Away | Pushed::NotNow(_));
         link.pushes_failed = if failed { link.pushes_failed + 1 } else { 0 };
         let before = link.view.status().clone();
-        let (version, near) = sent;
-        link.view.pushed(version, near, answer);
+        link.view.pushed(sent, answer);
         self.tell_of_proxy(at, &before, false);
     }
 

@@ -13,7 +13,7 @@ use pando_model::assignment::Assignment;
 use pando_model::id::Version;
 use pando_model::observed::AgentReport;
 use pando_model::resources::Capacity;
-use pando_routing::Table;
+use pando_routing::{Secrets, Table};
 use pando_rt::backoff::Backoff;
 
 use super::daemon::AgentEvent;
@@ -100,7 +100,9 @@ impl World {
             Answer::Away => self.call_failed(at, call, line::Event::Called),
             // Who says no is there.
             Answer::Refused => self.call_failed(at, call, line::Event::Answered),
-            Answer::Target { assignment, table } if polls => self.target_came(at, assignment, table),
+            Answer::Target { assignment, table, secrets } if polls => {
+                self.target_came(at, assignment, table, secrets);
+            }
             Answer::Taken if reports => self.report_taken(at),
             Answer::Fetched => self.release_fetched(at, call),
             Answer::Table(table) => self.peer_answered(at, call, table),
@@ -156,7 +158,8 @@ impl World {
             return;
         }
         let table = daemon.link.newest().map(|table| version(table)).unwrap_or_default();
-        let have = Have { server: id, assignment: daemon.poller.assignment, table };
+        let secrets = daemon.link.mark();
+        let have = Have { server: id, assignment: daemon.poller.assignment, table, secrets };
         daemon.poller.began = self.now;
         let wait = daemon.poller.wait;
         let call = self.call_control(at, Question::Target(have, wait), DEADLINE + wait);
@@ -165,8 +168,8 @@ impl World {
         }
     }
 
-    /// A poll from before the silence may hang on a connection that is long dead.
-    fn poll_anew(&mut self, at: usize) {
+    /// A poll from before the silence may hang on a connection that is long dead; or says that something is here which is not.
+    pub(super) fn poll_anew(&mut self, at: usize) {
         let Some(daemon) = self.machines[at].daemon.as_deref_mut() else { return };
         daemon.poller.wait = 0;
         if daemon.poller.call.take().is_some() {
@@ -174,7 +177,13 @@ impl World {
         }
     }
 
-    fn target_came(&mut self, at: usize, assignment: Option<Arc<Assignment>>, table: Option<Arc<Table>>) {
+    fn target_came(
+        &mut self,
+        at: usize,
+        assignment: Option<Arc<Assignment>>,
+        table: Option<Arc<Table>>,
+        secrets: Option<Arc<Secrets>>,
+    ) {
         let deaf = self.scenario.sabotage == Some(Sabotage::DeafAgent);
         let now = self.now;
         let Some(daemon) = self.machines[at].daemon.as_deref_mut() else { return };
@@ -186,7 +195,7 @@ impl World {
         if let Some(assignment) = &newer {
             poller.assignment = assignment.version;
         }
-        let tabled = table.is_some_and(|table| self.table_came(at, table));
+        let tabled = self.table_came(at, table, secrets);
         let after = if newer.is_some() || tabled { 0 } else { pace };
         self.put_agent(at, after, AgentEvent::Poll);
         self.line(at, line::Event::Answered);

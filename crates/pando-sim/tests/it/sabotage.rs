@@ -6,7 +6,9 @@ use pando_sim::{Options, Sabotage, run};
 fn is_noticed(sabotage: Sabotage, complaint: &str) {
     let mut seen = Vec::new();
     for seed in 0..SEEDS {
-        let options = Options { sabotage: Some(sabotage), seconds: Some(90), ..Options::of_seed(seed) };
+        // Most of these have nothing to do with keys, and are found without them.
+        let keys = sabotage == Sabotage::OpenHanded;
+        let options = Options { sabotage: Some(sabotage), seconds: Some(90), keys, ..Options::of_seed(seed) };
         if let Some(broken) = run(&options).broken {
             if broken.contains(complaint) {
                 return;
@@ -57,4 +59,9 @@ fn a_replica_that_is_assigned_twice() {
 #[test]
 fn an_agent_that_hears_nothing() {
     is_noticed(Sabotage::DeafAgent, "no rest");
+}
+
+#[test]
+fn keys_told_to_servers_that_need_none() {
+    is_noticed(Sabotage::OpenHanded, "yet holds keys");
 }

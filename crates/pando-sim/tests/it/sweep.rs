@@ -48,6 +48,22 @@ seeds! {
     seeds_from_192: 192..196
 }
 
+/// Load balancers are told keys apart from tables, and others are not told any.
+macro_rules! seeds_with_keys {
+    ($($name:ident: $from:literal..$to:literal)*) => {
+        $(#[test] fn $name() {
+            ($from..$to).for_each(|seed| holds(&Options { keys: true, ..Options::of_seed(seed) }));
+        })*
+    };
+}
+
+seeds_with_keys! {
+    keys_from_300: 300..304
+    keys_from_304: 304..308
+    keys_from_308: 308..312
+    keys_from_312: 312..316
+}
+
 /// What people plan, without any fault, costs no request.
 #[test]
 fn planned_moves_alone() {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pando_agent::EntryKeeper;
@@ -94,7 +95,19 @@ impl ProxyKeeper {
             tracing::info!("the load balancer ends: this server is no entry point");
             living.stop(PATIENCE).await?;
         }
-        Ok(())
+        self.forget().await
+    }
+
+    /// What it kept for its next start, which has certificates and keys in it.
+    async fn forget(&self) -> anyhow::Result<()> {
+        let file = self.layout.proxy_table();
+        let files = [file.with_extension("json.damaged"), file];
+        let removed = tokio::task::spawn_blocking(move || {
+            files.iter().try_for_each(|path| {
+                pando_rt::fs::remove(path).with_context(|| format!("can't remove `{}`", path.display()))
+            })
+        });
+        removed.await?
     }
 }
 

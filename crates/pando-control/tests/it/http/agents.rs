@@ -9,9 +9,9 @@ use pando_api::v1::agents::{ReportBody, TargetQuery};
 use pando_api::v1::traffic::TrafficQuery;
 use pando_control::shared::Published;
 use pando_control::store::{Key, Txn};
-use pando_model::assignment::Assignment;
+use pando_model::assignment::{Assignment, Entry};
 use pando_model::id::{ServerId, Version};
-use pando_routing::{PoolId, PoolStats, ProxyStats, Table, TableVersion};
+use pando_routing::{PoolId, PoolStats, ProxyStats, SecretMark, Secrets, Table, TableVersion, TicketKey};
 use pando_trust::{Kind, Signed};
 
 use crate::cluster::{Cluster, PATIENCE, app, id, report};
@@ -43,11 +43,11 @@ async fn a_target_comes_as_soon_as_it_is_newer() {
     // Somebody else's assignment is none of its business.
     let other = ServerId::from_uuid(id(2));
     let assignments = [(other, assignment(&cluster, other, 3))].into();
-    cluster.shared.published.send_replace(Arc::new(Published { assignments, table: None }));
+    cluster.shared.published.send_replace(Arc::new(Published { assignments, ..Published::default() }));
     let assignments =
         [(other, assignment(&cluster, other, 3)), (server, assignment(&cluster, server, 4))].into();
     let table = Some(table(&cluster, 7));
-    cluster.shared.published.send_replace(Arc::new(Published { assignments, table }));
+    cluster.shared.published.send_replace(Arc::new(Published { assignments, table, secrets: None }));
     let target = tokio::time::timeout(PATIENCE, asked).await.unwrap().unwrap();
     // The poll may have begun before or after the second publication; it has the assignment in both cases.
     let key = cluster.shared.trust.anchor().signing_key();
@@ -61,9 +61,67 @@ async fn a_target_comes_as_soon_as_it_is_newer() {
         table_epoch: 1,
         table_revision: 6,
         wait_millis: 0,
+        ..TargetQuery::default()
     };
     let target = agent.target(server, &have).await.unwrap();
     assert!(target.assignment.is_none() && target.table.is_some());
+}
+
+/// A worker and an entry point, the table 1.7 and the secret part that it goes with.
+fn publish_secrets(cluster: &Cluster, worker: ServerId, entry: ServerId) {
+    let mark = SecretMark("m".to_owned());
+    let secrets = Secrets { mark: mark.clone(), ticket_keys: vec![KEY], ..Secrets::default() };
+    let of = |server, entry| {
+        let assignment = Assignment { version: Version::new(1, 4), entry, ..Assignment::empty(server) };
+        (server, Arc::new(cluster.shared.trust.sign(Kind::Assignment, assignment).unwrap()))
+    };
+    let table = Table { version: TableVersion { epoch: 1, revision: 7 }, ..Table::default() }.marked(mark);
+    cluster.shared.published.send_replace(Arc::new(Published {
+        assignments: [of(worker, None), of(entry, Some(Entry { prefer_local: false }))].into(),
+        table: Some(Arc::new(cluster.shared.trust.sign(Kind::Table, table).unwrap())),
+        secrets: Some(Arc::new(cluster.shared.trust.sign(Kind::Secrets, secrets).unwrap())),
+    }));
+}
+
+const KEY: TicketKey = TicketKey([0xab; 32]);
+
+#[tokio::test]
+async fn keys_go_to_entry_points_alone_and_only_when_they_lack_them() {
+    let cluster = Cluster::in_memory().await;
+    let (entry, worker) = (cluster.server, ServerId::from_uuid(id(2)));
+    cluster.add_server("worker", worker, "10.0.0.2:7421".parse().unwrap()).await;
+    publish_secrets(&cluster, worker, entry);
+    let target = async |server: ServerId, have: TargetQuery| {
+        let agent = cluster.client_with(Scope::Agent { server }).await;
+        agent.target(server, &have).await.unwrap()
+    };
+    let key = cluster.shared.trust.anchor().signing_key();
+    let given = target(entry, TargetQuery::default()).await;
+    let secrets: Secrets = given.secrets.unwrap().verify(key, Kind::Secrets).unwrap();
+    let table: Table = given.table.unwrap().verify(key, Kind::Table).unwrap();
+    assert_eq!((&secrets.ticket_keys, &secrets.mark), (&vec![KEY], &table.secret.mark));
+    // The identity of who asks decides. What it says that it has opens nothing.
+    for mark in ["", "m", "of before"] {
+        let have = TargetQuery { secrets: SecretMark(mark.to_owned()), ..TargetQuery::default() };
+        let told = target(worker, have).await;
+        assert!(told.table.is_some() && told.assignment.is_some() && told.secrets.is_none());
+        assert!(!serde_json::to_string(&told).unwrap().contains(&"ab".repeat(32)));
+    }
+    let agent = cluster.client_with(Scope::Agent { server: worker }).await;
+    let error = agent.target(entry, &TargetQuery::default()).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::Forbidden));
+    // Nothing is given twice, nor to who has a newer table than there is here.
+    let at = |revision: u64, mark: &str| TargetQuery {
+        assignment_epoch: u64::MAX,
+        table_epoch: 1,
+        table_revision: revision,
+        secrets: SecretMark(mark.to_owned()),
+        ..TargetQuery::default()
+    };
+    for (have, given) in [(at(7, "m"), false), (at(7, "l"), true), (at(7, ""), true), (at(8, "n"), false)] {
+        let told = target(entry, have).await;
+        assert_eq!((told.secrets.is_some(), told.table.is_some()), (given, false));
+    }
 }
 
 #[tokio::test]
@@ -106,6 +164,7 @@ async fn reports_reach_the_loop_and_counters_the_memory() {
         boot: id(6),
         sequence: 1,
         version: None,
+        secrets: Default::default(),
         not_in_rotation: Default::default(),
         in_flight: Default::default(),
         pools: [(PoolId("hits/web".to_owned()), stats)].into(),

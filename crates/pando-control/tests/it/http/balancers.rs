@@ -55,6 +55,7 @@ fn counted(cluster: &Cluster, server: ServerId, requests: u64, unmatched: u64, s
         hosts_without_certificate: Vec::new(),
         endpoints: Default::default(),
         version: None,
+        secrets: Default::default(),
         not_in_rotation: Default::default(),
         in_flight: Default::default(),
         pools: [(PoolId("hits/web".to_owned()), pool)].into(),

@@ -11,7 +11,7 @@ use pando_api::{Client, ErrorCode};
 use pando_control::certificates::keys::keep_fresh;
 use pando_control::reconcile::Reconciler;
 use pando_model::id::Version;
-use pando_routing::{SecretText, Table};
+use pando_routing::{SecretText, Secrets, Table};
 use pando_trust::Kind;
 use tokio::sync::mpsc;
 
@@ -52,27 +52,36 @@ fn start_loop(cluster: &mut Cluster) {
     tokio::spawn(reconciler.run(cluster.shared.shutdown.clone()));
 }
 
-/// The first table beyond `have` that pleases, as an agent gets it.
+/// The first table beyond `have` that pleases, as the agent of an entry point gets it, with the secret part that came with it.
 async fn table(cluster: &Cluster, have: Version, pleases: impl Fn(&Table) -> bool) -> Table {
     let agent = cluster.client_with(Scope::Agent { server: cluster.server }).await;
     let (until, mut have) = (Instant::now() + PATIENCE, have);
+    let key = cluster.shared.trust.anchor().signing_key();
+    let (mut secrets, mut held) = (Secrets::default(), None::<Table>);
     loop {
         let query = TargetQuery {
             table_epoch: have.epoch,
             table_revision: have.revision,
             // Whatever the assignment is: it is not waited for.
             assignment_epoch: u64::MAX,
+            secrets: secrets.mark.clone(),
             wait_millis: 1000,
             ..TargetQuery::default()
         };
         let target = agent.target(cluster.server, &query).await.unwrap();
+        if let Some(bytes) = target.secrets {
+            secrets = bytes.verify(key, Kind::Secrets).unwrap();
+        }
         if let Some(bytes) = target.table {
-            let table: Table =
-                bytes.verify(cluster.shared.trust.anchor().signing_key(), Kind::Table).unwrap();
+            let table: Table = bytes.verify(key, Kind::Table).unwrap();
+            assert!(!table.secret.has_keys());
             have = Version::new(table.version.epoch, table.version.revision);
-            if pleases(&table) {
-                return table;
-            }
+            held = Some(table);
+        }
+        // Before it is assigned to be an entry point, it gets no secrets.
+        let whole = held.as_ref().filter(|table| table.secret.mark == secrets.mark);
+        if let Some(joined) = whole.map(|table| table.joined(&secrets)).filter(&pleases) {
+            return joined;
         }
         assert!(Instant::now() < until, "no such table");
     }

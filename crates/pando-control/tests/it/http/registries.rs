@@ -43,7 +43,7 @@ fn assign(cluster: &Cluster, server: ServerId, reference: &str) {
     let empty = Assignment::empty(server);
     let assignment = Assignment { version: Version::new(1, 1), releases: vec![Arc::new(release)], ..empty };
     let signed = Arc::new(cluster.shared.trust.sign(Kind::Assignment, assignment).unwrap());
-    let published = Published { assignments: [(server, signed)].into(), table: None };
+    let published = Published { assignments: [(server, signed)].into(), ..Published::default() };
     cluster.shared.published.send_replace(Arc::new(published));
 }
 

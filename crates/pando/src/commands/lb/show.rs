@@ -114,7 +114,10 @@ fn state(entry: &EntryPointStatus) -> (&'static str, Style) {
 fn table_word(entry: &EntryPointStatus) -> &'static str {
     match (entry.proxy.acknowledged, entry.proxy.published) {
         (_, None) => "none yet",
-        (acknowledged, published) if acknowledged >= published => "newest",
+        (acknowledged, published) if acknowledged >= published => match entry.proxy.older_secrets {
+            true => "newest, older certificates",
+            false => "newest",
+        },
         (None, _) => "none",
         _ => "older",
     }

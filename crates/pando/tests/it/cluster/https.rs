@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,14 +19,18 @@ const BALANCERS: [&str; 2] = ["lb-1", "lb-2"];
 
 /// The control plane apart from everything else, a web server, two load balancers, and the app.
 fn bed() -> Bed {
-    let bed = Bed::of(&["main", "web-1", "lb-1", "lb-2"]);
+    bed_with(&BALANCERS)
+}
+
+fn bed_with(balancers: &[&str]) -> Bed {
+    let bed = Bed::of(&[&["main", "web-1"][..], balancers].concat());
     bed.found_as(&["control"]);
     bed.join("web-1", &["web"]);
-    BALANCERS.iter().for_each(|name| bed.join(name, &["lb"]));
+    balancers.iter().for_each(|name| bed.join(name, &["lb"]));
     bed.deploy(&App { web: "replicas: 2".to_owned(), ..App::default() });
     bed.wait_spread("web", &[("web-1", 2)], 60);
     bed.ok(&["lb", "lockdown", "--force"]);
-    BALANCERS.iter().for_each(|name| bed.wait_in_rotation(name, 2));
+    balancers.iter().for_each(|name| bed.wait_in_rotation(name, 2));
     bed
 }
 
@@ -78,7 +82,8 @@ fn plain(bed: &Bed, balancer: &str) -> String {
     answer.split("\r\n\r\n").next().unwrap_or_default().to_owned()
 }
 
-/// Nothing of a key lies anywhere but where it may: in the tables that agents and load balancers keep, which are root's and theirs.
+/// Nothing of a key lies anywhere but where it may: on load balancers, in what they and their agents keep, which are root's and
+/// theirs.
 fn check_hidden(bed: &Bed, issued: &Issued) {
     let secret = issued.key.lines().nth(1).unwrap();
     let store = "/var/lib/pando/store";
@@ -96,7 +101,8 @@ fn check_hidden(bed: &Bed, issued: &Issued) {
             let mode = fs::metadata(server.inside(file)).unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{file} on {}", server.name);
         }
-        assert!(!holding.is_empty(), "{} keeps the table for when it can ask nobody", server.name);
+        let balances = BALANCERS.contains(&server.name.as_str());
+        assert_eq!(!holding.is_empty(), balances, "{} has it in: {holding}", server.name);
     }
     for args in
         [&["events", "--all"][..], &["lb", "status"], &["cert", "ls"], &["cluster", "status"], &["status"]]
@@ -222,5 +228,114 @@ fn cluster_https_goes_on_while_the_control_plane_is_away() {
         assert_eq!(https.get("/").unwrap().0, 200);
         println!("{balancer} shows the next one after {wait:?}");
     }
+    check_hidden(&bed, &next);
+}
+
+/// The files there that have the key in them.
+fn files_with(bed: &Bed, server: &str, issued: &Issued) -> String {
+    let secret = issued.key.lines().nth(1).unwrap();
+    bed.server(server)
+        .sh(&format!("grep -r -l -a -F -e '{secret}' /var/lib/pando /run/pando 2>/dev/null || true"))
+}
+
+/// The memory of the server's daemon has the key in it, in whichever of its forms a line of it stays whole.
+fn remembers(bed: &Bed, server: &str, issued: &Issued) -> bool {
+    let pid = bed.server(server).daemon_pid().unwrap();
+    let secret = issued.key.lines().nth(1).unwrap().as_bytes();
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with("rw"))).any(
+        |line| {
+            let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+            // What is unmapped meanwhile can't be read.
+            let read = memory.read_exact_at(&mut bytes, from);
+            read.is_ok() && memchr::memmem::find(&bytes, secret).is_some()
+        },
+    )
+}
+
+fn wait_forgotten(bed: &Bed, server: &str, issued: &Issued) {
+    let began = Instant::now();
+    while !files_with(bed, server, issued).is_empty() {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "{}\n{}",
+            files_with(bed, server, issued),
+            bed.logs()
+        );
+    }
+}
+
+#[test]
+fn cluster_https_keys_are_on_entry_points_alone() {
+    let bed = bed_with(&["lb-1"]);
+    let authority = Authority::make();
+    let issued = authority.issue(&[HOST]);
+    import(&bed, &issued);
+    wait_shown(&bed, &authority, "lb-1", &issued);
+    // What can be found is found where it may be.
+    assert!(files_with(&bed, "lb-1", &issued).contains("ledger/secrets.json"));
+    assert!(remembers(&bed, "lb-1", &issued));
+    // Its table is there by now: it goes by the same version.
+    bed.wait_for(&["lb", "status"], "the newest table is in use", 20, |told| {
+        told["entry_points"][0]["proxy"]["acknowledged"] == told["entry_points"][0]["proxy"]["published"]
+    });
+    assert_eq!(files_with(&bed, "web-1", &issued), "");
+    assert!(!remembers(&bed, "web-1", &issued), "the daemon of a server without an entry knows the key");
+    assert!(connect(&bed, &authority.visitor(), "web-1").is_err());
+
+    bed.ok(&["server", "roles", "web-1", "+lb"]);
+    let wait = wait_shown(&bed, &authority, "web-1", &issued);
+    println!("a new entry point serves TLS after {wait:?}");
+    assert!(files_with(&bed, "web-1", &issued).contains("ledger/secrets.json"));
+    let mut https = connect(&bed, &authority.visitor(), "web-1").unwrap();
+    assert_eq!(https.get("/").unwrap().0, 200);
+    drop(https);
+
+    bed.ok(&["server", "roles", "web-1", "-lb"]);
+    wait_forgotten(&bed, "web-1", &issued);
+    assert!(connect(&bed, &authority.visitor(), "web-1").is_err());
+    // It comes back to them as it came to them first.
+    bed.ok(&["server", "roles", "web-1", "+lb"]);
+    wait_shown(&bed, &authority, "web-1", &issued);
+}
+
+#[test]
+fn cluster_https_reaches_a_balancer_that_was_cut_off() {
+    let bed = bed();
+    let authority = Authority::make();
+    let visitor = authority.visitor();
+    let first = authority.issue(&[HOST]);
+    import(&bed, &first);
+    for balancer in BALANCERS {
+        wait_shown(&bed, &authority, balancer, &first);
+    }
+    let kept = Kept::start(&visitor, HOST, bed.server("lb-2").address(), 2);
+
+    bed.server("lb-2").cut_off_from(&[bed.server("main").address()]);
+    let next = authority.issue(&[HOST]);
+    import(&bed, &next);
+    wait_shown(&bed, &authority, "lb-1", &next);
+    // The other has the newest table from its neighbours, with what it had of certificates; and that is said.
+    let of_second = |told: &serde_json::Value| {
+        let all = told["entry_points"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|entry| entry["name"] == "lb-2").unwrap_or_default()
+    };
+    bed.wait_for(&["lb", "status"], "lb-2 has older certificates", 30, |told| {
+        of_second(told)["proxy"]["older_secrets"] == true
+    });
+    let told = bed.ok(&["lb", "status"]);
+    assert!(told.contains("older certificates"), "{told}");
+    assert_eq!(connect(&bed, &authority.visitor(), "lb-2").unwrap().shown(), first.own);
+
+    bed.server("lb-2").heal();
+    let wait = wait_shown(&bed, &authority, "lb-2", &next);
+    println!("shown {wait:?} after the line is whole");
+    bed.wait_for(&["lb", "status"], "lb-2 has the newest", 20, |told| {
+        of_second(told)["proxy"].get("older_secrets").is_none()
+    });
+    println!("{} requests meanwhile, 0 failed, 0 closed", kept.stop_flawless());
     check_hidden(&bed, &next);
 }
