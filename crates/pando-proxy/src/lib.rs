@@ -16,6 +16,7 @@ mod client;
 mod control;
 mod error;
 mod exchange;
+mod files;
 mod forward;
 mod front;
 mod handover;

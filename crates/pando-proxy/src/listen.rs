@@ -12,9 +12,6 @@ use crate::unsent;
 /// Connections that the kernel holds while we are busy; it bounds this by its own `somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Files for the control side, probes and logs.
-const SPARE_FILES: usize = 128;
-
 /// Makes listeners for [`crate::Settings`].
 #[derive(Debug)]
 pub struct Listeners;
@@ -64,27 +61,6 @@ pub(crate) fn into_async(listener: TcpListener) -> io::Result<tokio::net::TcpLis
     let listener = tokio::net::TcpListener::from_std(listener)?;
     unsent::bound_at(&listener);
     Ok(listener)
-}
-
-/// How many client connections there may be: `wanted`, or what the system's limit on open files allows. The limit is raised as
-/// far as it can be; a connection may need two files, one for each side, and the rest of the program needs some too.
-pub(crate) fn room(wanted: usize) -> usize {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
-    if setrlimit(Resource::Nofile, raised).is_ok() {
-        limit = raised;
-    }
-    let files = limit.current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
-    let room = (files.saturating_sub(SPARE_FILES) / 2).max(1);
-    if room < wanted {
-        tracing::warn!(
-            files,
-            connections = room,
-            "the limit on open files allows fewer connections than wanted"
-        );
-    }
-    room.min(wanted)
 }
 
 #[cfg(test)]

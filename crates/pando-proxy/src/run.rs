@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::control::{self, Control, ControlSocket, Unplaced};
 use crate::error::ProxyError;
+use crate::files;
 use crate::handover::{Door, Giver, HeldDoor, Inheritance, Left, Notice, Waiting};
 use crate::parting::Curfew;
 use crate::plane::Plane;
@@ -144,8 +145,8 @@ async fn start(
     let (notices, path) = (settings.notices.take(), settings.control_socket.take());
     let metrics = settings.metrics_listener.take().map(listen::into_async).transpose();
     let metrics = metrics.map_err(|source| ProxyError::Listener { source })?;
-    let room = listen::room(settings.limits.connections);
-    let workers = Workers::start(entrances(settings), room, &plane, &clients).await;
+    files::prepare(settings.limits.connections);
+    let workers = Workers::start(entrances(settings), &plane, &clients).await;
     let workers = workers.map_err(|source| ProxyError::Worker { source })?;
     // From here on nothing fails: an elder goes on until all of the above is there.
     let (socket, listener) = match (bound, path) {

@@ -9,6 +9,8 @@ mod guests;
 mod share;
 mod waiting;
 
+pub(crate) use waiting::make_room;
+
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io;
@@ -62,13 +64,13 @@ struct Common {
 }
 
 impl Workers {
-    /// Starts as many as the plane says; they take no connection until they are [opened](Self::open). Their connections are tasks of `clients`; there are at most `room` of them.
+    /// Starts as many as the plane says; they take no connection until they are [opened](Self::open). Their connections are
+    /// tasks of `clients`; there are at most as many as the plane's limits say.
     ///
     /// # Errors
     /// A thread or an event loop can't be had.
     pub(crate) async fn start(
         listeners: Vec<(TcpListener, Entrance)>,
-        room: usize,
         plane: &Arc<Plane>,
         clients: &Tasks,
     ) -> io::Result<Self> {
@@ -78,7 +80,7 @@ impl Workers {
         let common = Common {
             plane: Arc::clone(plane),
             clients: clients.clone(),
-            room: Arc::new(Semaphore::new(room)),
+            room: Arc::new(Semaphore::new(plane.limits.connections.min(Semaphore::MAX_PERMITS))),
             guests: plane.limits.connections_per_address.map(Guests::new),
             shares: Arc::new(Shares::new(doors, is_spread(&listeners, count))),
             open: open.clone(),

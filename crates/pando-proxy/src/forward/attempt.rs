@@ -23,6 +23,7 @@ use crate::asked::Asked;
 use crate::balance::{Chosen, moment};
 use crate::client::Client;
 use crate::exchange::{ExchangeError, Upload, Waits, head};
+use crate::files;
 use crate::front::Front;
 use crate::live::{Endpoint, Lease};
 use crate::plane::Plane;
@@ -238,6 +239,9 @@ pub(super) fn unreachable(lease: &mut Lease, pool: &PoolView, error: &io::Error)
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
     let endpoint = &lease.endpoint;
     tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, %error, "cannot connect");
+    if files::is_own_lack(error) {
+        return Failure::Unreachable;
+    }
     if matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable) {
         lease.refused();
     } else {

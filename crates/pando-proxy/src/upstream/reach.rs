@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 
 use super::announce::{Ends, header};
 use super::secure::{Dial, Outbound};
+use crate::files;
 use crate::wire::Wire;
 
 /// Of one endpoint, as its pool has it.
@@ -60,7 +61,9 @@ impl Reach {
     /// # Errors
     /// Whatever connecting answers, or why there is no TLS (see [`NoTls`](super::NoTls)).
     pub(crate) async fn open(&self, address: SocketAddr, behalf: Option<Ends>) -> io::Result<Wire> {
-        self.begin(TcpStream::connect(address).await?, behalf).await
+        let tcp = TcpStream::connect(address).await?;
+        files::lend(&tcp)?;
+        self.begin(tcp, behalf).await
     }
 
     /// Makes of a connection what the endpoint expects. Whoever calls bounds the time.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::share::Handed;
 use super::waiting::{self, Presence};
 use super::{Accepted, Common};
+use crate::files;
 use crate::plane::Plane;
 use crate::serve::{self, Entrance};
 
@@ -44,6 +45,7 @@ pub(super) async fn accept(listener: TcpListener, entrance: Entrance, common: Co
         match accepted {
             Ok((tcp, address)) => {
                 let seat = seat(&common).await;
+                file(&tcp, &common).await;
                 let accepted = Accepted { tcp, address, entrance, seat };
                 if let Some(own) = common.shares.hand_on(accepted) {
                     serve(own, &common);
@@ -93,9 +95,7 @@ pub(super) async fn receive(mut queue: mpsc::Receiver<Handed>, common: Common) {
 async fn seat(common: &Common) -> Option<OwnedSemaphorePermit> {
     let mut seat = Arc::clone(&common.room).try_acquire_owned().ok();
     while seat.is_none() {
-        if waiting::make_room() {
-            common.plane.gauges.displaced_connections.fetch_add(1, Relaxed);
-        }
+        waiting::make_room();
         let vacant = tokio::time::timeout(LOOK_AGAIN, Arc::clone(&common.room).acquire_owned());
         seat = tokio::select! {
             biased;
@@ -104,6 +104,20 @@ async fn seat(common: &Common) -> Option<OwnedSemaphorePermit> {
         };
     }
     seat
+}
+
+/// The same for the file that the connection takes, of which there may be fewer.
+async fn file(tcp: &TcpStream, common: &Common) {
+    if !files::are_short(tcp) {
+        return;
+    }
+    while !waiting::make_room() && files::are_taken(tcp) {
+        tokio::select! {
+            biased;
+            () = common.clients.shutdown().wait() => return,
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
 }
 
 /// Whether only the connection that was to be accepted is lost.
@@ -130,7 +144,7 @@ fn serve(accepted: Accepted, common: &Common) {
         serve::serve(tcp, address, entrance, plane, presence, stop).await;
         drop((seat, place, open, guest, stay));
     });
-    waiting::enter(name, seen, task);
+    waiting::enter(name, seen, task, &common.plane);
 }
 
 /// Counts a connection while it is open, however it ends.

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::task::AbortHandle;
 
+use crate::plane::Plane;
+
 /// So many are looked at for who goes. More would cost a new connection more than it is worth.
 const LOOKS: usize = 32;
 
@@ -57,6 +59,8 @@ struct Here {
     /// In which order they are looked at; some have ended already.
     order: VecDeque<u64>,
     next: u64,
+    /// Who counts those that had to go.
+    plane: Option<Arc<Plane>>,
 }
 
 /// Held by a connection's task for as long as it lives.
@@ -79,14 +83,20 @@ pub(super) fn arrive() -> Stay {
 }
 
 /// The connection's task, which has not run yet.
-pub(super) fn enter(name: u64, presence: Presence, task: AbortHandle) {
-    HERE.with_borrow_mut(|here| here.enter(name, presence, task));
+pub(super) fn enter(name: u64, presence: Presence, task: AbortHandle, plane: &Arc<Plane>) {
+    HERE.with_borrow_mut(|here| {
+        here.plane.get_or_insert_with(|| Arc::clone(plane));
+        here.enter(name, presence, task);
+    });
 }
 
 /// Ends the connection of this thread that has least to lose. Whether there was one that could be ended.
-pub(super) fn make_room() -> bool {
+pub(crate) fn make_room() -> bool {
     // Not under the borrow: what is ended may leave at once.
-    let least = HERE.with_borrow_mut(Here::take_least);
+    let (least, plane) = HERE.with_borrow_mut(|here| (here.take_least(), here.plane.clone()));
+    if let (Some(_), Some(plane)) = (&least, plane) {
+        plane.gauges.displaced_connections.fetch_add(1, Relaxed);
+    }
     least.inspect(AbortHandle::abort).is_some()
 }
 
