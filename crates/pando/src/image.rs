@@ -10,10 +10,10 @@ mod board;
 mod build;
 mod context;
 mod layer;
+mod local;
 mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use pando_api::client::Client;
 use pando_api::v1::images::{ImageAnswer, ImageQuery, LayerState, LocalImage};
 use pando_image::archive::{Spooled, Wanted};
-use pando_image::engine::{DEFAULT_SOCKET, Engine, Inspected, save};
+use pando_image::engine::{Engine, Inspected, save};
 use pando_image::hash::digest_of;
 use pando_image::image::{Image, Layer};
 use pando_model::app::AppSpec;
@@ -34,6 +34,7 @@ use crate::progress::Progress;
 use crate::words::{counted, took};
 use board::Board;
 pub(crate) use build::Building;
+pub(crate) use local::local_socket;
 pub(crate) use trouble::ImageTrouble;
 
 /// Layers that are sent at once. Each packs on a thread of its own; more would wait for the same line.
@@ -51,12 +52,6 @@ pub(crate) struct Sending<'a> {
     pub(crate) spec: &'a AppSpec,
     /// As people call the image.
     pub(crate) reference: &'a str,
-}
-
-/// The engine that this machine's `docker` command would use, as far as it is on this machine.
-pub(crate) fn local_socket() -> PathBuf {
-    let host = std::env::var("DOCKER_HOST").unwrap_or_default();
-    host.strip_prefix("unix://").map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
 }
 
 impl Sending<'_> {

@@ -1,6 +1,7 @@
 //! What can go wrong on this machine.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use pando_image::archive::ArchiveError;
@@ -11,8 +12,16 @@ use pando_image::image::ImageError;
 pub(crate) enum ImageTrouble {
     #[error("there is no image `{0}` in this machine's container engine; build or pull it first")]
     Missing(String),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
+    #[error("{found}{}", remedy(found))]
+    Engine { found: EngineError },
+    #[error(
+        "{whose} `{host}`, and an image is built and sent by an engine of this machine, at a Unix socket; set `DOCKER_HOST=unix:///var/run/docker.sock`, or where yours listens"
+    )]
+    Elsewhere { whose: String, host: String },
+    #[error("there is no context `{0}` in Docker's settings; `docker context ls` lists those that there are")]
+    NoContextOfDocker(String),
+    #[error("can't use Docker's settings in `{}`", path.display())]
+    Context { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     #[error(transparent)]
@@ -37,6 +46,22 @@ pub(crate) enum ImageTrouble {
     NotBuilt { dockerfile: String, status: ExitStatus },
     #[error("one image is built for all servers, but {0}; give each platform a role and an app of its own")]
     Platforms(String),
+}
+
+/// On this machine an engine can be started, or another one named.
+fn remedy(error: &EngineError) -> &'static str {
+    match error {
+        EngineError::Away { .. } => {
+            "; start it, as by `systemctl start docker`, or name another one by `DOCKER_HOST` or `docker context use`"
+        }
+        _ => "",
+    }
+}
+
+impl From<EngineError> for ImageTrouble {
+    fn from(error: EngineError) -> Self {
+        Self::Engine { found: error }
+    }
 }
 
 impl From<SaveError> for ImageTrouble {

@@ -1,6 +1,6 @@
 //! What is deployed, packed and brought to a cluster. Ctrl-C ends either, and nothing was deployed then.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -62,11 +62,16 @@ async fn build_or_find(
     if *pull_policy == PullPolicy::Always {
         return Ok(None);
     }
-    let (must, socket) = (target.build.is_some(), local_socket());
-    let engine = match Engine::connect(&socket).await {
-        Ok(engine) => engine,
-        Err(_) if !must => return Ok(not_here(printer, reference, *pull_policy)),
-        Err(error) => return Err(ImageTrouble::from(error).into()),
+    let must = target.build.is_some();
+    let (socket, engine) = match engine().await {
+        Ok(found) => found,
+        Err(error) if !must => {
+            if *pull_policy == PullPolicy::Never {
+                printer.warn(&error);
+            }
+            return Ok(not_here(printer, reference, *pull_policy));
+        }
+        Err(error) => return Err(error.into()),
     };
     let mut sending = Sending { printer, client, engine: &engine, spec: &target.spec, reference };
     let built;
@@ -84,6 +89,12 @@ async fn build_or_find(
         return Ok(not_here(printer, reference, *pull_policy));
     }
     sending.send(dry_run).await
+}
+
+async fn engine() -> Result<(PathBuf, Engine), ImageTrouble> {
+    let socket = local_socket()?;
+    let engine = Engine::connect(&socket).await?;
+    Ok((socket, engine))
 }
 
 /// Servers pull it, or have it by other ways.
