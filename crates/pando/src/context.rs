@@ -7,7 +7,7 @@ mod cluster;
 mod clusters;
 mod file;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::path::{Path, PathBuf};
 
 use pando_api::Client;
@@ -22,6 +22,8 @@ use crate::exit::Trouble;
 use crate::printer::Printer;
 use crate::words::listed;
 
+const WITHOUT_FILE: &str = "`pando init` writes one; `-c FILE` names another; `--app NAME` does without";
+
 /// One call of `pando`: its flags, and what lies around it.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -30,6 +32,8 @@ pub(crate) struct Context {
     known: Known,
     /// Which cluster was chosen, for hints.
     origin: OnceCell<Origin>,
+    /// The file was only asked for the app's name.
+    may_do_without: Cell<bool>,
 }
 
 /// An app on a cluster.
@@ -42,7 +46,13 @@ pub(crate) struct App {
 impl Context {
     pub(crate) fn new(global: GlobalArgs) -> Self {
         let printer = Printer::new(&global);
-        Self { global, printer, known: Known::of_environment(), origin: OnceCell::new() }
+        Self {
+            global,
+            printer,
+            known: Known::of_environment(),
+            origin: OnceCell::new(),
+            may_do_without: Cell::default(),
+        }
     }
 
     /// The same call, speaking to this cluster.
@@ -50,12 +60,24 @@ impl Context {
         let known =
             Known { url: Some(url.to_owned()), token: Some(token.reveal().to_owned()), ..self.known.clone() };
         let global = GlobalArgs { cluster: None, ..self.global.clone() };
-        Self { global, printer: self.printer, known, origin: OnceCell::new() }
+        Self {
+            global,
+            printer: self.printer,
+            known,
+            origin: OnceCell::new(),
+            may_do_without: Cell::default(),
+        }
     }
 
     /// The same call, for one of several clusters: it remembers its own, and talks through `printer`.
     pub(crate) fn apart(&self, printer: Printer) -> Self {
-        Self { global: self.global.clone(), printer, known: self.known.clone(), origin: OnceCell::new() }
+        Self {
+            global: self.global.clone(),
+            printer,
+            known: self.known.clone(),
+            origin: OnceCell::new(),
+            may_do_without: Cell::default(),
+        }
     }
 
     pub(crate) fn printer(&self) -> Printer {
@@ -124,7 +146,7 @@ impl Context {
     pub(crate) fn app(&self, args: &AppArgs) -> anyhow::Result<App> {
         match self.app_if_any(args)? {
             Some(app) => Ok(app),
-            None => Err(file::missing().into()),
+            None => Err(file::missing().hint(WITHOUT_FILE).into()),
         }
     }
 
@@ -135,7 +157,8 @@ impl Context {
             return Ok(Some(App { name, client: self.client()? }));
         }
         let Some(path) = self.file_if_any()? else { return Ok(None) };
-        let loaded = pando_config::load(&path, args.target.as_deref(), &Disk)?;
+        let loaded = pando_config::load(&path, args.target.as_deref(), &Disk);
+        let loaded = loaded.inspect_err(|_| self.may_do_without.set(true))?;
         let target = self.one_target(&loaded, args.target.is_some())?;
         let client = self.client_for(target)?;
         Ok(Some(App { name: target.map_or(loaded.name.clone(), |target| target.spec.name.clone()), client }))
@@ -171,6 +194,11 @@ impl Context {
     /// PANDO_TOKEN, whichever cluster it is for.
     pub(crate) fn token_of_environment(&self) -> Option<&str> {
         self.known.token.as_deref()
+    }
+
+    /// What to do when the file is wrong and only told which app is meant.
+    pub(crate) fn broken_file_hint(&self) -> Option<&'static str> {
+        self.may_do_without.get().then_some("`--app NAME` does without the file")
     }
 
     /// What to do when the cluster does not answer.

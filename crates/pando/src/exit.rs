@@ -128,7 +128,7 @@ pub(crate) fn report(error: &anyhow::Error, context: &Context) -> ExitCode {
     }
     let printer = context.printer();
     if let Some(problems) = error.downcast_ref::<Problems>() {
-        return of_problems(problems, printer);
+        return of_problems(problems, context);
     }
     tell(&trouble_of(error, context), printer)
 }
@@ -146,7 +146,7 @@ fn tell(trouble: &Trouble, printer: Printer) -> ExitCode {
 /// What went wrong, with its exit code, for a command that goes on nevertheless.
 pub(crate) fn trouble_of(error: &anyhow::Error, context: &Context) -> Trouble {
     if let Some(problems) = error.downcast_ref::<Problems>() {
-        return invalid_file(problems);
+        return invalid_file(problems, context);
     }
     if let Some(trouble) = error.downcast_ref::<Trouble>() {
         return trouble.clone();
@@ -219,21 +219,24 @@ fn of_refusal(exit_code: u8, body: &ErrorBody) -> Trouble {
     trouble
 }
 
-fn of_problems(problems: &Problems, printer: Printer) -> ExitCode {
-    let trouble = invalid_file(problems);
+fn of_problems(problems: &Problems, context: &Context) -> ExitCode {
+    let (trouble, printer) = (invalid_file(problems, context), context.printer());
     if printer.is_json() {
         return tell(&trouble, printer);
     }
     printer.talk(problems.render(printer.talk_paint().is_coloured()));
-    printer.talk(format_args!("{} {trouble}", printer.talk_paint().with(Style::Bad, "error:")));
-    ExitCode::from(WRONG)
+    tell(&trouble, printer)
 }
 
-fn invalid_file(problems: &Problems) -> Trouble {
+fn invalid_file(problems: &Problems, context: &Context) -> Trouble {
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let file = problems.iter().next().map(|problem| problem.file().to_owned()).unwrap_or_default();
     let message = format!("{file} has {}", counted(errors as u64, "error"));
-    Trouble::new(WRONG, "invalid_file", message).with("problems", problems)
+    let trouble = Trouble::new(WRONG, "invalid_file", message).with("problems", problems);
+    match context.broken_file_hint() {
+        Some(hint) => trouble.hint(hint),
+        None => trouble,
+    }
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -171,7 +171,11 @@ fn beside<'a>(state: &'a State, app: &AppDesired, replica: &ReplicaName) -> Resu
     server.ok_or_else(|| {
         let names: Vec<String> = app.assigned.instances.values().map(|i| i.replica.to_string()).collect();
         let error = ErrorBody::new(ErrorCode::NotFound, format!("there is no replica {replica}"));
-        error.hint(format!("there are: {}", names.join(", "))).into()
+        let hint = match &names[..] {
+            [] => "none runs; `pando status` shows why".to_owned(),
+            names => format!("there are: {}", names.join(", ")),
+        };
+        error.hint(hint).into()
     })
 }
 

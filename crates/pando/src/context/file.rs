@@ -44,7 +44,7 @@ pub(super) fn directory_of(file: &Path) -> PathBuf {
 
 pub(super) fn missing() -> Trouble {
     Trouble::new(crate::exit::WRONG, "no_file", "there is no pando.yaml here or in a directory above")
-        .hint("`pando init` writes one; `-c FILE` names another; `--app NAME` does without")
+        .hint("`pando init` writes one; `-c FILE` names another")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use anyhow::Context;
 use pando_proxy::{Door, Predecessor};
 
 use crate::daemons::args::ProxyArgs;
+use crate::exit::Trouble;
 
 /// Listening sockets by what they are for.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Doors {
             }
         }
         if plain.is_empty() && tls.is_empty() {
-            anyhow::bail!("nothing to listen on: give `--listen ADDRESS:PORT`");
+            return Err(Trouble::wrong("nothing to listen on").hint("give `--listen ADDRESS:PORT`").into());
         }
         let metrics = args.metrics.map(|address| from(predecessor, Door::Metrics, address)).transpose()?;
         Ok(Self { plain, tls, metrics: metrics.and_then(|listeners| listeners.into_iter().next()) })
