@@ -1,6 +1,7 @@
 //! `pando proxy` takes its own place: by hand in two shells, by its own doing as `systemctl reload` asks for it, and not at all when the
 //! new one is no good.
 
+mod crowd;
 mod load;
 mod stage;
 
