@@ -1,0 +1,115 @@
+//! `environment` and `env_file`: the variables that a service is told.
+
+use std::path::Path;
+
+use super::interpolate::{self, Filled, Report};
+use super::{Project, dotenv};
+use crate::decode::listed;
+use crate::diagnostic::quoted;
+use crate::import::draft::Draft;
+use crate::import::secrecy::{is_secret_name, is_secret_value};
+use crate::import::variables::{self, From, Variable};
+use crate::tree::Node;
+
+/// Those of the files first, since `environment` wins.
+pub(super) fn variables(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft) -> Vec<Variable> {
+    let mut found = from_files(of, service, project, draft);
+    let mut report = Report::default();
+    for (name, value) in service.get("environment").map(variables::pairs).unwrap_or_default() {
+        found.retain(|given| given.name != name);
+        if variables::usable(&name, draft) {
+            let value = match value {
+                Some(value) => written(&name, &value, project, &mut report, draft),
+                None => Some(passed_on(&name, project, &mut report)),
+            };
+            found.extend(value.map(|value| Variable { name, value }));
+        }
+    }
+    super::tell(&report, of, draft);
+    found
+}
+
+/// What the file has. As it is in the repository already, it is kept even if it looks secret; what is filled in is not.
+fn written(
+    name: &str,
+    value: &str,
+    project: &Project<'_>,
+    report: &mut Report,
+    draft: &mut Draft,
+) -> Option<From> {
+    let taken = |names: &[String]| listed(names.iter().map(String::as_str), "and");
+    match interpolate::fill(value, &project.variables, report) {
+        Filled::Known(filled)
+            if filled != value.replace("$$", "$") && (is_secret_name(name) || is_secret_value(&filled)) =>
+        {
+            Some(From::Secret)
+        }
+        Filled::Known(filled) => variables::literal(name, &filled, draft),
+        Filled::Secret(names) | Filled::Unknown(names) if names != [name] => {
+            draft.note(format!("`env`: `{name}` was put together with {}", taken(&names)));
+            let secret = is_secret_name(name) || names.iter().any(|name| is_secret_name(name));
+            Some(if secret { From::Secret } else { From::Unknown })
+        }
+        Filled::Secret(_) => Some(From::Secret),
+        Filled::Unknown(_) => Some(if is_secret_name(name) { From::Secret } else { From::Unknown }),
+    }
+}
+
+/// A variable without a value has the one of the caller, or of `.env`.
+fn passed_on(name: &str, project: &Project<'_>, report: &mut Report) -> From {
+    match project.variables.get(name) {
+        _ if is_secret_name(name) => From::Secret,
+        Some(value) if is_secret_value(value) => From::Secret,
+        Some(value) => {
+            report.from_file.insert(name.to_owned());
+            From::Value(value.clone())
+        }
+        None => From::Unknown,
+    }
+}
+
+fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft) -> Vec<Variable> {
+    let mut found: Vec<Variable> = Vec::new();
+    let Some(node) = service.get("env_file") else { return found };
+    for item in node.items().unwrap_or(std::slice::from_ref(node)) {
+        let path = item.scalar().or_else(|| item.get("path")?.scalar()).map(|scalar| scalar.text.clone());
+        let Some(path) = path else { continue };
+        let text = project.files.read(&project.directory.join(Path::new(&path)));
+        let Some(text) = text.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+            let key = format!("env_file: {}", quoted(&path).trim_matches('`'));
+            draft.left_out(&key, of, "it can't be read here; write its variables below `env`");
+            continue;
+        };
+        for (name, value) in dotenv::parse(&text, &project.variables) {
+            found.retain(|given| given.name != name);
+            if variables::usable(&name, draft) {
+                let secret = is_secret_name(&name) || is_secret_value(&value);
+                let value =
+                    if secret { Some(From::Secret) } else { variables::literal(&name, &value, draft) };
+                found.extend(value.map(|value| Variable { name, value }));
+            }
+        }
+        draft.left_out(
+            &format!("env_file: {}", quoted(&path).trim_matches('`')),
+            of,
+            "its variables are below `env`, as it has them now; those that look secret without their values",
+        );
+    }
+    found
+}
+
+/// The port that the variables say the program listens on, where `ports` do not.
+pub(super) fn port(service: &Node, project: &Project<'_>) -> Option<u16> {
+    if service.get("ports").is_some() || service.get("expose").is_some() {
+        return None;
+    }
+    let of = |wanted: &str| {
+        let pairs = service.get("environment").map(variables::pairs).unwrap_or_default();
+        let (_, value) = pairs.into_iter().find(|(name, _)| name == wanted)?;
+        match interpolate::fill(&value?, &project.variables, &mut Report::default()) {
+            Filled::Known(text) => text.parse().ok().filter(|port| *port > 0),
+            _ => None,
+        }
+    };
+    of("VIRTUAL_PORT").or_else(|| of("PORT"))
+}

@@ -1,0 +1,89 @@
+//! What the app runs: the image or the build that its services have in common.
+
+use std::path::Path;
+
+use super::Service;
+use super::databases::image_of;
+use crate::decode::Leaf;
+use crate::diagnostic::quoted;
+use crate::import::build;
+use crate::import::draft::Draft;
+use crate::import::write::Out;
+use crate::raw::PullPolicy;
+use crate::tree::{Node, Scalar};
+use crate::value::ImageReference;
+
+/// `base`: where the compose file lies, seen from where the new one will.
+pub(super) fn set(main: &Service, mine: &[Service], base: &Path, draft: &mut Draft) {
+    fast_cgi(main, draft);
+    for service in mine {
+        if let Some(policy) = service.node.get("pull_policy").filter(|_| main.node.get("build").is_some()) {
+            let policy = policy.scalar().map(|scalar| scalar.text.clone()).unwrap_or_default();
+            let key = format!("pull_policy: {}", quoted(&policy).trim_matches('`'));
+            draft.left_out(
+                &key,
+                &service.name,
+                "what is built here is sent to the servers, and nothing is pulled",
+            );
+        }
+    }
+    if let Some(node) = main.node.get("build") {
+        if let Some(image) = image_of(main) {
+            let why = "it is built here and sent to the cluster without a registry";
+            draft.left_out(&format!("image: {}", quoted(image).trim_matches('`')), &main.name, why);
+        }
+        let keys = build::keys(Some(node), "build", base, draft);
+        return draft.set("build", keys);
+    }
+    let reference = image_of(main).filter(|image| ImageReference::parse(&Scalar::text(*image)).is_ok());
+    match reference {
+        Some(image) => {
+            let image = with_policy(image, main, draft);
+            draft.set("image", image);
+        }
+        None => {
+            let name = quoted(&main.name);
+            draft.set_with(
+                "Which image to run: it has to be written here.",
+                "image",
+                Out::text("my-org/my-app:latest"),
+            );
+            draft.note(format!("`image`: that of {name} is not known; `my-org/my-app:latest` stands for it"));
+        }
+    }
+}
+
+/// The image, with `pull_policy` where the file names one.
+fn with_policy(image: &str, main: &Service, draft: &mut Draft) -> Out {
+    let typed = main.node.get("pull_policy").and_then(Node::scalar).map(|scalar| scalar.text.as_str());
+    let policy = match typed {
+        None => return Out::text(image),
+        Some("always") => PullPolicy::Always,
+        Some("missing" | "if_not_present") => PullPolicy::IfMissing,
+        Some("never") => PullPolicy::Never,
+        Some(other) => {
+            let key = format!("pull_policy: {}", quoted(other).trim_matches('`'));
+            draft.left_out(
+                &key,
+                &main.name,
+                "the image is pulled once on each server, when a release arrives",
+            );
+            return Out::text(image);
+        }
+    };
+    Out::pairs([("repository", Out::text(image)), ("pull_policy", Out::text(policy.word()))])
+}
+
+/// The load balancer speaks HTTP.
+fn fast_cgi(main: &Service, draft: &mut Draft) {
+    let tag = image_of(main).filter(|_| main.node.get("build").is_none()).unwrap_or_default();
+    let exposed = ["ports", "expose"].iter().filter_map(|key| main.node.get(key)?.items()).flatten();
+    let nine_thousand = exposed.filter_map(Node::scalar).any(|scalar| scalar.text == "9000");
+    if tag.contains("fpm") || (nine_thousand && main.name.contains("php")) || main.name.contains("fpm") {
+        draft.note(format!(
+            "`services.{}`: it seems to speak FastCGI; the load balancer speaks HTTP, so the image needs a server in front of it, such as \
+             nginx, Caddy or FrankenPHP",
+            quoted(&main.name).trim_matches('`')
+        ));
+    }
+}
