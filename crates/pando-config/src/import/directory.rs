@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::draft::Draft;
 use super::write::Out;
-use super::{Imported, procfile};
+use super::{Imported, build, procfile};
 use crate::files::Files;
 
 /// How an app of a kind is run.
@@ -26,13 +26,13 @@ pub(super) fn import(directory: &Path, app: &str, files: &dyn Files) -> Imported
         None => "a template".to_owned(),
     });
     draft.name(None, app);
-    write(look.as_ref(), &mut draft);
+    write(look.as_ref(), Path::new(""), &mut draft);
     draft.finish()
 }
 
-/// What is run, without a name.
-pub(super) fn describe(directory: &Path, files: &dyn Files, draft: &mut Draft) {
-    write(look_of(directory, files).as_ref(), draft);
+/// What is run, without a name. `base`: the directory, seen from that of the new file.
+pub(super) fn describe(directory: &Path, base: &Path, files: &dyn Files, draft: &mut Draft) {
+    write(look_of(directory, files).as_ref(), base, draft);
 }
 
 fn look_of(directory: &Path, files: &dyn Files) -> Option<Look> {
@@ -43,21 +43,28 @@ fn look_of(directory: &Path, files: &dyn Files) -> Option<Look> {
     looks.iter().find_map(|look| look(&read))
 }
 
-fn write(look: Option<&Look>, draft: &mut Draft) {
+fn write(look: Option<&Look>, base: &Path, draft: &mut Draft) {
     match look {
-        Some(look) => known(look, draft),
-        None => unknown(draft),
+        Some(look) => known(look, base, draft),
+        None => unknown(base, draft),
     }
 }
 
-fn known(look: &Look, draft: &mut Draft) {
+fn known(look: &Look, base: &Path, draft: &mut Draft) {
     if look.command.is_empty() {
-        let build = Out::pairs([("context", Out::text(".")), ("dockerfile", Out::text("Dockerfile"))]);
+        let build = Out::pairs([
+            ("context", Out::text(build::joined(base, "."))),
+            ("dockerfile", Out::text("Dockerfile")),
+        ]);
         draft.set_with("Built from the Dockerfile.", "build", build);
         draft.set_with("The port that it listens on in its container.", "port", Out::Raw("8080".to_owned()));
         return;
     }
-    draft.set_with("The directory to run, seen from this file.", "source", Out::text("."));
+    draft.set_with(
+        "The directory to run, seen from this file.",
+        "source",
+        Out::text(build::joined(base, ".")),
+    );
     if let Some(prepare) = &look.prepare {
         draft.set_with(
             "Runs once per release, before it is started anywhere.",
@@ -81,8 +88,12 @@ fn known(look: &Look, draft: &mut Draft) {
     }
 }
 
-fn unknown(draft: &mut Draft) {
-    draft.set_with("The directory to run, seen from this file.", "source", Out::text("."));
+fn unknown(base: &Path, draft: &mut Draft) {
+    draft.set_with(
+        "The directory to run, seen from this file.",
+        "source",
+        Out::text(build::joined(base, ".")),
+    );
     let processes = [("web".to_owned(), "bin/server".to_owned())];
     let comment = "What to run. Each replica is given its port in `PORT`.";
     procfile::plain_processes(&processes, comment, draft);

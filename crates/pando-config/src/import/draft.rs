@@ -19,6 +19,10 @@ pub(super) struct Draft {
     secrets: Vec<String>,
     /// Variables whose values only the caller's environment has.
     unknown: Vec<String>,
+    /// Variables of the other tool that have the values that its file has for want of others.
+    defaults: Vec<String>,
+    /// Variables of the other tool that have the values of `.env`.
+    from_file: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -54,6 +58,8 @@ impl Draft {
             notes: Vec::new(),
             secrets: Vec::new(),
             unknown: Vec::new(),
+            defaults: Vec::new(),
+            from_file: Vec::new(),
         }
     }
 
@@ -127,6 +133,10 @@ impl Draft {
     }
 
     fn checked_scalar<T: Leaf>(&mut self, key: &str, scalar: &Scalar) -> Option<Out> {
+        // Other tools take `"3"` for a number.
+        let unquoted = Scalar { kind: Kind::Integer, text: scalar.text.clone() };
+        let is_number = scalar.kind == Kind::Text && scalar.text.parse::<i64>().is_ok();
+        let scalar = if is_number && T::parse(scalar).is_err() { &unquoted } else { scalar };
         match T::parse(scalar) {
             Ok(_) if scalar.kind == Kind::Text => Some(Out::text(scalar.text.clone())),
             Ok(_) => Some(Out::Raw(scalar.text.clone())),
@@ -153,20 +163,38 @@ impl Draft {
         Out::Later(Box::new(Out::pairs([("name", Out::text(variable)), ("value", Out::text("…"))])))
     }
 
+    /// A variable that was filled in with the value that the file has for want of another.
+    pub(super) fn by_default(&mut self, variable: &str) {
+        push_new(&mut self.defaults, variable);
+    }
+
+    /// A variable that was filled in with the value of `.env`.
+    pub(super) fn from_file(&mut self, variable: &str) {
+        push_new(&mut self.from_file, variable);
+    }
+
     fn notes(&mut self) -> Vec<String> {
         let mut notes = Vec::new();
+        for (names, values) in
+            [(&self.defaults, "the defaults of the file"), (&self.from_file, "the values of `.env`")]
+        {
+            if !names.is_empty() {
+                let names: Vec<String> = names.iter().map(|name| format!("${{{name}}}")).collect();
+                let names = listed(names.iter().map(String::as_str), "and");
+                notes.push(one_line(&format!("{names}: filled in with {values}, once and for all")));
+            }
+        }
         if !self.secrets.is_empty() {
             let names = listed(self.secrets.iter().map(String::as_str), "and");
             notes.push(one_line(&format!(
-                "`env`: {names}: secret, and this version of Pando takes no values from secrets yet, so what the file has of \
-                 them are comments; give them a `value`, or let the app read them from a file on its server"
+                "`env`: {names}: secret; this version of Pando takes no values from secrets yet, so they stand as comments: give them a \
+                 `value`, or let the app read them from a file on its server"
             )));
         }
         if !self.unknown.is_empty() {
             let names = listed(self.unknown.iter().map(String::as_str), "and");
             notes.push(one_line(&format!(
-                "`env`: {names}: taken from an environment that is not known here, so what the file has of them are comments; give \
-                 them a `value`"
+                "`env`: {names}: taken from an environment that is not known here, so they stand as comments: give them a `value`"
             )));
         }
         notes.extend(self.notes.drain(..).map(|note| match note {
@@ -209,6 +237,21 @@ impl Draft {
         }
         Imported { yaml, notes }
     }
+}
+
+/// Text of the file within a note, between backticks that the note has.
+pub(super) fn plain(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let kept = text.chars().map(|c| {
+        if c.is_control() {
+            ' '
+        } else if c == '`' {
+            '\''
+        } else {
+            c
+        }
+    });
+    kept.take(LONGEST).collect()
 }
 
 fn push_new(list: &mut Vec<String>, name: &str) {

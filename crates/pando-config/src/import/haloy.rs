@@ -244,6 +244,11 @@ fn image(node: &Node, shown: &str, base: &Path, out: &mut Vec<(String, Out)>, dr
     if let Some(tag) = node.get("tag").filter(|_| !tagged(&repository)) {
         pairs.extend(draft.checked::<Tag>(shown, tag).map(|tag| ("tag".to_owned(), tag)));
     }
+    let registry = node.get("registry").and_then(|registry| registry.get("server").or(Some(registry)));
+    if let Some(server) = registry.filter(|server| server.scalar().is_some()) {
+        let server = draft.checked::<ServerAddress>(&format!("{shown}.registry"), server);
+        pairs.extend(server.map(|server| ("registry".to_owned(), server)));
+    }
     if let Some(policy) = node.get("pull_policy") {
         pairs.extend(
             draft.checked::<PullPolicy>(shown, policy).map(|policy| ("pull_policy".to_owned(), policy)),

@@ -77,7 +77,7 @@ fn read(key: &str, mount: &Mount, draft: &mut Draft) -> Option<Kept> {
         draft.left_out(&format!("{key}: {}", shown.trim_matches('`')), &mount.of, why);
         return None;
     }
-    let read_only = options(key, &shown, parts.next().unwrap_or_default(), draft);
+    let read_only = options(key, &shown, parts.next().unwrap_or_default(), source.starts_with('/'), draft);
     let kept = Kept { of: mount.of.clone(), source: source.to_owned(), target: target.to_owned(), read_only };
     match Volume::parse(&Scalar::text(text_of(&kept))) {
         Ok(_) => Some(kept),
@@ -102,13 +102,15 @@ fn no_volume(source: &str) -> Option<&'static str> {
 }
 
 /// Whether it is read-only; of other options a note says what becomes of them.
-fn options(key: &str, shown: &str, options: &str, draft: &mut Draft) -> bool {
+fn options(key: &str, shown: &str, options: &str, directory: bool, draft: &mut Draft) -> bool {
     let mut read_only = false;
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => read_only = true,
             // What is the default on Linux, or was only for other systems.
             "rw" | "cached" | "delegated" | "consistent" | "rprivate" => {}
+            // The engine labels volumes itself.
+            "z" | "Z" if !directory => {}
             "z" | "Z" => draft.note(format!(
                 "`{key}`: {shown} is mounted without `{option}`: on servers with SELinux, label the directory once: `chcon -Rt \
                  container_file_t DIRECTORY`"

@@ -27,6 +27,10 @@ const PUBLIC: [&str; 9] = ["PUBLIC", "PUBLISHABLE", "FILE", "PATH", "DIR", "ID",
 /// Whether a variable of that name holds a secret.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
+    if matches!(&*upper, "PWD" | "OLDPWD") {
+        // The directory that a shell is in.
+        return false;
+    }
     let words: Vec<&str> = upper.split(|c: char| !c.is_ascii_alphanumeric()).collect();
     let ends = ["PASSWORD", "SECRET", "TOKEN", "APIKEY"];
     let secret =

@@ -83,13 +83,18 @@ pub(super) fn is_same(main: &Service, service: &Service) -> bool {
     }
 }
 
+/// Whether it brings requests to the app.
+pub(super) fn is_proxy(service: &Service) -> bool {
+    service.node.get("build").is_none() && image_of(service).and_then(known::beside) == Some(Beside::Proxy)
+}
+
 /// Says of a service that is neither a part of the app nor a database what to do about it.
-pub(super) fn tell_other(main: &Service, service: &Service, draft: &mut Draft) {
+pub(super) fn tell_other(main: &Service, service: &Service, file: &str, draft: &mut Draft) {
     let name = quoted(&service.name);
     let name = name.trim_matches('`');
     let at = format!("`services.{name}`");
     let own_file =
-        format!("`pando init --from FILE --service {name} -c {name}/pando.yaml` writes one for it");
+        format!("`pando init --from {file} --service {name} -c {name}/pando.yaml` writes one for it");
     if let (Some(ours), Some(theirs)) = (main.node.get("build"), service.node.get("build")) {
         let differences = Build::of(theirs).differences(&Build::of(ours));
         let keys = listed(differences, "and");

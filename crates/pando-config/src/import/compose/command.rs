@@ -1,7 +1,6 @@
 //! `command` and `entrypoint`, whose words no shell reads, as a command line.
 
 use super::Process;
-use crate::diagnostic::quoted;
 use crate::import::draft::Draft;
 use crate::import::shell;
 use crate::import::write::Out;
@@ -33,11 +32,29 @@ pub(super) fn carry_over(service: &Node, process: &mut Process, draft: &mut Draf
         }
     }
     let Some(line) = line(service) else { return };
-    if let Some(port) = shell::fixed_port(&line) {
-        draft.note(format!(
-            "`command` of {}: it listens on port {port}; `port` says so to Pando",
-            quoted(&of)
-        ));
-    }
     process.keys.push(("command".to_owned(), Out::text(line)));
+}
+
+/// The port that the command of a process names, where it has no other. Where it has one, a note says that they differ.
+pub(super) fn port(process: &Process, draft: &mut Draft) -> Option<u16> {
+    let line = process.keys.iter().find_map(|(key, value)| match value {
+        Out::Text(line) if key == "command" => Some(line),
+        _ => None,
+    });
+    let named: u16 = shell::fixed_port(line?)?.parse().ok()?;
+    let given = process.keys.iter().find_map(|(key, value)| match value {
+        Out::Raw(port) if key == "port" => port.parse::<u16>().ok(),
+        _ => None,
+    });
+    match given {
+        Some(given) if given != named => {
+            draft.note(format!(
+                "`command` of `{}`: it seems to listen on port {named}, but requests come to {given}: correct `port` if so",
+                process.service
+            ));
+            None
+        }
+        Some(_) => None,
+        None => Some(named),
+    }
 }

@@ -3,7 +3,7 @@
 use super::Service;
 use crate::decode::{Leaf, listed};
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::known;
 use crate::import::write::Out;
 use crate::tree::{Node, Scalar};
@@ -96,17 +96,12 @@ fn free(name: &str, taken: &[String]) -> String {
 
 fn tell(service: &Service, kind: &str, draft: &mut Draft) {
     let quiet = ["image", "restart", "networks", "container_name", "hostname"];
-    let keys = service
-        .node
-        .entries()
-        .unwrap_or_default()
-        .iter()
-        .map(|entry| quoted(&entry.key).trim_matches('`').to_owned());
+    let keys = service.node.entries().unwrap_or_default().iter().map(|entry| plain(&entry.key));
     let keys: Vec<String> =
         keys.filter(|key| !quiet.contains(&key.as_str()) && !key.starts_with("x-")).collect();
     let lost = match keys.is_empty() {
         true => String::new(),
-        false => format!("; of it, {} are not carried over", listed(keys.iter().map(String::as_str), "and")),
+        false => format!("; not carried over of it: {}", listed(keys.iter().map(String::as_str), "and")),
     };
     draft.note(format!(
         "`services`: {} is yours to run (`managed: false`), on a server with the role `{}`, reachable at its private address{lost}; \

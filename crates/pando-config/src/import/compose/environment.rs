@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use super::interpolate::{self, Filled, Report};
+use super::labels::Rule;
 use super::{Project, dotenv};
-use crate::decode::listed;
-use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::decode::{Leaf, listed};
+use crate::import::draft::{Draft, plain};
 use crate::import::secrecy::{is_secret_name, is_secret_value};
 use crate::import::variables::{self, From, Variable};
-use crate::tree::Node;
+use crate::tree::{Node, Scalar};
+use crate::value::Host;
 
 /// Those of the files first, since `environment` wins.
 pub(super) fn variables(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft) -> Vec<Variable> {
@@ -46,7 +47,17 @@ fn written(
         }
         Filled::Known(filled) => variables::literal(name, &filled, draft),
         Filled::Secret(names) | Filled::Unknown(names) if names != [name] => {
-            draft.note(format!("`env`: `{name}` was put together with {}", taken(&names)));
+            let places = project.names.places(value);
+            let named: Vec<&str> = places.iter().map(|place| place.name).collect();
+            let end = match named.is_empty() {
+                true => String::new(),
+                false => format!(
+                    ", and {} in it is no address here: write that of its server",
+                    listed(named, "and")
+                ),
+            };
+            draft
+                .note(format!("`env`: `{name}` is made with {}, which is not filled in{end}", taken(&names)));
             let secret = is_secret_name(name) || names.iter().any(|name| is_secret_name(name));
             Some(if secret { From::Secret } else { From::Unknown })
         }
@@ -76,7 +87,7 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
         let Some(path) = path else { continue };
         let text = project.files.read(&project.directory.join(Path::new(&path)));
         let Some(text) = text.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
-            let key = format!("env_file: {}", quoted(&path).trim_matches('`'));
+            let key = format!("env_file: {}", plain(&path));
             draft.left_out(&key, of, "it can't be read here; write its variables below `env`");
             continue;
         };
@@ -90,7 +101,7 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
             }
         }
         draft.left_out(
-            &format!("env_file: {}", quoted(&path).trim_matches('`')),
+            &format!("env_file: {}", plain(&path)),
             of,
             "its variables are below `env`, as it has them now; those that look secret without their values",
         );
@@ -112,4 +123,14 @@ pub(super) fn port(service: &Node, project: &Project<'_>) -> Option<u16> {
         }
     };
     of("VIRTUAL_PORT").or_else(|| of("PORT"))
+}
+
+/// What a proxy that goes by variables was told: `VIRTUAL_HOST`, names with commas between them.
+pub(super) fn rule(variables: &[Variable]) -> Option<Rule> {
+    let told = variables.iter().find(|variable| variable.name == "VIRTUAL_HOST")?;
+    let From::Value(value) = &told.value else { return None };
+    let names = value.split(',').map(|name| name.trim().split(':').next().unwrap_or_default());
+    let hosts: Vec<String> =
+        names.filter_map(|name| Host::parse(&Scalar::text(name)).ok().map(|host| host.0)).collect();
+    (!hosts.is_empty()).then(|| Rule { hosts, paths: Vec::new() })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Process;
 use crate::decode::{Leaf, listed};
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::variables;
 use crate::import::write::Out;
 use crate::tree::{Node, Scalar};
@@ -63,11 +63,7 @@ fn tell_others(others: &[String], process: &Process, draft: &mut Draft) {
     let mut tell = |keys: &[&String], why: &str| {
         if !keys.is_empty() {
             let names = listed(
-                keys.iter()
-                    .map(|key| quoted(key).trim_matches('`').to_owned())
-                    .collect::<Vec<_>>()
-                    .iter()
-                    .map(String::as_str),
+                keys.iter().map(|key| plain(key)).collect::<Vec<_>>().iter().map(String::as_str),
                 "and",
             );
             draft.note(format!("`labels` of `{}`: {names}: {why}", process.service));

@@ -1,7 +1,7 @@
 //! Keys of a service that Pando has nothing for: what happens instead, and what to do about it.
 
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::tree::{Node, Scalar};
 
 pub(super) fn tell(key: &str, node: &Node, of: &str, draft: &mut Draft) {
@@ -14,7 +14,7 @@ pub(super) fn tell(key: &str, node: &Node, of: &str, draft: &mut Draft) {
         "init" if node.scalar().and_then(Scalar::as_bool) == Some(false) => {}
         "privileged" | "read_only" | "stdin_open" | "tty"
             if node.scalar().and_then(Scalar::as_bool) == Some(false) => {}
-        _ => draft.left_out(quoted(key).trim_matches('`'), of, why(key)),
+        _ => draft.left_out(&plain(key), of, why(key)),
     }
 }
 
@@ -22,7 +22,7 @@ fn restart(node: &Node, of: &str, draft: &mut Draft) {
     let typed = node.scalar().map(|scalar| scalar.text.as_str()).unwrap_or_default();
     if !matches!(typed, "always" | "unless-stopped") {
         let why = "a process is started again whenever it ends, after growing waits";
-        draft.left_out(&format!("restart: {}", quoted(typed).trim_matches('`')), of, why);
+        draft.left_out(&format!("restart: {}", plain(typed)), of, why);
     }
 }
 
@@ -96,6 +96,7 @@ pub(super) fn tell_of_file(node: &Node, draft: &mut Draft) {
         let why = match entry.key.as_str() {
             // The last says which version of Compose it was for, which Compose itself does not read any more.
             "services" | "name" | "version" => continue,
+            "networks" if !more => continue,
             "networks" => {
                 "replicas listen on the private address of their server, and the firewall follows roles"
             }

@@ -12,13 +12,14 @@ use crate::import::variables::{From, Variable};
 use crate::tree::Node;
 
 /// What every name in the network means: the service that answers to it.
+#[derive(Debug, Default)]
 pub(super) struct Names(BTreeMap<String, String>);
 
 /// A name where an address stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place<'a> {
+pub(super) struct Place<'a> {
     range: Range<usize>,
-    name: &'a str,
+    pub(super) name: &'a str,
     port: Option<u16>,
     /// The whole value is the name, which may mean something else.
     bare: bool,
@@ -45,7 +46,7 @@ impl Names {
         Self(names)
     }
 
-    fn places<'a>(&self, value: &'a str) -> Vec<Place<'a>> {
+    pub(super) fn places<'a>(&self, value: &'a str) -> Vec<Place<'a>> {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         let mut places = Vec::new();
         let mut at = 0;
@@ -192,13 +193,13 @@ impl Resolver<'_> {
         let own = places.iter().any(|place| self.own.contains(&self.names.0[place.name]));
         if own {
             return format!(
-                "`env`: `{variable}` names {shown}, which is a process here and has no name in the network: requests reach it by the \
-                 load balancer, at one of `domains` or by one of `routes`"
+                "`env`: `{variable}` names {shown}: processes have no names in the network; requests reach them by the load balancer, at \
+                 one of `domains` or by one of `routes`"
             );
         }
         format!(
-            "`env`: `{variable}` names {shown}, which is not a part of this app and has no name in the network: write the private \
-             address of its server, or its domain"
+            "`env`: `{variable}` names {shown}, which is no name in the network here: write the private address of its server, or its \
+             domain"
         )
     }
 }

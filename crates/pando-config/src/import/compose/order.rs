@@ -4,7 +4,7 @@
 use super::{Process, Project, Service, command, environment};
 use crate::decode::listed;
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::write::Out;
 use crate::tree::{Node, Scalar};
 
@@ -205,7 +205,7 @@ pub(super) fn tell_lost(
             others.filter(|entry| !carried.contains(&entry.key.as_str()) && !entry.key.starts_with("x-"))
         {
             let why = "the release command runs as the app does, with its volumes";
-            draft.left_out(quoted(&entry.key).trim_matches('`'), &one.service.name, why);
+            draft.left_out(&plain(&entry.key), &one.service.name, why);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Process;
 use crate::decode::{Leaf, listed};
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::write::Out;
 use crate::tree::{Node, Scalar};
 use crate::value::Port;
@@ -21,6 +21,10 @@ struct Given {
 }
 
 impl Given {
+    fn is_tls(&self) -> bool {
+        matches!(self.number(), Some(443 | 8443)) || self.published.as_deref() == Some("443")
+    }
+
     fn number(&self) -> Option<u16> {
         let first = self.target.split('-').next().unwrap_or_default();
         Port::parse(&Scalar::text(first)).ok().map(|port| port.0).filter(|_| !self.udp)
@@ -33,8 +37,9 @@ pub(super) fn carry_over(service: &Node, asked: Option<u16>, process: &mut Proce
     let (published, exposed) = (list("ports"), list("expose"));
     let all: Vec<&Given> = published.iter().chain(&exposed).collect();
     let named = all.iter().find(|given| asked.is_some() && given.number() == asked).copied();
-    let plain = |given: &&&Given| given.number().is_some_and(|port| !matches!(port, 443 | 8443));
-    let first = all.iter().find(plain).or_else(|| all.iter().find(|given| given.number().is_some())).copied();
+    let without_tls = |given: &&&Given| given.number().is_some() && !given.is_tls();
+    let first =
+        all.iter().find(without_tls).or_else(|| all.iter().find(|given| given.number().is_some())).copied();
     let kept = if asked.is_some() { named } else { first };
     let number = asked.or_else(|| kept?.number());
     for given in &all {
@@ -59,14 +64,13 @@ pub(super) fn carry_over(service: &Node, asked: Option<u16>, process: &mut Proce
 }
 
 fn lost(given: &Given, kept: Option<u16>, process: &Process, draft: &mut Draft) {
-    let shown = quoted(&given.text);
-    let shown = shown.trim_matches('`');
+    let shown = plain(&given.text);
     let why = match (given.number(), kept) {
         (None, _) if given.udp => {
             "only TCP is balanced, and no other port of a container is published".to_owned()
         }
         (None, _) => "it is not a port".to_owned(),
-        (Some(443 | 8443), _) => {
+        (Some(_), _) if given.is_tls() => {
             "TLS ends at the load balancer, which has the certificates (`pando cert`)".to_owned()
         }
         (Some(_), Some(kept)) => format!("a process has one port that requests come to, and that is {kept}"),

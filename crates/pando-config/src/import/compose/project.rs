@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::interpolate::{self, Report, Variables};
+use super::names::Names;
 use super::{Service, dotenv, extend, merge};
 use crate::diagnostic::quoted;
 use crate::files::Files;
@@ -24,6 +25,8 @@ pub(super) struct Project<'a> {
     pub(super) directory: PathBuf,
     pub(super) variables: Variables,
     pub(super) files: &'a dyn Files,
+    /// What its services are called in their network.
+    pub(super) names: Names,
 }
 
 impl<'a> Project<'a> {
@@ -34,7 +37,7 @@ impl<'a> Project<'a> {
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let text = files.read(&directory.join(".env")).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let variables = dotenv::parse(&text.unwrap_or_default(), &Variables::new()).into_iter().collect();
-        let project = Self { node, directory, variables, files };
+        let project = Self { node, directory, variables, files, names: Names::default() };
         project.tell_overrides(sources, draft);
         Some(project)
     }

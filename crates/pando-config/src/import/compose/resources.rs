@@ -3,7 +3,7 @@
 use super::Process;
 use crate::decode::Leaf;
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::write::Out;
 use crate::tree::{Entry, Node, Scalar};
 use crate::value::{Count, Cpu, Memory};
@@ -12,6 +12,11 @@ pub(super) fn deploy(node: &Node, process: &mut Process, draft: &mut Draft) {
     for entry in node.entries().unwrap_or_default() {
         let (value, of) = (&entry.value, process.service.clone());
         match entry.key.as_str() {
+            "replicas" if is_global(node) => draft.left_out(
+                "deploy.replicas",
+                &of,
+                "with `mode: global` it runs once on each server with its role",
+            ),
             "replicas" => process.set::<Count<0, 1000>>("replicas", "deploy.replicas", value, draft),
             "mode" => mode(value, process, draft),
             "resources" => resources(value, process, draft),
@@ -36,16 +41,16 @@ pub(super) fn deploy(node: &Node, process: &mut Process, draft: &mut Draft) {
     }
 }
 
+fn is_global(deploy: &Node) -> bool {
+    deploy.get("mode").and_then(Node::scalar).is_some_and(|mode| mode.text == "global")
+}
+
 fn mode(node: &Node, process: &mut Process, draft: &mut Draft) {
     match node.scalar().map(|scalar| scalar.text.as_str()) {
+        // As Swarm does, which takes no count beside it.
         Some("global") => {
             process.keys.retain(|(key, _)| key != "replicas");
             process.keys.push(("per_server".to_owned(), Out::Raw("1".to_owned())));
-            draft.left_out(
-                "deploy.mode: global",
-                &process.service,
-                "it runs once on each server with its role, and not on the others",
-            );
         }
         Some("replicated") | None => {}
         Some(other) => draft.left_out(
@@ -177,5 +182,5 @@ fn resource(key: &str, value: Out, process: &mut Process) {
 
 /// A key of the file, for a note.
 fn shown(key: &str) -> String {
-    quoted(key).trim_matches('`').to_owned()
+    plain(key)
 }

@@ -7,7 +7,7 @@ use super::databases::image_of;
 use crate::decode::Leaf;
 use crate::diagnostic::quoted;
 use crate::import::build;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::write::Out;
 use crate::raw::PullPolicy;
 use crate::tree::{Node, Scalar};
@@ -19,7 +19,7 @@ pub(super) fn set(main: &Service, mine: &[Service], base: &Path, draft: &mut Dra
     for service in mine {
         if let Some(policy) = service.node.get("pull_policy").filter(|_| main.node.get("build").is_some()) {
             let policy = policy.scalar().map(|scalar| scalar.text.clone()).unwrap_or_default();
-            let key = format!("pull_policy: {}", quoted(&policy).trim_matches('`'));
+            let key = format!("pull_policy: {}", plain(&policy));
             draft.left_out(
                 &key,
                 &service.name,
@@ -30,7 +30,7 @@ pub(super) fn set(main: &Service, mine: &[Service], base: &Path, draft: &mut Dra
     if let Some(node) = main.node.get("build") {
         if let Some(image) = image_of(main) {
             let why = "it is built here and sent to the cluster without a registry";
-            draft.left_out(&format!("image: {}", quoted(image).trim_matches('`')), &main.name, why);
+            draft.left_out(&format!("image: {}", plain(image)), &main.name, why);
         }
         let keys = build::keys(Some(node), "build", base, draft);
         return draft.set("build", keys);
@@ -62,7 +62,7 @@ fn with_policy(image: &str, main: &Service, draft: &mut Draft) -> Out {
         Some("missing" | "if_not_present") => PullPolicy::IfMissing,
         Some("never") => PullPolicy::Never,
         Some(other) => {
-            let key = format!("pull_policy: {}", quoted(other).trim_matches('`'));
+            let key = format!("pull_policy: {}", plain(other));
             draft.left_out(
                 &key,
                 &main.name,
@@ -83,7 +83,7 @@ fn fast_cgi(main: &Service, draft: &mut Draft) {
         draft.note(format!(
             "`services.{}`: it seems to speak FastCGI; the load balancer speaks HTTP, so the image needs a server in front of it, such as \
              nginx, Caddy or FrankenPHP",
-            quoted(&main.name).trim_matches('`')
+            plain(&main.name)
         ));
     }
 }

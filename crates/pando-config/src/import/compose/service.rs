@@ -4,7 +4,7 @@ use super::labels::Rule;
 use super::{Project, command, environment, health, labels, left_out, ports, resources};
 use crate::decode::Leaf;
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::known;
 use crate::import::mounts::Mount;
 use crate::import::variables::Variable;
@@ -66,10 +66,13 @@ pub(super) fn process(name: &str, service: &Node, project: &Project<'_>, draft: 
     let asked = service.get("labels").and_then(labels::port);
     let asked = asked.or_else(|| environment::port(service, project));
     ports::carry_over(service, asked, &mut process, draft);
+    process.rules.extend(environment::rule(&process.env));
     for entry in service.entries().unwrap_or_default() {
         key(entry, &mut process, draft);
     }
-    if known::is_clock(&process.name) && process.keys.iter().all(|(key, _)| key != "replicas") {
+    if known::is_clock(&process.name)
+        && process.keys.iter().all(|(key, _)| key != "replicas" && key != "per_server")
+    {
         process.keys.push(("singleton".to_owned(), Out::Raw("true".to_owned())));
     }
     process
@@ -116,17 +119,13 @@ fn long_mount(item: &Node, process: &Process, draft: &mut Draft) -> Option<Strin
     let target = of("target").unwrap_or_default();
     let kind = of("type").unwrap_or("volume");
     if !matches!(kind, "volume" | "bind") {
-        let key = format!("volumes: {} ({kind})", quoted(target).trim_matches('`'));
+        let key = format!("volumes: {} ({kind})", plain(target));
         draft.left_out(&key, &process.service, "only volumes and directories of the server are mounted");
         return None;
     }
     for entry in item.entries().unwrap_or_default() {
         if !["type", "source", "target", "read_only", "consistency"].contains(&entry.key.as_str()) {
-            let key = format!(
-                "volumes: {}.{}",
-                quoted(target).trim_matches('`'),
-                quoted(&entry.key).trim_matches('`')
-            );
+            let key = format!("volumes: {}.{}", plain(target), plain(&entry.key));
             draft.left_out(&key, &process.service, "it is mounted without");
         }
     }

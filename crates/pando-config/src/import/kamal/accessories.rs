@@ -3,7 +3,7 @@
 use super::text_of;
 use crate::decode::listed;
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::known;
 use crate::import::write::Out;
 use crate::tree::Node;
@@ -47,10 +47,7 @@ fn tell(name: &str, kind: &str, node: &Node, draft: &mut Draft) {
         .collect();
     let place = match hosts[..] {
         [] => format!("on a server with the role `{role}`"),
-        [host, ..] => format!(
-            "where it is, once `pando server add {} --role {role}` was done",
-            quoted(host).trim_matches('`')
-        ),
+        [host, ..] => format!("where it is, once `pando server add {} --role {role}` was done", plain(host)),
     };
     draft.note(format!(
         "`accessories`: {} is yours to run (`managed: false`), {place}; its data is not moved{}",
@@ -63,10 +60,10 @@ fn tell(name: &str, kind: &str, node: &Node, draft: &mut Draft) {
 fn lost(node: &Node) -> String {
     let known = ["image", "host", "hosts"];
     let keys = node.entries().unwrap_or_default().iter().filter(|entry| !known.contains(&entry.key.as_str()));
-    let keys: Vec<String> = keys.map(|entry| quoted(&entry.key).trim_matches('`').to_owned()).collect();
+    let keys: Vec<String> = keys.map(|entry| plain(&entry.key)).collect();
     match keys.is_empty() {
         true => String::new(),
-        false => format!("; of it, {} are not carried over", listed(keys.iter().map(String::as_str), "and")),
+        false => format!("; not carried over of it: {}", listed(keys.iter().map(String::as_str), "and")),
     }
 }
 

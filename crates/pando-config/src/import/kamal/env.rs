@@ -2,8 +2,7 @@
 
 use super::erb::PLACE;
 use crate::decode::listed;
-use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::secrecy::{has_password, is_secret_name};
 use crate::import::variables::{self, From, Variable};
 use crate::import::write::Out;
@@ -56,9 +55,9 @@ fn tags(tags: Option<&Node>, at: &str, draft: &mut Draft) {
             names = variables::pairs(&tag.value).into_iter().map(|(name, _)| name).collect();
         }
         draft.note(format!(
-            "`{at}.tags.{}`: {} were for the hosts with that tag; variables are of the app or of a process, so give such hosts a role and \
+            "`{at}.tags.{}`: {}: for the hosts with that tag; variables are of the app or of a process, so give such hosts a role and \
              a process of their own",
-            quoted(&tag.key).trim_matches('`'),
+            plain(&tag.key),
             listed(names.iter().map(String::as_str), "and")
         ));
     }

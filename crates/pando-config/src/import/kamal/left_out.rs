@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::decode::listed;
 use crate::diagnostic::quoted;
 use crate::files::Files;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::tree::Node;
 
 /// What is carried over, or told of elsewhere.
@@ -37,8 +37,7 @@ pub(super) fn tell(node: &Node, draft: &mut Draft) {
         }
         if key == "aliases" {
             let names = entry.value.entries().unwrap_or_default().iter();
-            let names: Vec<String> =
-                names.map(|alias| quoted(&alias.key).trim_matches('`').to_owned()).collect();
+            let names: Vec<String> = names.map(|alias| plain(&alias.key)).collect();
             let names = listed(names.iter().map(String::as_str), "and");
             draft.note(format!(
                 "`aliases`: {names}: use the shell's; `pando run` and `pando exec` run commands in the app"

@@ -3,8 +3,7 @@
 use super::erb::PLACE;
 use super::roles::Role;
 use crate::decode::Leaf;
-use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::write::Out;
 use crate::tree::{Node, Scalar};
 use crate::value::{Duration, Host, Port, UrlPath};
@@ -43,6 +42,9 @@ pub(super) fn write(node: &Node, roles: &[Role], draft: &mut Draft) {
             .as_ref()
             .map(|proxy| read(Some(proxy), &format!("servers.{}.proxy", role.name), node, draft));
         if let Some(own) = own.as_ref().filter(|_| role.name != "web") {
+            if !own.paths.is_empty() {
+                draft.left_out("proxy.path_prefix", &role.name, "the other paths of its domains go to `web`");
+            }
             for domain in self::domains(own, draft) {
                 if !domains.contains(&domain) {
                     domains.push(domain);
@@ -130,7 +132,7 @@ fn lost(key: &str, value: &Node, at: &str, draft: &mut Draft) {
         "run" => "the load balancer's ports and settings are its own",
         _ => "Pando has nothing like it",
     };
-    draft.note(format!("`{at}.{}`: {why}", quoted(key).trim_matches('`')));
+    draft.note(format!("`{at}.{}`: {why}", plain(key)));
 }
 
 /// One text with commas, or a list of them.
@@ -201,10 +203,7 @@ fn health(node: Option<&Node>, at: &str, file: &Node, draft: &mut Draft) -> Vec<
     keys.extend(start.map(|start| ("start_timeout".to_owned(), start)));
     for entry in node.and_then(Node::entries).unwrap_or_default() {
         if !["path", "interval", "timeout", "port"].contains(&entry.key.as_str()) {
-            draft.note(format!(
-                "`{}`: Pando has nothing like it",
-                shown(quoted(&entry.key).trim_matches('`'))
-            ));
+            draft.note(format!("`{}`: Pando has nothing like it", shown(&plain(&entry.key))));
         }
     }
     keys

@@ -3,7 +3,7 @@
 use super::text_of;
 use crate::diagnostic::quoted;
 use crate::import::compose::resources::{binary, cores};
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::write::Out;
 use crate::import::{known, shell};
 use crate::tree::{Node, Scalar};
@@ -79,7 +79,7 @@ fn others(node: &Node, name: &str, draft: &mut Draft) {
             "logging" => "Pando keeps the output of each replica: `pando logs`",
             _ => "Pando has nothing like it",
         };
-        draft.left_out(&format!("servers.{}", quoted(&entry.key).trim_matches('`')), name, why);
+        draft.left_out(&format!("servers.{}", plain(&entry.key)), name, why);
     }
 }
 
@@ -104,7 +104,7 @@ fn options(options: Option<&Node>, at: &str, keys: &mut Vec<(String, Out)>, draf
     for entry in options.and_then(Node::entries).unwrap_or_default() {
         let typed =
             entry.value.scalar().map(|scalar| scalar.text.trim().to_ascii_lowercase()).unwrap_or_default();
-        let shown = format!("{at}.options.{}", quoted(&entry.key).trim_matches('`'));
+        let shown = format!("{at}.options.{}", plain(&entry.key));
         match entry.key.as_str() {
             "memory" => {
                 let size = draft.checked_text::<Memory>(&shown, &binary(&typed));
