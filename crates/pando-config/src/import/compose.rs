@@ -143,7 +143,7 @@ fn started(services: Vec<Service>, asked: Option<&str>, draft: &mut Draft) -> Ve
 /// Where the values of variables are from, and which keys are missing for want of one.
 fn tell(report: &Report, of: &str, draft: &mut Draft) {
     report.by_default.iter().for_each(|name| draft.by_default(name));
-    report.from_file.iter().for_each(|name| draft.from_file(name));
+    report.from_file.iter().for_each(|name| draft.by_file(name));
     for (key, names) in &report.left_out {
         draft.note(format!(
             "`{}` of `{of}`: it takes {} from an environment that is not known here; write it yourself",

@@ -22,7 +22,7 @@ pub(super) struct Draft {
     /// Variables of the other tool that have the values that its file has for want of others.
     defaults: Vec<String>,
     /// Variables of the other tool that have the values of `.env`.
-    from_file: Vec<String>,
+    in_file: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Draft {
             secrets: Vec::new(),
             unknown: Vec::new(),
             defaults: Vec::new(),
-            from_file: Vec::new(),
+            in_file: Vec::new(),
         }
     }
 
@@ -169,14 +169,14 @@ impl Draft {
     }
 
     /// A variable that was filled in with the value of `.env`.
-    pub(super) fn from_file(&mut self, variable: &str) {
-        push_new(&mut self.from_file, variable);
+    pub(super) fn by_file(&mut self, variable: &str) {
+        push_new(&mut self.in_file, variable);
     }
 
     fn notes(&mut self) -> Vec<String> {
         let mut notes = Vec::new();
         for (names, values) in
-            [(&self.defaults, "the defaults of the file"), (&self.from_file, "the values of `.env`")]
+            [(&self.defaults, "the defaults of the file"), (&self.in_file, "the values of `.env`")]
         {
             if !names.is_empty() {
                 let names: Vec<String> = names.iter().map(|name| format!("${{{name}}}")).collect();

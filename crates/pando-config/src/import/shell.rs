@@ -31,7 +31,9 @@ fn word(text: &str) -> String {
     if !text.is_empty() && text.chars().all(harmless) {
         return text.to_owned();
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    // Where a quote is in it, the other kind is easier to read, if it means no more.
+    let fits_double = text.contains('\'') && !text.contains(['"', '$', '`', '\\', '!']);
+    if fits_double { format!("\"{text}\"") } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// By quotes and backslashes alone, as a shell would without variables and operators. `None`: a quote is not closed.
@@ -87,7 +89,8 @@ mod tests {
             ("bin/web -p $PORT", "bin/web -p '$PORT'"),
             ("a && b", "a '&&' b"),
             ("say it\\ all ''", "say 'it all' ''"),
-            ("puma -C \"a 'b'\"", r"puma -C 'a '\''b'\'''"),
+            ("puma -C \"a 'b'\"", "puma -C \"a 'b'\""),
+            ("say \"it's $1\"", r"say 'it'\''s $1'"),
         ] {
             let words = split(text).unwrap();
             assert_eq!(line(&words), expected);

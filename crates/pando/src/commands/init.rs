@@ -26,7 +26,8 @@ pub(crate) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<ExitCode
     let name = name(args, &directory)?;
     let mut sources = args.from.clone();
     if sources.is_empty() {
-        sources.extend(import::find(&directory, &Disk));
+        let found = import::find(&directory, &Disk);
+        sources.extend(found.map(|path| path.strip_prefix(".").map(Path::to_owned).unwrap_or(path)));
     }
     let imported = imported(args, &sources, &directory, name.as_str())?;
     fs::write(&file, &imported.yaml).with_context(|| format!("can't write `{}`", shown(&file)))?;

@@ -164,7 +164,17 @@ fn write(kept: &[(String, String)], processes: &mut [Process]) {
 
 /// Whether `from` depends on `to`, be it through others, or is the same.
 fn leads(kept: &[(String, String)], from: &str, to: &str) -> bool {
-    from == to || kept.iter().any(|(name, other)| name == from && leads(kept, other, to))
+    let mut reached = vec![from];
+    let mut at = 0;
+    while let Some(from) = reached.get(at).copied() {
+        for (_, other) in kept.iter().filter(|(name, _)| name == from) {
+            if !reached.contains(&other.as_str()) {
+                reached.push(other);
+            }
+        }
+        at += 1;
+    }
+    reached.contains(&to)
 }
 
 /// Of what is the release command now, what it was told and given that it is not any more.
