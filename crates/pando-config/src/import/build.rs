@@ -97,7 +97,7 @@ fn left_out(key: &str, at: &str, draft: &mut Draft) {
 fn arguments(node: &Node, at: &str, draft: &mut Draft) -> Option<Out> {
     let mut pairs: Vec<(String, Out)> = Vec::new();
     for (name, value) in variables::pairs(node) {
-        let Some(value) = value.filter(|value| !value.contains("${")) else {
+        let Some(value) = value else {
             draft.note(format!(
                 "`{at}.args`: {} was taken from your environment; give it a value",
                 quoted(&name)

@@ -234,27 +234,36 @@ fn image(node: &Node, shown: &str, base: &Path, out: &mut Vec<(String, Out)>, dr
             build::keys(node.get("build_config"), &format!("{shown}.build_config"), base, draft),
         ));
     }
-    let Some(repository) =
-        node.get("repository").and_then(|name| draft.checked::<ImageReference>(shown, name))
-    else {
-        return draft.note(format!("`{shown}`: it has no usable `repository`"));
+    if let Some(pairs) = pulled(node, shown, draft) {
+        out.push(("image".to_owned(), Out::Map(pairs)));
+    }
+}
+
+/// An image that servers pull.
+fn pulled(node: &Node, shown: &str, draft: &mut Draft) -> Option<Vec<(String, Out)>> {
+    let repository = node.get("repository").and_then(|name| draft.checked::<ImageReference>(shown, name));
+    let Some(repository) = repository else {
+        draft.note(format!("`{shown}`: it has no usable `repository`"));
+        return None;
     };
-    let tagged = |reference: &Out| matches!(reference, Out::Text(text) if text.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])));
-    let mut pairs = vec![("repository".to_owned(), repository.clone())];
-    if let Some(tag) = node.get("tag").filter(|_| !tagged(&repository)) {
+    let tagged = match &repository {
+        Out::Text(text) => text.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])),
+        _ => false,
+    };
+    let mut pairs = vec![("repository".to_owned(), repository)];
+    if let Some(tag) = node.get("tag").filter(|_| !tagged) {
         pairs.extend(draft.checked::<Tag>(shown, tag).map(|tag| ("tag".to_owned(), tag)));
     }
-    let registry = node.get("registry").and_then(|registry| registry.get("server").or(Some(registry)));
+    let registry = node.get("registry").map(|registry| registry.get("server").unwrap_or(registry));
     if let Some(server) = registry.filter(|server| server.scalar().is_some()) {
         let server = draft.checked::<ServerAddress>(&format!("{shown}.registry"), server);
         pairs.extend(server.map(|server| ("registry".to_owned(), server)));
     }
     if let Some(policy) = node.get("pull_policy") {
-        pairs.extend(
-            draft.checked::<PullPolicy>(shown, policy).map(|policy| ("pull_policy".to_owned(), policy)),
-        );
+        let policy = draft.checked::<PullPolicy>(shown, policy);
+        pairs.extend(policy.map(|policy| ("pull_policy".to_owned(), policy)));
     }
-    out.push(("image".to_owned(), Out::Map(pairs)));
+    Some(pairs)
 }
 
 fn is_true(node: &Node) -> bool {

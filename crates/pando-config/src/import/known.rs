@@ -24,6 +24,8 @@ pub(super) fn usual_role(kind: &str) -> &'static str {
 pub(super) enum Beside {
     /// It brings requests to the app, as Pando's load balancer does.
     Proxy,
+    /// It does so, or serves files, which may be all that there is.
+    WebServer,
     /// It keeps something for the app, and is of no type of service that Pando knows.
     Store,
     /// It is for those who develop or watch the app.
@@ -33,9 +35,9 @@ pub(super) enum Beside {
 /// What an image is beside an app; `None`: it may be one.
 pub(super) fn beside(image: &str) -> Option<Beside> {
     match base_name(image) {
+        "nginx" | "nginx-unprivileged" | "httpd" | "caddy" => Some(Beside::WebServer),
         "traefik"
         | "nginx-proxy"
-        | "caddy"
         | "caddy-docker-proxy"
         | "haproxy"
         | "acme-companion"
@@ -44,10 +46,7 @@ pub(super) fn beside(image: &str) -> Option<Beside> {
         | "nginx-proxy-manager"
         | "cloudflared"
         | "certbot"
-        | "nginx"
-        | "nginx-unprivileged"
         | "envoy"
-        | "httpd"
         | "https-portal" => Some(Beside::Proxy),
         "mongo" | "mongodb" | "rabbitmq" | "elasticsearch" | "opensearch" | "kafka" | "cp-kafka"
         | "zookeeper" | "cp-zookeeper" | "meilisearch" | "clickhouse" | "clickhouse-server" | "nats"

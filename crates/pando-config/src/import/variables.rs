@@ -1,6 +1,7 @@
 //! Environment variables of other files, as entries of `env`.
 
 use super::draft::Draft;
+use super::secrecy::is_secret_name;
 use super::write::Out;
 use crate::decode::Leaf;
 use crate::diagnostic::quoted;
@@ -80,7 +81,7 @@ pub(super) fn value(name: &str, value: &str, draft: &mut Draft) -> Option<From> 
     }
     if value.contains("${") {
         draft.note(format!("`env`: `{name}` was put together from your environment, which is not done here"));
-        return Some(From::Secret);
+        return Some(if is_secret_name(name) { From::Secret } else { From::Unknown });
     }
     literal(name, value, draft)
 }

@@ -491,3 +491,24 @@ fn without_an_app_the_directory_says_what_runs() {
     assert_eq!(case.spec.services.len(), 1);
     case.notes(&["none of them is an app"]);
 }
+
+#[test]
+fn what_is_beside_the_app_is_not_taken_for_it() {
+    let yaml = "services:\n  db: {build: ./postgres, ports: ['5432:5432']}\n  nginx: {build: ./nginx, ports: ['80:80']}\n  \
+                app: {build: ., command: gunicorn -b 0.0.0.0:8000 app, environment: {URL: 'postgres://db/x'}}\n";
+    let case = case(yaml);
+    assert_eq!(case.build.as_ref().unwrap().context, Path::new("."));
+    assert_eq!(case.process("web").container_port, Some(8000), "a proxy beside it brings it requests");
+    case.notes(&["services.nginx", "load balancer"]);
+    case.notes(&["services.db", "run it yourself"]);
+    case.notes(&["`URL` names `db`"]);
+    let site = case_with(
+        "services: {traefik: {image: traefik, ports: ['80']}, site: {image: 'nginx:1', labels: ['traefik.http.routers.s.rule=Host(`a.example`)']}}",
+        &[],
+        None,
+        "",
+    );
+    assert!(matches!(&site.spec.run, RunSource::Image { reference, .. } if reference == "nginx:1"));
+    assert_eq!(site.spec.domains.len(), 1);
+    site.notes(&["processes.web.port", "8080"]);
+}

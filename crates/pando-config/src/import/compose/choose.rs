@@ -4,7 +4,7 @@ use super::Service;
 use super::databases::{image_of, kind_of};
 use crate::decode::listed;
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::known::{self, Beside};
 use crate::import::variables;
 use crate::tree::Node;
@@ -50,14 +50,19 @@ impl Build {
 }
 
 /// Where a service is better suited to be the app than others: higher is better.
-fn rank(service: &Service) -> (bool, bool, bool, bool) {
+fn rank(service: &Service) -> (u8, bool, bool, bool) {
     let has = |key: &str| service.node.get(key).is_some();
     let built = has("build");
-    let beside = image_of(service).and_then(known::beside).filter(|_| !built);
     let ruled = service.node.get("labels").is_some_and(|labels| {
         variables::pairs(labels).iter().any(|(key, _)| key.starts_with("traefik.http.routers."))
     });
-    (beside.is_none(), built, ruled || has("ports"), has("expose"))
+    let likely = match beside(service) {
+        None => 3,
+        Some(Beside::WebServer) => 2,
+        Some(Beside::Proxy) => 1,
+        Some(Beside::Store | Beside::Tool) => 0,
+    };
+    (likely, built, ruled || has("ports"), has("expose"))
 }
 
 /// The service that the app is made of; `asked`: the one that was named. `None`: no service is an app.
@@ -70,8 +75,22 @@ pub(super) fn main<'a>(services: &'a [Service], asked: Option<&str>) -> Option<&
         candidates.filter(|service| service.node.get("build").is_some() || image_of(service).is_some());
     // The first of the best.
     let best = runs.max_by_key(|service| rank(service))?;
-    let is_app = rank(best).0 || image_of(best).and_then(known::beside) == Some(Beside::Proxy);
-    is_app.then_some(best)
+    let built = best.node.get("build").is_some();
+    (built || rank(best).0 > 0).then_some(best)
+}
+
+/// What a service is beside the app: by its image, or, where that is built, by its own name.
+fn beside(service: &Service) -> Option<Beside> {
+    if service.node.get("build").is_none() {
+        return known::beside(image_of(service)?);
+    }
+    let name = service.name.as_str();
+    let store = known::service_type(name).is_some() || matches!(name, "db" | "database" | "cache");
+    match name {
+        "proxy" | "reverse-proxy" | "webserver" | "loadbalancer" | "lb" => Some(Beside::Proxy),
+        _ if store => Some(Beside::Store),
+        _ => known::beside(name),
+    }
 }
 
 /// Whether `service` runs what `main` does.
@@ -85,37 +104,33 @@ pub(super) fn is_same(main: &Service, service: &Service) -> bool {
 
 /// Whether it brings requests to the app.
 pub(super) fn is_proxy(service: &Service) -> bool {
-    service.node.get("build").is_none() && image_of(service).and_then(known::beside) == Some(Beside::Proxy)
+    matches!(beside(service), Some(Beside::Proxy | Beside::WebServer))
 }
 
 /// Says of a service that is neither a part of the app nor a database what to do about it.
 pub(super) fn tell_other(main: &Service, service: &Service, file: &str, draft: &mut Draft) {
-    let name = quoted(&service.name);
-    let name = name.trim_matches('`');
+    let name = plain(&service.name);
     let at = format!("`services.{name}`");
     let own_file =
         format!("`pando init --from {file} --service {name} -c {name}/pando.yaml` writes one for it");
-    if let (Some(ours), Some(theirs)) = (main.node.get("build"), service.node.get("build")) {
-        let differences = Build::of(theirs).differences(&Build::of(ours));
-        let keys = listed(differences, "and");
-        return draft.note(format!(
-            "{at}: it is built otherwise than {} ({keys}), and an app has one image, so it is an app of its own: {own_file}",
-            quoted(&main.name)
-        ));
-    }
-    let beside = image_of(service).and_then(known::beside).filter(|_| service.node.get("build").is_none());
-    draft.note(match beside {
-        Some(Beside::Proxy) => format!(
+    let built = service.node.get("build");
+    draft.note(match (beside(service), main.node.get("build"), built) {
+        (Some(Beside::Proxy | Beside::WebServer), ..) => format!(
             "{at}: Pando's load balancer brings requests to the app, by `domains` and `routes`, with certificates; if it serves files, \
              let the app's image do so"
         ),
-        Some(Beside::Store) => format!(
-            "{at}: Pando knows no services of its kind: run it yourself, and write its address below `env`"
+        (Some(Beside::Store), ..) => {
+            format!("{at}: Pando has no `services` of that kind: run it yourself, and write its address below `env`")
+        }
+        (Some(Beside::Tool), ..) => format!("{at}: it is no part of the app; if you need it there, {own_file}"),
+        (None, Some(ours), Some(theirs)) => format!(
+            "{at}: it is built otherwise than {} ({}), and an app has one image, so it is an app of its own: {own_file}",
+            quoted(&main.name),
+            listed(Build::of(theirs).differences(&Build::of(ours)), "and")
         ),
-        Some(Beside::Tool) => format!("{at}: it is no part of the app; if you need it there, {own_file}"),
-        None if service.node.get("build").is_none() && image_of(service).is_none() => {
+        (None, _, None) if image_of(service).is_none() => {
             format!("{at}: it names neither an image nor a build, so there is nothing to run")
         }
-        None => format!("{at}: it runs another image, and an app has one, so it is an app of its own: {own_file}"),
+        _ => format!("{at}: it runs another image, and an app has one, so it is an app of its own: {own_file}"),
     });
 }

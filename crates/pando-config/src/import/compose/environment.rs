@@ -38,7 +38,6 @@ fn written(
     report: &mut Report,
     draft: &mut Draft,
 ) -> Option<From> {
-    let taken = |names: &[String]| listed(names.iter().map(String::as_str), "and");
     match interpolate::fill(value, &project.variables, report) {
         Filled::Known(filled)
             if filled != value.replace("$$", "$") && (is_secret_name(name) || is_secret_value(&filled)) =>
@@ -46,24 +45,30 @@ fn written(
             Some(From::Secret)
         }
         Filled::Known(filled) => variables::literal(name, &filled, draft),
-        Filled::Secret(names) | Filled::Unknown(names) if names != [name] => {
-            let places = project.names.places(value);
-            let named: Vec<&str> = places.iter().map(|place| place.name).collect();
-            let end = match named.is_empty() {
-                true => String::new(),
-                false => format!(
-                    ", and {} in it is no address here: write that of its server",
-                    listed(named, "and")
-                ),
-            };
-            draft
-                .note(format!("`env`: `{name}` is made with {}, which is not filled in{end}", taken(&names)));
-            let secret = is_secret_name(name) || names.iter().any(|name| is_secret_name(name));
+        Filled::Secret(names) | Filled::Unknown(names) => {
+            if names != [name] {
+                tell_parts(name, value, &names, project, draft);
+            }
+            let secret = is_secret_name(name) || names.iter().any(|name| is_secret(name, project));
             Some(if secret { From::Secret } else { From::Unknown })
         }
-        Filled::Secret(_) => Some(From::Secret),
-        Filled::Unknown(_) => Some(if is_secret_name(name) { From::Secret } else { From::Unknown }),
     }
+}
+
+fn is_secret(name: &str, project: &Project<'_>) -> bool {
+    is_secret_name(name) || project.variables.get(name).is_some_and(|value| is_secret_value(value))
+}
+
+/// What has to be known to write the value by hand.
+fn tell_parts(name: &str, value: &str, taken: &[String], project: &Project<'_>, draft: &mut Draft) {
+    let taken = listed(taken.iter().map(String::as_str), "and");
+    let places = project.names.places(value);
+    let named = listed(places.iter().map(|place| place.name), "and");
+    let end = match places.is_empty() {
+        true => String::new(),
+        false => format!(", and {named} in it is no address here: write that of its server"),
+    };
+    draft.note(format!("`env`: `{name}` is made with {taken}, which is not filled in{end}"));
 }
 
 /// A variable without a value has the one of the caller, or of `.env`.

@@ -95,41 +95,44 @@ fn is_address(value: &str, range: Range<usize>) -> bool {
     first && (port_after(after).is_some_and(|port| port >= 80) || (before.is_empty() && after.is_empty()))
 }
 
-/// Whether a variable of that name, whose value is no more than a name, is an address.
+/// Parts of names of variables that are addresses, and of such as are something else.
+const ADDRESSES: [&str; 9] = ["HOST", "SERVER", "ADDR", "ENDPOINT", "URL", "URI", "NODE", "SEED", "BROKER"];
+const OTHERS: [&str; 24] = [
+    "CONNECTION",
+    "DRIVER",
+    "USER",
+    "NAME",
+    "PASS",
+    "DATABASE",
+    "ADAPTER",
+    "DIALECT",
+    "TYPE",
+    "ENGINE",
+    "STORE",
+    "BACKEND",
+    "ENV",
+    "MODE",
+    "ROLE",
+    "PROVIDER",
+    "KIND",
+    "_DB",
+    "CLIENT",
+    "QUEUE",
+    "MAILER",
+    "DISK",
+    "PREFIX",
+    "SCHEMA",
+];
+
+/// Whether a variable of that name, whose value is no more than a name, is an address. `None`: it can't be told.
 fn names_an_address(variable: &str) -> Option<bool> {
     let upper = variable.to_ascii_uppercase();
     let has = |words: &[&str]| words.iter().any(|word| upper.contains(word));
-    if has(&["HOST", "SERVER", "ADDR", "ENDPOINT", "URL", "URI", "NODE", "SEED", "BROKER"]) {
-        return Some(true);
+    match () {
+        () if has(&ADDRESSES) => Some(true),
+        () if has(&OTHERS) => Some(false),
+        () => None,
     }
-    let other = [
-        "CONNECTION",
-        "DRIVER",
-        "USER",
-        "NAME",
-        "PASS",
-        "DATABASE",
-        "ADAPTER",
-        "DIALECT",
-        "TYPE",
-        "ENGINE",
-        "STORE",
-        "BACKEND",
-        "ENV",
-        "MODE",
-        "ROLE",
-        "PROVIDER",
-        "KIND",
-        "_DB",
-        "CLIENT",
-        "QUEUE",
-        "MAILER",
-        "DISK",
-        "PREFIX",
-        "SCHEMA",
-        "KEY",
-    ];
-    if has(&other) { Some(false) } else { None }
 }
 
 /// The services of a file, as far as variables name them.

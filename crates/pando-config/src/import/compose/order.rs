@@ -177,6 +177,19 @@ fn leads(kept: &[(String, String)], from: &str, to: &str) -> bool {
     reached.contains(&to)
 }
 
+/// Keys of a service that say what its command is and when it runs.
+const OF_RELEASE: [&str; 9] = [
+    "image",
+    "build",
+    "command",
+    "entrypoint",
+    "environment",
+    "env_file",
+    "depends_on",
+    "restart",
+    "extends",
+];
+
 /// Of what is the release command now, what it was told and given that it is not any more.
 pub(super) fn tell_lost(
     one_offs: &[OneOff],
@@ -185,37 +198,30 @@ pub(super) fn tell_lost(
     draft: &mut Draft,
 ) {
     for one in one_offs.iter().filter(|one| one.awaited && one.line.is_some()) {
-        let mut silent = Draft::new("");
-        let env = environment::variables(&one.service.name, &one.service.node, project, &mut silent);
-        let told = |name: &String| {
-            processes.iter().all(|process| process.env.iter().any(|variable| variable.name == *name))
-        };
-        let lost: Vec<String> =
-            env.into_iter().map(|variable| variable.name).filter(|name| !told(name)).collect();
-        if !lost.is_empty() {
-            draft.note(format!(
-                "`release`: {} of {} is not told to it: it has the variables that stand at the root of `env`",
-                listed(lost.iter().map(String::as_str), "and"),
-                quoted(&one.service.name)
-            ));
+        tell_variables(&one.service, processes, project, draft);
+        for entry in one.service.node.entries().unwrap_or_default() {
+            if !OF_RELEASE.contains(&entry.key.as_str()) && !entry.key.starts_with("x-") {
+                let why = "the release command runs as the app does, with its volumes";
+                draft.left_out(&plain(&entry.key), &one.service.name, why);
+            }
         }
-        let carried = [
-            "image",
-            "build",
-            "command",
-            "entrypoint",
-            "environment",
-            "env_file",
-            "depends_on",
-            "restart",
-            "extends",
-        ];
-        let others = one.service.node.entries().unwrap_or_default().iter();
-        for entry in
-            others.filter(|entry| !carried.contains(&entry.key.as_str()) && !entry.key.starts_with("x-"))
-        {
-            let why = "the release command runs as the app does, with its volumes";
-            draft.left_out(&plain(&entry.key), &one.service.name, why);
-        }
+    }
+}
+
+/// It has the variables that all processes have.
+fn tell_variables(service: &Service, processes: &[Process], project: &Project<'_>, draft: &mut Draft) {
+    let mut silent = Draft::new("");
+    let env = environment::variables(&service.name, &service.node, project, &mut silent);
+    let told = |name: &String| {
+        processes.iter().all(|process| process.env.iter().any(|variable| variable.name == *name))
+    };
+    let lost: Vec<String> =
+        env.into_iter().map(|variable| variable.name).filter(|name| !told(name)).collect();
+    if !lost.is_empty() {
+        draft.note(format!(
+            "`release`: {} of {} is not told to it: it has the variables that stand at the root of `env`",
+            listed(lost.iter().map(String::as_str), "and"),
+            quoted(&service.name)
+        ));
     }
 }

@@ -16,17 +16,7 @@ use crate::value::ImageReference;
 /// `base`: where the compose file lies, seen from where the new one will.
 pub(super) fn set(main: &Service, mine: &[Service], base: &Path, draft: &mut Draft) {
     fast_cgi(main, draft);
-    for service in mine {
-        if let Some(policy) = service.node.get("pull_policy").filter(|_| main.node.get("build").is_some()) {
-            let policy = policy.scalar().map(|scalar| scalar.text.clone()).unwrap_or_default();
-            let key = format!("pull_policy: {}", plain(&policy));
-            draft.left_out(
-                &key,
-                &service.name,
-                "what is built here is sent to the servers, and nothing is pulled",
-            );
-        }
-    }
+    tell_policies(main, mine, draft);
     if let Some(node) = main.node.get("build") {
         if let Some(image) = image_of(main) {
             let why = "it is built here and sent to the cluster without a registry";
@@ -36,20 +26,29 @@ pub(super) fn set(main: &Service, mine: &[Service], base: &Path, draft: &mut Dra
         return draft.set("build", keys);
     }
     let reference = image_of(main).filter(|image| ImageReference::parse(&Scalar::text(*image)).is_ok());
-    match reference {
-        Some(image) => {
-            let image = with_policy(image, main, draft);
-            draft.set("image", image);
-        }
-        None => {
-            let name = quoted(&main.name);
-            draft.set_with(
-                "Which image to run: it has to be written here.",
-                "image",
-                Out::text("my-org/my-app:latest"),
-            );
-            draft.note(format!("`image`: that of {name} is not known; `my-org/my-app:latest` stands for it"));
-        }
+    if let Some(image) = reference {
+        let image = with_policy(image, main, draft);
+        return draft.set("image", image);
+    }
+    let comment = "Which image to run: it has to be written here.";
+    draft.set_with(comment, "image", Out::text("my-org/my-app:latest"));
+    let name = quoted(&main.name);
+    draft.note(format!("`image`: that of {name} is not known; `my-org/my-app:latest` stands for it"));
+}
+
+/// An app's image has one policy, and one that is built has none.
+fn tell_policies(main: &Service, mine: &[Service], draft: &mut Draft) {
+    let policy =
+        |service: &Service| service.node.get("pull_policy")?.scalar().map(|scalar| scalar.text.clone());
+    let built = main.node.get("build").is_some();
+    for service in mine {
+        let Some(typed) = policy(service) else { continue };
+        let why = match built {
+            true => "what is built here is sent to the servers, and nothing is pulled",
+            false if policy(main).as_ref() == Some(&typed) => continue,
+            false => "the processes of an app have one image, which is pulled in one way",
+        };
+        draft.left_out(&format!("pull_policy: {}", plain(&typed)), &service.name, why);
     }
 }
 

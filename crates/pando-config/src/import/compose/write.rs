@@ -34,6 +34,11 @@ pub(super) fn processes(parts: &Parts, project: &Project<'_>, draft: &mut Draft)
     for process in kept.iter_mut().filter(|process| process.name == "web") {
         let port = command::port(process, draft);
         process.keys.extend(port.map(|port| ("port".to_owned(), Out::Raw(port.to_string()))));
+        if process.keys.iter().all(|(key, _)| key != "port") {
+            draft.note(
+                "`processes.web.port`: the file does not say where it listens in its container; write it, or it is taken for 8080",
+            );
+        }
     }
     kept
 }

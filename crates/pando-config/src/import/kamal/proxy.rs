@@ -36,34 +36,35 @@ pub(super) fn write(node: &Node, roles: &[Role], draft: &mut Draft) {
     }
     let mut processes = Vec::new();
     for role in roles {
-        let mut keys = role.keys.clone();
-        let own = role
-            .proxy
-            .as_ref()
-            .map(|proxy| read(Some(proxy), &format!("servers.{}.proxy", role.name), node, draft));
+        let at = format!("servers.{}.proxy", role.name);
+        let own = role.proxy.as_ref().map(|proxy| read(Some(proxy), &at, node, draft));
         if let Some(own) = own.as_ref().filter(|_| role.name != "web") {
-            if !own.paths.is_empty() {
-                draft.left_out("proxy.path_prefix", &role.name, "the other paths of its domains go to `web`");
-            }
-            for domain in self::domains(own, draft) {
-                if !domains.contains(&domain) {
-                    domains.push(domain);
-                }
-            }
-            routes
-                .extend(places(own).into_iter().map(|(host, path)| route(host, path, own.strip, &role.name)));
+            of_role(own, &role.name, &mut domains, &mut routes, draft);
         }
         let proxy = own.as_ref().or((role.name == "web").then_some(&main));
+        let mut keys = role.keys.clone();
         keys.extend(proxy.map(of_process).into_iter().flatten());
         processes.push((role.name.clone(), Out::Map(keys)));
     }
-    if !domains.is_empty() {
-        draft.set("domains", Out::List(domains));
-    }
-    if !routes.is_empty() {
-        draft.set("routes", Out::List(routes));
+    for (key, list) in [("domains", domains), ("routes", routes)] {
+        if !list.is_empty() {
+            draft.set(key, Out::List(list));
+        }
     }
     draft.set_with("Each runs once on every server with its role.", "processes", Out::Map(processes));
+}
+
+/// Adds the domains and routes of a role that is not `web`.
+fn of_role(own: &Proxy, role: &str, domains: &mut Vec<Out>, routes: &mut Vec<Out>, draft: &mut Draft) {
+    if !own.paths.is_empty() {
+        draft.left_out("proxy.path_prefix", role, "the other paths of its domains go to `web`");
+    }
+    for domain in self::domains(own, draft) {
+        if !domains.contains(&domain) {
+            domains.push(domain);
+        }
+    }
+    routes.extend(places(own).into_iter().map(|(host, path)| route(host, path, own.strip, role)));
 }
 
 fn of_process(proxy: &Proxy) -> Vec<(String, Out)> {
