@@ -6,14 +6,14 @@
 
 mod build;
 mod compose;
-mod compose_order;
-mod compose_service;
 mod directory;
 mod draft;
 mod haloy;
 mod kamal;
 mod known;
+mod mounts;
 mod procfile;
+mod secrecy;
 mod shell;
 mod variables;
 mod write;
@@ -44,11 +44,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By the name of the file.
+    /// By the name of the file: `docker-compose.prod.yml` is one of Compose's as `compose.yaml` is.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-        let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
+        let (stem, _) = name.split_once('.').unwrap_or((&name, ""));
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         let yaml = matches!(extension, "yaml" | "yml");
         match stem {
             "procfile" => Some(Self::Procfile),
@@ -57,6 +58,42 @@ impl Kind {
             "deploy" if yaml => Some(Self::Kamal),
             _ => None,
         }
+    }
+
+    /// By what is in the file.
+    fn told_by(node: &Node) -> Option<Self> {
+        let map = |key: &str| node.get(key).is_some_and(|value| value.entries().is_some());
+        let has = |key: &str| node.get(key).is_some();
+        if map("services") {
+            return Some(Self::Compose);
+        }
+        if has("service") && (has("image") || has("servers")) {
+            return Some(Self::Kamal);
+        }
+        let haloy = ["image_key", "health_check_path", "deployment_strategy", "server", "targets", "domains"];
+        (has("name") && haloy.iter().any(|key| has(key))).then_some(Self::Haloy)
+    }
+}
+
+/// What is asked of an import.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// At least one. Files of Compose and of Kamal may be several, later ones over earlier ones by these tools' rules.
+    pub files: &'a [PathBuf],
+    /// Without it: as content and name of the first file say.
+    pub kind: Option<Kind>,
+    /// The app's name where the file has none; it is made a DNS label if it is not.
+    pub app: &'a str,
+    /// Of a compose file with several apps: the service that the app is made of.
+    pub service: Option<&'a str>,
+    /// The directory of the first file, seen from that of the new one.
+    pub base: &'a Path,
+}
+
+impl Request<'_> {
+    /// The first file, for messages.
+    fn shown(&self) -> String {
+        self.files.first().map(|path| path.display().to_string()).unwrap_or_default()
     }
 }
 
@@ -81,65 +118,75 @@ pub fn find(directory: &Path, files: &dyn Files) -> Option<PathBuf> {
     CANDIDATES.iter().map(|name| directory.join(name)).find(|path| files.read(path).is_ok())
 }
 
-/// From the file at `path`, which is of the kind that its name says. `app` is the app's name where the file has none;
-/// it is made a DNS label if it is not.
+/// From the file at `path`, in whose directory the new one will be. `app` is the app's name where the file has none.
 ///
 /// # Errors
-/// The file can't be read, is not well-formed, or is not a file that [`Kind::of`] knows.
+/// As [`from_files`].
 pub fn from_file(path: &Path, app: &str, files: &dyn Files) -> Result<Imported, Problems> {
-    let name = path.display().to_string();
-    let bytes =
-        files.read(path).map_err(|error| whole(&name, &format!("the file can't be read: {error}"), None))?;
-    let Some(kind) = Kind::of(path) else {
-        let hint = "a Procfile, a haloy.yaml, a compose.yaml or a deploy.yml can be imported";
-        return Err(whole(&name, "the file's name does not say what it is", Some(hint)));
-    };
-    let file = read::text(&name, &bytes)?;
-    let format = Format::of(path).unwrap_or(Format::Yaml);
-    from_text(kind, format, &name, file.text(), app)
+    let paths = [path.to_owned()];
+    from_files(&Request { files: &paths, kind: None, app, service: None, base: Path::new("") }, files)
 }
 
-fn from_text(kind: Kind, format: Format, name: &str, text: &str, app: &str) -> Result<Imported, Problems> {
-    match kind {
-        Kind::Procfile => procfile::import(name, text, app),
-        Kind::Haloy => haloy::import(&parsed(format, name, text)?, app),
-        Kind::Compose => compose::import(&parsed(format, name, text)?, app),
-        Kind::Kamal => {
-            kamal::import(&parsed(format, name, &kamal::without_erb(text))?, kamal::has_erb(text), app)
-        }
+/// From the files that are asked for.
+///
+/// # Errors
+/// One can't be read, is not well-formed, or neither its name nor its content says what it is; or more is asked than there is.
+pub fn from_files(request: &Request<'_>, files: &dyn Files) -> Result<Imported, Problems> {
+    let shown = request.shown();
+    let Some(first) = request.files.first() else { return Err(whole(&shown, "no file is named", None)) };
+    if request.kind.or_else(|| Kind::of(first)) == Some(Kind::Procfile) {
+        only_one(request, Kind::Procfile)?;
+        let text = text_of(first, files)?;
+        return procfile::import(&shown, text.text(), request.app, request.base);
+    }
+    let mut sources = Vec::new();
+    let mut erb = false;
+    for path in request.files {
+        let text = text_of(path, files)?;
+        erb |= kamal::has_erb(text.text());
+        let format = Format::of(path).unwrap_or(Format::Yaml);
+        let text =
+            if format == Format::Yaml { kamal::without_erb(text.text()) } else { text.text().to_owned() };
+        sources.push((path.clone(), parsed(format, &path.display().to_string(), &text)?));
+    }
+    let told = sources.first().and_then(|(_, node)| Kind::told_by(node));
+    let kind = request.kind.or(told).or_else(|| Kind::of(first));
+    let Some(kind) = kind.filter(|kind| *kind != Kind::Procfile) else {
+        let hint = "a Procfile, and files of Compose, Kamal and Haloy can be imported; `--kind` says which of them it is";
+        return Err(whole(&shown, "neither the file's name nor its content says what it is", Some(hint)));
+    };
+    only_one(request, kind)?;
+    match (kind, &sources[..]) {
+        (Kind::Kamal, _) => kamal::import(&sources, erb, request, files),
+        (Kind::Haloy, [(_, node), ..]) => haloy::import(node, request.app, request.base),
+        _ => compose::import(&sources, request, files),
     }
 }
 
-/// From a `Procfile`.
-///
-/// # Errors
-/// Lines that are not `name: command`.
-pub fn from_procfile(text: &str, app: &str) -> Result<Imported, Problems> {
-    from_text(Kind::Procfile, Format::Yaml, "Procfile", text, app)
+/// Some tools have one file, and only Compose's has several apps in it.
+fn only_one(request: &Request<'_>, kind: Kind) -> Result<(), Problems> {
+    let shown = request.shown();
+    if request.files.len() > 1 && matches!(kind, Kind::Procfile | Kind::Haloy) {
+        let hint = "files of Compose and of Kamal can be several";
+        return Err(whole(&shown, "only one such file is imported at a time", Some(hint)));
+    }
+    if request.service.is_some() && kind != Kind::Compose {
+        return Err(whole(&shown, "only files of Compose have services to choose from", None));
+    }
+    Ok(())
 }
 
-/// From a `haloy.yaml`.
-///
-/// # Errors
-/// It is not well-formed YAML.
-pub fn from_haloy(text: &str, app: &str) -> Result<Imported, Problems> {
-    from_text(Kind::Haloy, Format::Yaml, "haloy.yaml", text, app)
+fn text_of(path: &Path, files: &dyn Files) -> Result<std::sync::Arc<crate::source::SourceFile>, Problems> {
+    let name = path.display().to_string();
+    let bytes =
+        files.read(path).map_err(|error| whole(&name, &format!("the file can't be read: {error}"), None))?;
+    read::text(&name, &bytes)
 }
 
-/// From a `compose.yaml`.
-///
-/// # Errors
-/// It is not well-formed YAML.
-pub fn from_compose(text: &str, app: &str) -> Result<Imported, Problems> {
-    from_text(Kind::Compose, Format::Yaml, "compose.yaml", text, app)
-}
-
-/// From a Kamal `deploy.yml`. Its ERB is not evaluated.
-///
-/// # Errors
-/// It is not well-formed YAML.
-pub fn from_kamal(text: &str, app: &str) -> Result<Imported, Problems> {
-    from_text(Kind::Kamal, Format::Yaml, "deploy.yml", text, app)
+/// A file that another one names; `None` if it can't be read.
+fn parsed_file(path: &Path, files: &dyn Files) -> Option<Node> {
+    let text = text_of(path, files).ok()?;
+    parsed(Format::of(path).unwrap_or(Format::Yaml), &path.display().to_string(), text.text()).ok()
 }
 
 /// From the look of a directory: what its files say of the language and framework. Always gives a file, if only one to

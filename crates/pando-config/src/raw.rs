@@ -14,7 +14,7 @@ mod root;
 pub(crate) mod route;
 
 pub(crate) use app::{Domain, Hsts, Image, PullPolicy, Settings, Strategy};
-pub(crate) use env::{EnvEntry, EnvList, From, SecretName as Secret};
+pub(crate) use env::{EnvEntry, EnvList, From};
 pub(crate) use operations::{Service, Url};
 pub(crate) use process::{Health, HealthType, Process, Resources};
 pub(crate) use root::Root;

@@ -17,7 +17,7 @@ mod traffic;
 
 pub(crate) use address::{Host, ServerAddress, ServerName};
 pub(crate) use amount::{Amount, Count, Decimal, Percent, Port};
-pub(crate) use duration::Duration;
+pub(crate) use duration::{Duration, typed as typed_duration};
 pub(crate) use image::{ImageReference, Tag};
 pub(crate) use label::{LabelKey, LabelValue};
 pub(crate) use name::{EnvName, Label, to_label};

@@ -30,7 +30,7 @@ pub(crate) use cert::{CertArgs, CertCommand, CertImportArgs, CertRmArgs};
 pub(crate) use cluster::{ClusterAddArgs, ClusterArgs, ClusterCommand, ClusterInitArgs, ClusterTokenArgs};
 pub(crate) use deploy::{DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 pub(crate) use dev::DevArgs;
-pub(crate) use file::{CheckArgs, InitArgs};
+pub(crate) use file::{CheckArgs, InitArgs, SourceKind};
 pub(crate) use firewall::{AgreeArgs, AllowArgs, CloseArgs, FirewallArgs, FirewallCommand, OpenArgs};
 pub(crate) use interlude::{MaintenanceArgs, MaintenanceCommand, MaintenanceOnArgs, PauseArgs, ResumeArgs};
 pub(crate) use lb::{CutoverArgs, LbArgs, LbCommand, TopArgs};

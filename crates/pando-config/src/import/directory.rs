@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::draft::Draft;
 use super::write::Out;
-use super::{Imported, procfile};
+use super::{Imported, build, procfile};
 use crate::files::Files;
 
 /// How an app of a kind is run.
@@ -20,26 +20,51 @@ struct Look {
 }
 
 pub(super) fn import(directory: &Path, app: &str, files: &dyn Files) -> Imported {
+    let look = look_of(directory, files);
+    let mut draft = Draft::new(&match &look {
+        Some(look) => format!("the look of the directory: {}", look.what),
+        None => "a template".to_owned(),
+    });
+    draft.name(None, app);
+    write(look.as_ref(), Path::new(""), &mut draft);
+    draft.finish()
+}
+
+/// What is run, without a name. `base`: the directory, seen from that of the new file.
+pub(super) fn describe(directory: &Path, base: &Path, files: &dyn Files, draft: &mut Draft) {
+    write(look_of(directory, files).as_ref(), base, draft);
+}
+
+fn look_of(directory: &Path, files: &dyn Files) -> Option<Look> {
     let read = |name: &str| {
         files.read(&directory.join(name)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     };
     let looks = [ruby, python, php, elixir, go, rust, node, container, static_pages];
-    match looks.iter().find_map(|look| look(&read)) {
-        Some(look) => known(&look, app),
-        None => unknown(app),
+    looks.iter().find_map(|look| look(&read))
+}
+
+fn write(look: Option<&Look>, base: &Path, draft: &mut Draft) {
+    match look {
+        Some(look) => known(look, base, draft),
+        None => unknown(base, draft),
     }
 }
 
-fn known(look: &Look, app: &str) -> Imported {
-    let mut draft = Draft::new(&format!("the look of the directory: {}", look.what));
-    draft.name(None, app);
+fn known(look: &Look, base: &Path, draft: &mut Draft) {
     if look.command.is_empty() {
-        let build = Out::pairs([("context", Out::text(".")), ("dockerfile", Out::text("Dockerfile"))]);
+        let build = Out::pairs([
+            ("context", Out::text(build::joined(base, "."))),
+            ("dockerfile", Out::text("Dockerfile")),
+        ]);
         draft.set_with("Built from the Dockerfile.", "build", build);
         draft.set_with("The port that it listens on in its container.", "port", Out::Raw("8080".to_owned()));
-        return draft.finish();
+        return;
     }
-    draft.set_with("The directory to run, seen from this file.", "source", Out::text("."));
+    draft.set_with(
+        "The directory to run, seen from this file.",
+        "source",
+        Out::text(build::joined(base, ".")),
+    );
     if let Some(prepare) = &look.prepare {
         draft.set_with(
             "Runs once per release, before it is started anywhere.",
@@ -61,20 +86,20 @@ fn known(look: &Look, app: &str) -> Imported {
     if look.guess {
         draft.note(format!("`processes.web.command`: `{}` is a guess; correct it", look.command));
     }
-    draft.finish()
 }
 
-fn unknown(app: &str) -> Imported {
-    let mut draft = Draft::new("a template");
-    draft.name(None, app);
-    draft.set_with("The directory to run, seen from this file.", "source", Out::text("."));
+fn unknown(base: &Path, draft: &mut Draft) {
+    draft.set_with(
+        "The directory to run, seen from this file.",
+        "source",
+        Out::text(build::joined(base, ".")),
+    );
     let processes = [("web".to_owned(), "bin/server".to_owned())];
     let comment = "What to run. Each replica is given its port in `PORT`.";
-    procfile::plain_processes(&processes, comment, &mut draft);
+    procfile::plain_processes(&processes, comment, draft);
     draft.note(
         "`processes.web.command`: nothing here says how the app is started; `bin/server` stands for it",
     );
-    draft.finish()
 }
 
 type Read<'a> = &'a dyn Fn(&str) -> Option<String>;

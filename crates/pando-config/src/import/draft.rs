@@ -2,11 +2,10 @@
 
 use super::Imported;
 use super::write::{self, Out};
-use crate::decode::Leaf;
+use crate::decode::{Leaf, listed};
 use crate::diagnostic::quoted;
-use crate::raw::Secret;
 use crate::tree::{Kind, Node, Scalar};
-use crate::value::{Volume, to_label};
+use crate::value::to_label;
 
 /// In lines of a comment.
 const WIDTH: usize = 100;
@@ -15,7 +14,26 @@ const WIDTH: usize = 100;
 pub(super) struct Draft {
     source: String,
     keys: Vec<Line>,
-    notes: Vec<String>,
+    notes: Vec<Note>,
+    /// Variables whose values are secret, by name.
+    secrets: Vec<String>,
+    /// Variables whose values only the caller's environment has.
+    unknown: Vec<String>,
+    /// Variables of the other tool that have the values that its file has for want of others.
+    defaults: Vec<String>,
+    /// Variables of the other tool that have the values of `.env`.
+    in_file: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Note {
+    Plain(String),
+    /// The same key of several things that have names.
+    Key {
+        key: String,
+        of: Vec<String>,
+        why: String,
+    },
 }
 
 #[derive(Debug)]
@@ -34,7 +52,15 @@ enum Content {
 impl Draft {
     /// `source`: what it is written from, such as `a Procfile`.
     pub(super) fn new(source: &str) -> Self {
-        Self { source: source.to_owned(), keys: Vec::new(), notes: Vec::new() }
+        Self {
+            source: source.to_owned(),
+            keys: Vec::new(),
+            notes: Vec::new(),
+            secrets: Vec::new(),
+            unknown: Vec::new(),
+            defaults: Vec::new(),
+            in_file: Vec::new(),
+        }
     }
 
     pub(super) fn set(&mut self, key: &str, value: Out) {
@@ -56,11 +82,27 @@ impl Draft {
 
     /// Something that was not carried over, or has to be done by hand.
     pub(super) fn note(&mut self, note: impl Into<String>) {
-        // One line each, whatever a key or value of the file is made of.
-        let note: String = note.into().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
+        let note = one_line(&note.into());
+        let is_new = |given: &Note| !matches!(given, Note::Plain(given) if *given == note);
+        if self.notes.iter().all(is_new) {
+            self.notes.push(Note::Plain(note));
         }
+    }
+
+    /// `key` of `name` was not carried over. What is said of the same key of others for the same reason becomes one note.
+    pub(super) fn left_out(&mut self, key: &str, name: &str, why: &str) {
+        let (key, name, why) = (one_line(key), one_line(name), one_line(why));
+        for note in &mut self.notes {
+            if let Note::Key { key: given, of, why: reason } = note
+                && (&*given, &*reason) == (&key, &why)
+            {
+                if !of.contains(&name) {
+                    of.push(name);
+                }
+                return;
+            }
+        }
+        self.notes.push(Note::Key { key, of: vec![name], why });
     }
 
     /// The name of the app: the one given, or else `app`, as a DNS label.
@@ -91,6 +133,10 @@ impl Draft {
     }
 
     fn checked_scalar<T: Leaf>(&mut self, key: &str, scalar: &Scalar) -> Option<Out> {
+        // Other tools take `"3"` for a number.
+        let unquoted = Scalar { kind: Kind::Integer, text: scalar.text.clone() };
+        let is_number = scalar.kind == Kind::Text && scalar.text.parse::<i64>().is_ok();
+        let scalar = if is_number && T::parse(scalar).is_err() { &unquoted } else { scalar };
         match T::parse(scalar) {
             Ok(_) if scalar.kind == Kind::Text => Some(Out::text(scalar.text.clone())),
             Ok(_) => Some(Out::Raw(scalar.text.clone())),
@@ -102,43 +148,66 @@ impl Draft {
         }
     }
 
-    /// Those of `texts` that are volumes, one for each path; notes about the others.
-    pub(super) fn volumes(&mut self, key: &str, texts: &[String]) -> Option<Out> {
-        let mut targets = Vec::new();
-        let mut volumes = Vec::new();
-        for text in texts {
-            match Volume::parse(&Scalar::text(text.clone())) {
-                Ok(volume) if !targets.contains(&volume.0.target) => {
-                    targets.push(volume.0.target);
-                    volumes.push(Out::text(text.clone()));
-                }
-                Ok(_) => self.note(format!("`{key}`: {} is a second one at its path", quoted(text))),
-                Err(_) => self.note(format!("`{key}`: {} is not one that other servers have", quoted(text))),
-            }
-        }
-        if volumes.is_empty() {
-            return None;
-        }
-        self.note(
-            "`volumes`: each server has its own, and what is in them is not moved; `servers: [NAME]` keeps a process where its \
-             volume is",
-        );
-        Some(Out::List(volumes))
-    }
-
-    /// `from: {secret: NAME}`, and what to do about it.
-    pub(super) fn secret_source(&mut self, variable: &str) -> Out {
+    /// The entry of a variable whose value is secret, which the file has as a comment.
+    pub(super) fn secret(&mut self, variable: &str) -> Out {
         let secret = to_label(variable).replace('-', "_");
         let secret = if secret.is_empty() { "secret".to_owned() } else { secret };
-        self.note(format!("`env`: set `{variable}` with `pando secret set {secret}`"));
-        debug_assert!(
-            Secret::parse(&Scalar::text(secret.clone())).is_ok(),
-            "made of letters, digits and `_`"
-        );
-        Out::pairs([("secret", Out::text(secret))])
+        push_new(&mut self.secrets, variable);
+        let from = Out::pairs([("secret", Out::text(secret))]);
+        Out::Later(Box::new(Out::pairs([("name", Out::text(variable)), ("from", from)])))
     }
 
-    pub(super) fn finish(self) -> Imported {
+    /// The entry of a variable whose value is not known here, which the file has as a comment.
+    pub(super) fn unknown(&mut self, variable: &str) -> Out {
+        push_new(&mut self.unknown, variable);
+        Out::Later(Box::new(Out::pairs([("name", Out::text(variable)), ("value", Out::text("…"))])))
+    }
+
+    /// A variable that was filled in with the value that the file has for want of another.
+    pub(super) fn by_default(&mut self, variable: &str) {
+        push_new(&mut self.defaults, variable);
+    }
+
+    /// A variable that was filled in with the value of `.env`.
+    pub(super) fn by_file(&mut self, variable: &str) {
+        push_new(&mut self.in_file, variable);
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (names, values) in
+            [(&self.defaults, "the defaults of the file"), (&self.in_file, "the values of `.env`")]
+        {
+            if !names.is_empty() {
+                let names: Vec<String> = names.iter().map(|name| format!("${{{name}}}")).collect();
+                let names = listed(names.iter().map(String::as_str), "and");
+                notes.push(one_line(&format!("{names}: filled in with {values}, once and for all")));
+            }
+        }
+        if !self.secrets.is_empty() {
+            let names = listed(self.secrets.iter().map(String::as_str), "and");
+            notes.push(one_line(&format!(
+                "`env`: {names}: secret; this version of Pando takes no values from secrets yet, so they stand as comments: give them a \
+                 `value`, or let the app read them from a file on its server"
+            )));
+        }
+        if !self.unknown.is_empty() {
+            let names = listed(self.unknown.iter().map(String::as_str), "and");
+            notes.push(one_line(&format!(
+                "`env`: {names}: taken from an environment that is not known here, so they stand as comments: give them a `value`"
+            )));
+        }
+        notes.extend(self.notes.drain(..).map(|note| match note {
+            Note::Plain(text) => text,
+            Note::Key { key, of, why } => {
+                format!("`{key}` of {}: {why}", listed(of.iter().map(String::as_str), "and"))
+            }
+        }));
+        notes
+    }
+
+    pub(super) fn finish(mut self) -> Imported {
+        let notes = self.notes();
         let mut yaml = String::new();
         let head = format!(
             "Written by `pando init` from {}. `pando check` says whether it is right, `pando deploy` deploys it.",
@@ -160,14 +229,40 @@ impl Draft {
                 Content::Offer(text) => comment_lines(&mut yaml, text, ""),
             }
         }
-        if !self.notes.is_empty() {
+        if !notes.is_empty() {
             yaml.push_str("\n# Not carried over, or to be done by hand:\n");
-            for note in &self.notes {
+            for note in &notes {
                 comment_lines(&mut yaml, &format!("- {note}"), "  ");
             }
         }
-        Imported { yaml, notes: self.notes }
+        Imported { yaml, notes }
     }
+}
+
+/// Text of the file within a note, between backticks that the note has.
+pub(super) fn plain(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let kept = text.chars().map(|c| {
+        if c.is_control() {
+            ' '
+        } else if c == '`' {
+            '\''
+        } else {
+            c
+        }
+    });
+    kept.take(LONGEST).collect()
+}
+
+fn push_new(list: &mut Vec<String>, name: &str) {
+    if list.iter().all(|given| given != name) {
+        list.push(name.to_owned());
+    }
+}
+
+/// Whatever a key or value of the file is made of.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// As comments, broken at spaces; lines after the first start with `hang`.

@@ -1,7 +1,10 @@
 //! From a `haloy.yaml`: its keys mean here what they mean there; those that
 //! Pando has no use for become notes.
 
+use std::path::Path;
+
 use super::draft::Draft;
+use super::mounts::{self, Mount};
 use super::variables::{self, From, Variable};
 use super::write::Out;
 use super::{Imported, build};
@@ -19,11 +22,11 @@ type MinReady = Duration<0, 3_600_000>;
 const OF_THE_FILE: [&str; 5] =
     ["images", "targets", "secret_providers", "global_pre_deploy", "global_post_deploy"];
 
-pub(super) fn import(node: &Node, app: &str) -> Result<Imported, Problems> {
+pub(super) fn import(node: &Node, app: &str, base: &Path) -> Result<Imported, Problems> {
     let mut draft = Draft::new("a haloy.yaml");
     let given = node.get("name").and_then(Node::scalar).map(|scalar| scalar.text.clone());
     draft.name(given.as_deref(), app);
-    let importer = Haloy { images: node.get("images") };
+    let importer = Haloy { images: node.get("images"), base };
     let root = importer.keys(node, "", &mut draft);
     let targets = targets(&importer, node, &mut draft);
     let runs = |pairs: &[(String, Out)]| pairs.iter().any(|(key, _)| key == "image" || key == "build");
@@ -73,6 +76,8 @@ fn targets(importer: &Haloy<'_>, node: &Node, draft: &mut Draft) -> Vec<(String,
 
 struct Haloy<'a> {
     images: Option<&'a Node>,
+    /// What paths in the file are seen from.
+    base: &'a Path,
 }
 
 impl Haloy<'_> {
@@ -101,12 +106,13 @@ impl Haloy<'_> {
             "replicas" => draft.checked::<Replicas>(&shown, node),
             "volumes" => {
                 let items = node.items().unwrap_or_default().iter();
-                let texts: Vec<String> = items.filter_map(|item| Some(item.scalar()?.text.clone())).collect();
-                draft.volumes(&shown, &texts)
+                let mount =
+                    |item: &Node| Some(Mount { text: item.scalar()?.text.clone(), of: "web".to_owned() });
+                mounts::carry_over(&shown, &items.filter_map(mount).collect::<Vec<_>>(), draft)
             }
             "domains" => domains(&shown, node, draft),
             "env" => env(&shown, node, draft),
-            "image" => return image(node, &shown, out, draft),
+            "image" => return image(node, &shown, self.base, out, draft),
             "image_key" => return self.named_image(node, &shown, out, draft),
             "preset" => return preset(node, out, draft),
             _ => return left_out(key, &shown, draft),
@@ -120,7 +126,7 @@ impl Haloy<'_> {
     fn named_image(&self, node: &Node, shown: &str, out: &mut Vec<(String, Out)>, draft: &mut Draft) {
         let name = node.scalar().map(|scalar| scalar.text.as_str()).unwrap_or_default();
         match self.images.and_then(|images| images.get(name)) {
-            Some(found) => image(found, shown, out, draft),
+            Some(found) => image(found, shown, self.base, out, draft),
             None => draft.note(format!("`{shown}`: there is no image {}", quoted(name))),
         }
     }
@@ -208,7 +214,7 @@ fn env(shown: &str, node: &Node, draft: &mut Draft) -> Option<Out> {
     variables::list(&found, draft)
 }
 
-fn image(node: &Node, shown: &str, out: &mut Vec<(String, Out)>, draft: &mut Draft) {
+fn image(node: &Node, shown: &str, base: &Path, out: &mut Vec<(String, Out)>, draft: &mut Draft) {
     let taken = |out: &[(String, Out)]| out.iter().any(|(key, _)| key == "image" || key == "build");
     if taken(out) {
         return draft.note(format!("`{shown}`: another image is given beside it"));
@@ -225,25 +231,39 @@ fn image(node: &Node, shown: &str, out: &mut Vec<(String, Out)>, draft: &mut Dra
     if node.get("build_config").is_some() || node.get("build").is_some_and(is_true) {
         return out.push((
             "build".to_owned(),
-            build::keys(node.get("build_config"), &format!("{shown}.build_config"), draft),
+            build::keys(node.get("build_config"), &format!("{shown}.build_config"), base, draft),
         ));
     }
-    let Some(repository) =
-        node.get("repository").and_then(|name| draft.checked::<ImageReference>(shown, name))
-    else {
-        return draft.note(format!("`{shown}`: it has no usable `repository`"));
+    if let Some(pairs) = pulled(node, shown, draft) {
+        out.push(("image".to_owned(), Out::Map(pairs)));
+    }
+}
+
+/// An image that servers pull.
+fn pulled(node: &Node, shown: &str, draft: &mut Draft) -> Option<Vec<(String, Out)>> {
+    let repository = node.get("repository").and_then(|name| draft.checked::<ImageReference>(shown, name));
+    let Some(repository) = repository else {
+        draft.note(format!("`{shown}`: it has no usable `repository`"));
+        return None;
     };
-    let tagged = |reference: &Out| matches!(reference, Out::Text(text) if text.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])));
-    let mut pairs = vec![("repository".to_owned(), repository.clone())];
-    if let Some(tag) = node.get("tag").filter(|_| !tagged(&repository)) {
+    let tagged = match &repository {
+        Out::Text(text) => text.rsplit('/').next().is_some_and(|last| last.contains([':', '@'])),
+        _ => false,
+    };
+    let mut pairs = vec![("repository".to_owned(), repository)];
+    if let Some(tag) = node.get("tag").filter(|_| !tagged) {
         pairs.extend(draft.checked::<Tag>(shown, tag).map(|tag| ("tag".to_owned(), tag)));
     }
-    if let Some(policy) = node.get("pull_policy") {
-        pairs.extend(
-            draft.checked::<PullPolicy>(shown, policy).map(|policy| ("pull_policy".to_owned(), policy)),
-        );
+    let registry = node.get("registry").map(|registry| registry.get("server").unwrap_or(registry));
+    if let Some(server) = registry.filter(|server| server.scalar().is_some()) {
+        let server = draft.checked::<ServerAddress>(&format!("{shown}.registry"), server);
+        pairs.extend(server.map(|server| ("registry".to_owned(), server)));
     }
-    out.push(("image".to_owned(), Out::Map(pairs)));
+    if let Some(policy) = node.get("pull_policy") {
+        let policy = draft.checked::<PullPolicy>(shown, policy);
+        pairs.extend(policy.map(|policy| ("pull_policy".to_owned(), policy)));
+    }
+    Some(pairs)
 }
 
 fn is_true(node: &Node) -> bool {

@@ -1,15 +1,16 @@
 //! From a Procfile: its lines are the processes.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::draft::Draft;
 use super::write::Out;
-use super::{Imported, known, shell};
+use super::{Imported, build, known, shell};
 use crate::diagnostic::Problems;
 use crate::procfile;
 use crate::source::SourceFile;
 
-pub(super) fn import(name: &str, text: &str, app: &str) -> Result<Imported, Problems> {
+pub(super) fn import(name: &str, text: &str, app: &str, base: &Path) -> Result<Imported, Problems> {
     let procfile = procfile::parse(Arc::new(SourceFile::new(name, text)));
     if procfile.problems.iter().any(crate::Problem::is_error) {
         return Err(Problems::new(procfile.problems));
@@ -19,7 +20,11 @@ pub(super) fn import(name: &str, text: &str, app: &str) -> Result<Imported, Prob
         draft.note(format!("`processes`: {}", problem.message));
     }
     draft.name(None, app);
-    draft.set_with("The directory to run, seen from this file.", "source", Out::text("."));
+    draft.set_with(
+        "The directory to run, seen from this file.",
+        "source",
+        Out::text(build::joined(base, ".")),
+    );
     if let Some(release) = procfile.release {
         let comment = "Runs once per deployment, on one server, before any traffic moves.";
         draft.set_with(comment, "release", Out::text(release));

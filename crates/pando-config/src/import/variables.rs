@@ -1,6 +1,7 @@
 //! Environment variables of other files, as entries of `env`.
 
 use super::draft::Draft;
+use super::secrecy::is_secret_name;
 use super::write::Out;
 use crate::decode::Leaf;
 use crate::diagnostic::quoted;
@@ -19,7 +20,9 @@ pub(super) enum From {
     Value(String),
     /// To be set by hand, as a secret.
     Secret,
-    /// The URL of one of `services`.
+    /// To be set by hand: only the caller's environment has it.
+    Unknown,
+    /// The URL or address of one of `services`.
     Service(String),
 }
 
@@ -50,38 +53,46 @@ pub(super) fn usable(name: &str, draft: &mut Draft) -> bool {
         return false;
     }
     if name == "PORT" || name.starts_with("PANDO_") {
-        draft.note(format!("`env`: `{name}` is set by Pando, for each replica"));
+        draft.note(format!(
+            "`env`: `{name}` is set by Pando, for each replica; `port` says which it is in containers"
+        ));
         return false;
     }
     true
 }
 
-/// `value` with what it takes from the caller's environment: `${NAME:-default}` is its default, `${NAME}` a secret.
-pub(super) fn value(name: &str, value: &str, draft: &mut Draft) -> Option<From> {
+/// `value` as it is, unless no variable can have it.
+pub(super) fn literal(name: &str, value: &str, draft: &mut Draft) -> Option<From> {
     if EnvText::parse(&Scalar::text(value)).is_err() {
         draft.note(format!("`env`: the value of `{name}` has a NUL character in it"));
         return None;
     }
+    Some(From::Value(value.to_owned()))
+}
+
+/// `value` with what Haloy takes from the caller's environment: `${NAME:-default}` is its default, `${NAME}` a secret.
+pub(super) fn value(name: &str, value: &str, draft: &mut Draft) -> Option<From> {
     let whole = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     let with_default = whole.and_then(|inner| inner.split_once(":-").or_else(|| inner.split_once('-')));
     let is_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if let Some((_, default)) = with_default.filter(|(of, default)| is_name(of) && !default.contains("${")) {
         draft.note(format!("`env`: `{name}` was taken from your environment; its default is kept"));
-        return Some(From::Value(default.to_owned()));
+        return literal(name, default, draft);
     }
     if value.contains("${") {
         draft.note(format!("`env`: `{name}` was put together from your environment, which is not done here"));
-        return Some(From::Secret);
+        return Some(if is_secret_name(name) { From::Secret } else { From::Unknown });
     }
-    Some(From::Value(value.replace("$$", "$")))
+    literal(name, value, draft)
 }
 
 /// The entry of `env`, and the note that a secret needs.
-pub(super) fn entry(variable: &Variable, draft: &mut Draft) -> Out {
+fn entry(variable: &Variable, draft: &mut Draft) -> Out {
     let name = ("name", Out::text(variable.name.clone()));
     match &variable.value {
         From::Value(value) => Out::pairs([name, ("value", Out::text(value.clone()))]),
-        From::Secret => Out::pairs([name, ("from", draft.secret_source(&variable.name))]),
+        From::Secret => draft.secret(&variable.name),
+        From::Unknown => draft.unknown(&variable.name),
         From::Service(service) => {
             Out::pairs([name, ("from", Out::pairs([("service", Out::text(service.clone()))]))])
         }

@@ -11,6 +11,8 @@ pub(super) enum Out {
     Raw(String),
     List(Vec<Out>),
     Map(Vec<(String, Out)>),
+    /// An item of a list that is not in force: it is written as a comment.
+    Later(Box<Out>),
 }
 
 impl Out {
@@ -24,7 +26,7 @@ impl Out {
 
     fn is_block(&self) -> bool {
         match self {
-            Self::Text(_) | Self::Raw(_) => false,
+            Self::Text(_) | Self::Raw(_) | Self::Later(_) => false,
             Self::List(items) => !items.is_empty(),
             Self::Map(pairs) => !pairs.is_empty(),
         }
@@ -35,7 +37,9 @@ impl Out {
 pub(super) fn pair(out: &mut String, indent: usize, key: &str, value: &Out) {
     let _ = write!(out, "{:indent$}{}:", "", scalar(key));
     if value.is_block() {
-        out.push('\n');
+        let all_later =
+            matches!(value, Out::List(items) if items.iter().all(|item| matches!(item, Out::Later(_))));
+        out.push_str(if all_later { " []\n" } else { "\n" });
         block(out, indent + 2, value);
     } else {
         let _ = writeln!(out, " {}", inline(value));
@@ -51,6 +55,14 @@ fn block(out: &mut String, indent: usize, value: &Out) {
 }
 
 fn list_item(out: &mut String, indent: usize, item: &Out) {
+    if let Out::Later(item) = item {
+        let mut lines = String::new();
+        list_item(&mut lines, 0, item);
+        for line in lines.lines() {
+            let _ = writeln!(out, "{:indent$}# {line}", "");
+        }
+        return;
+    }
     if !item.is_block() {
         let _ = writeln!(out, "{:indent$}- {}", "", inline(item));
         return;
@@ -67,6 +79,7 @@ fn inline(value: &Out) -> String {
         Out::Raw(text) => text.clone(),
         Out::List(_) => "[]".to_owned(),
         Out::Map(_) => "{}".to_owned(),
+        Out::Later(_) => String::new(),
     }
 }
 

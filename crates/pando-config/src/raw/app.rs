@@ -139,7 +139,7 @@ fn misplaced(key: &str) -> Option<String> {
         }
         "cron" | "crons" => "did you mean `schedules`?",
         "database" | "databases" | "accessories" => "did you mean `services`?",
-        "role" | "singleton" => "this belongs to a process: `processes: {NAME: {…}}`",
+        "role" | "singleton" | "user" | "depends_on" => "this belongs to a process: `processes: {NAME: {…}}`",
         "cpu" | "memory" => "this belongs below `resources`",
         "aliases" => "this belongs to a domain: `domains: [{domain: …, aliases: […]}]`",
         _ => return None,

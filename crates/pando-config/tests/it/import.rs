@@ -12,8 +12,13 @@ use crate::{files_in, fixtures};
 /// The result as a user of it would load it.
 fn loaded(imported: &Imported) -> Loaded {
     let files = MemoryFiles::default().with("pando.yaml", imported.yaml.as_bytes());
-    load(Path::new("pando.yaml"), None, &files)
-        .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.yaml))
+    let loaded = load(Path::new("pando.yaml"), None, &files)
+        .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.yaml));
+    for target in loaded.targets.iter().chain(&loaded.base) {
+        // `pando check` refuses it otherwise.
+        assert!(!target.unsupported.has_errors(), "{}\n{}", target.unsupported, imported.yaml);
+    }
+    loaded
 }
 
 fn imported(name: &str) -> Imported {
@@ -61,6 +66,9 @@ fn a_file_is_known_by_its_name() {
         ("Procfile", Some(Kind::Procfile)),
         ("app/haloy.toml", Some(Kind::Haloy)),
         ("docker-compose.yml", Some(Kind::Compose)),
+        ("docker-compose.prod.yml", Some(Kind::Compose)),
+        ("config/deploy.staging.yml", Some(Kind::Kamal)),
+        ("Procfile.production", Some(Kind::Procfile)),
         ("config/deploy.yml", Some(Kind::Kamal)),
         ("pando.yaml", None),
         ("compose.json", None),
@@ -79,7 +87,7 @@ fn what_is_not_a_file_of_its_kind_is_refused() {
         ("haloy.yaml", "a: b: c", "this is not valid YAML"),
         ("compose.yaml", "- a", "expected a map of keys, found a list"),
         ("deploy.yml", "", "the file is empty"),
-        ("notes.txt", "", "the file's name does not say what it is"),
+        ("notes.txt", "a: 1", "neither the file's name nor its content says what it is"),
     ] {
         let files = MemoryFiles::default().with(name, content);
         let problems = import::from_file(Path::new(name), "a", &files).unwrap_err();

@@ -5,6 +5,8 @@
 mod examples;
 mod formats;
 mod import;
+mod import_compose;
+mod import_kamal;
 mod problems;
 mod properties;
 mod reference;

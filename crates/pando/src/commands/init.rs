@@ -1,7 +1,7 @@
 //! `pando init`: a first `pando.yaml`, from what is here.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,7 +9,7 @@ use pando_config::{Disk, import};
 use pando_model::name::AppName;
 use serde_json::json;
 
-use crate::cli::InitArgs;
+use crate::cli::{InitArgs, SourceKind};
 use crate::context::{Context, shown};
 use crate::exit::{REFUSED, Trouble};
 
@@ -24,24 +24,56 @@ pub(crate) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<ExitCode
         _ => PathBuf::from("."),
     };
     let name = name(args, &directory)?;
-    let source = args.from.clone().or_else(|| import::find(&directory, &Disk));
-    let imported = match &source {
-        Some(path) => import::from_file(path, name.as_str(), &Disk)?,
-        None => import::from_directory(&directory, name.as_str(), &Disk),
-    };
+    let mut sources = args.from.clone();
+    if sources.is_empty() {
+        let found = import::find(&directory, &Disk);
+        sources.extend(found.map(|path| path.strip_prefix(".").map(Path::to_owned).unwrap_or(path)));
+    }
+    let imported = imported(args, &sources, &directory, name.as_str())?;
     fs::write(&file, &imported.yaml).with_context(|| format!("can't write `{}`", shown(&file)))?;
     let printer = context.printer();
     if printer.is_json() {
-        let from = source.as_deref().map(shown);
+        let from = sources.first().map(|path| shown(path));
         printer.json(&json!({ "file": shown(&file), "from": from, "notes": imported.notes }))?;
         return Ok(ExitCode::SUCCESS);
     }
     for note in &imported.notes {
         printer.warn(note);
     }
-    let from = source.map(|path| format!(" from `{}`", shown(&path))).unwrap_or_default();
+    let from = sources.iter().map(|path| format!("`{}`", shown(path))).collect::<Vec<_>>().join(" and ");
+    let from = if from.is_empty() { from } else { format!(" from {from}") };
     printer.line(format_args!("wrote `{}`{from}; next: `pando check`, then `pando dev`", shown(&file)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn imported(
+    args: &InitArgs,
+    sources: &[PathBuf],
+    directory: &Path,
+    name: &str,
+) -> anyhow::Result<import::Imported> {
+    let Some(first) = sources.first() else { return Ok(import::from_directory(directory, name, &Disk)) };
+    let base = seen_from(directory, first.parent().unwrap_or(Path::new("")));
+    let request = import::Request {
+        files: sources,
+        kind: args.kind.map(SourceKind::kind),
+        app: name,
+        service: args.service.as_deref(),
+        base: &base,
+    };
+    Ok(import::from_files(&request, &Disk)?)
+}
+
+/// `to`, seen from `from`; empty where they are the same.
+fn seen_from(from: &Path, to: &Path) -> PathBuf {
+    let full = |path: &Path| {
+        let path = if path == Path::new("") { Path::new(".") } else { path };
+        path.canonicalize().unwrap_or_else(|_| path.to_owned())
+    };
+    let (from, to) = (full(from), full(to));
+    let same = from.components().zip(to.components()).take_while(|(one, other)| one == other).count();
+    let up = from.components().skip(same).map(|_| Component::ParentDir);
+    up.chain(to.components().skip(same)).collect()
 }
 
 /// As given, or the directory's, as far as it can be a name.

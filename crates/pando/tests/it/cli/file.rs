@@ -108,6 +108,37 @@ fn init_says_what_it_could_not_carry_over() {
 }
 
 #[test]
+fn init_reads_several_files_and_makes_apps_of_their_services() {
+    let place = Place::empty();
+    place.write(
+        "compose.yaml",
+        "services:\n  web: {build: ., ports: ['80:3000'], environment: {DATABASE_URL: 'postgres://a@db/a', KEY: '${KEY}'}}\n  \
+         api: {build: ./api, ports: ['4000']}\n  db: {image: 'postgres:16'}\n",
+    );
+    place.write("compose.prod.yaml", "services: {web: {command: bin/web}}");
+    place.write("Dockerfile", "FROM scratch\n");
+    place.write("api/Dockerfile", "FROM scratch\n");
+    let said =
+        place.pando(&["init", "--from", "compose.yaml", "--from", "compose.prod.yaml", "--name", "shop"]);
+    assert_eq!(
+        said.expect(0).stdout,
+        "wrote `pando.yaml` from `compose.yaml` and `compose.prod.yaml`; next: `pando check`, then `pando dev`\n"
+    );
+    assert!(place.read("pando.yaml").contains("command: bin/web"));
+    assert!(said.stderr.contains("--from compose.yaml --service api -c api/pando.yaml"), "{said}");
+    place.pando(&["check"]).expect(0);
+    place.pando(&["init", "--from", "compose.yaml", "--service", "api", "-c", "api/pando.yaml"]).expect(0);
+    let api = place.read("api/pando.yaml");
+    assert!(api.contains("name: api") && api.contains("context: .\n"), "{api}");
+    place.pando(&["check", "-c", "api/pando.yaml"]).expect(0);
+    place.write("odd.txt", "service: shop\nimage: a/b\n");
+    let told = place.pando(&["init", "--force", "--from", "odd.txt", "--kind", "kamal"]);
+    assert!(told.expect(0).stdout.contains("odd.txt"), "{told}");
+    let nobody = place.pando(&["init", "--force", "--from", "compose.yaml", "--service", "nobody"]);
+    assert!(nobody.expect(2).stderr.contains("no service `nobody`"), "{nobody}");
+}
+
+#[test]
 fn init_in_an_empty_directory_writes_a_template_that_is_valid() {
     let place = Place::empty();
     place.pando(&["init", "--name", "new-app"]).expect(0);
