@@ -71,6 +71,13 @@ impl AppSpec {
         let named: BTreeSet<ProcessName> = self.routes.iter().flat_map(RouteSpec::processes).collect();
         self.processes.keys().filter(|name| name.as_str() == "web" || named.contains(*name)).collect()
     }
+
+    /// The process whose user and resources a command has that is of no process, such as the release command or a one-off: `web`,
+    /// or else the first by name.
+    #[must_use]
+    pub fn process_of_commands(&self) -> Option<&ProcessSpec> {
+        self.processes.get(&ProcessName::web()).or_else(|| self.processes.values().next())
+    }
 }
 
 /// What the replicas run.

@@ -42,7 +42,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::logs::{LogSettings, LogStore};
 use crate::run::{Held, RunEvent, RunKey, RunSpec, Runtime, RuntimeError, StartError};
 
-pub use commands::{Command, CommandEnd, CommandInput, CommandOutput, Piece, Within};
+pub use commands::{Command, CommandEnd, CommandInput, CommandOutput, OneOff, Piece, Within};
 pub use containers::Containers;
 pub use copy::CopyError;
 pub use engine::{DEFAULT_SOCKET, Engine, EngineError};

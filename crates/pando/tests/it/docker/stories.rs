@@ -162,6 +162,41 @@ fn a_process_runs_as_its_user_and_starts_after_what_it_depends_on() {
     assert!(started["worker-1"] < started["web-1"] && started["worker-1"] < started["web-2"], "{started:?}");
 }
 
+/// Whom, how limited, and with which volumes.
+const WHO: &str = "cat /proc/self/status; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max; cat /sys/fs/cgroup/memory.max \
+                   /sys/fs/cgroup/memory/memory.limit_in_bytes; cat /proc/mounts";
+
+fn is_like_the_process(said: &str) {
+    let starts = |words: &str| said.lines().any(|line| line.starts_with(words));
+    assert!(starts("Uid:\t65534\t") && starts("Gid:\t65533\t"), "{said}");
+    assert!(said.lines().any(|line| line == "77") && said.lines().any(|line| line == "200003584"), "{said}");
+    assert!(said.contains(" /data ") && said.contains(" /notes "), "{said}");
+}
+
+#[test]
+fn release_commands_and_one_offs_are_as_a_process_is() {
+    let bed = Bed::prepare(Settings { replicas: 1, ..settings() });
+    let text = std::fs::read_to_string(bed.path("pando.yaml")).unwrap();
+    // Whole pages of memory: what the engine is told is what the kernel has.
+    let own = "{role: web, user: \"65534:65533\", resources: {memory: 200003584, cpu: 0.5, pids: 77}}";
+    let release = serde_json::to_string(&format!("({WHO}) > /data/release 2>&1; true")).unwrap();
+    let changed = text
+        .replace("web: {role: web}", &format!("web: {own}"))
+        .replace("volumes: [", "volumes: [\"notes:/notes\", ")
+        .replace("replicas: 1", &format!("replicas: 1\nrelease: {release}"));
+    std::fs::write(bed.path("pando.yaml"), changed).unwrap();
+    std::fs::set_permissions(bed.dir(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    bed.start();
+    is_like_the_process(&std::fs::read_to_string(bed.path("release")).unwrap());
+    is_like_the_process(&String::from_utf8(bed.pando(&["run", "--", WHO]).stdout).unwrap());
+    // Where nothing of it runs, too.
+    bed.ok(&["stop"]);
+    bed.wait_for("no replica", 30, |status| status["replicas"].as_array().is_some_and(Vec::is_empty));
+    is_like_the_process(&String::from_utf8(bed.pando(&["run", "--", WHO]).stdout).unwrap());
+    bed.ok(&["dev", "--stop"]);
+    image::run(Command::new("docker").args(["volume", "rm", "pando.hits.notes"]));
+}
+
 #[test]
 fn what_is_built_here_reaches_the_servers_without_a_registry() {
     let mut bed = Bed::prepare(Settings { build: true, ..settings() });
