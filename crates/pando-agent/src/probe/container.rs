@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pando_model::time::Millis;
 use pando_runtime::Place;
-use pando_runtime::docker::{Command, CommandOutput, Containers, ImageHealthCheck, Within};
+use pando_runtime::docker::{Command, CommandOutput, Containers, ImageHealthCheck, Within, exec_failed};
 
 use super::{Checkers, http, in_time};
 use crate::reconcile::CheckSpec;
@@ -64,9 +64,10 @@ async fn run(
     };
     match ended? {
         (Some(0), _) => Ok(()),
-        (code, said) => Err(match code {
-            Some(code) => format!("exit code {code} from `{line}`{}", after_colon(&said)),
-            None => format!("`{line}` ended, and nobody saw how{}", after_colon(&said)),
+        (code, said) => Err(match (code, exec_failed(said.as_bytes())) {
+            (_, Some(why)) => format!("`{line}` can't be run: {why}"),
+            (Some(code), _) => format!("exit code {code} from `{line}`{}", after_colon(&said)),
+            (None, _) => format!("`{line}` ended, and nobody saw how{}", after_colon(&said)),
         }),
     }
 }

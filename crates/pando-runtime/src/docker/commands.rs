@@ -22,7 +22,7 @@ pub use streams::{CommandInput, CommandOutput, Piece};
 
 use super::containers::Containers;
 use super::engine::{Engine, EngineError};
-use super::{create, find, images, name};
+use super::{create, find, images, name, start, volumes};
 use crate::run::{ImagePlace, Place, RunKey, RunSpec};
 
 /// The engine closes the output of a command a moment before it knows how it ended.
@@ -98,6 +98,7 @@ impl Containers {
             Within::Run(key) => self.beside(*key, asked).await,
             Within::Image(one_off) => self.alone(one_off, asked).await,
         }
+        .map_err(in_words)
     }
 
     /// Program and arguments of a line as a user wrote it: see [`RunSpec::command`].
@@ -115,7 +116,7 @@ impl Containers {
         let held = find::held(&self.shared, key).await;
         let running = held.ok().flatten().filter(|held| held.exit.is_none());
         let running = running.ok_or_else(|| EngineError::Unfit("its container does not run".to_owned()))?;
-        let container = name::container(&running.spec);
+        let container = self.shared.id_of(key, &name::container(&running.spec)).await?;
         let options = CreateExecOptions {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
@@ -179,6 +180,7 @@ impl Containers {
             resources: *resources,
             port: None,
         };
+        volumes::are_ours(&self.shared, app, &image.volumes).await?;
         let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let labels = HashMap::from([
             label(name::OWNER, &self.shared.owner),
@@ -195,7 +197,7 @@ impl Containers {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            ..create::body(&self.shared.owner, &spec, image)
+            ..create::body(self.shared.whose(), &spec, image)
         };
         let options = CreateContainerOptions { name: Some(name::container(&spec)), platform: String::new() };
         let made = self
@@ -227,6 +229,16 @@ impl Containers {
             .await?;
         command.begin_terminal(terminal).await;
         Ok((CommandInput(attached.input), CommandOutput(attached.output)))
+    }
+}
+
+/// What the engine refused, with what to do about it.
+fn in_words(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Refused { status, message } => {
+            EngineError::Refused { status, message: start::remedy(status, &message) }
+        }
+        other => other,
     }
 }
 

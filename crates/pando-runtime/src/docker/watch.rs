@@ -30,13 +30,13 @@ const AT_ONCE: usize = 256;
 
 type SharedJournal = Arc<Mutex<Journal>>;
 
-/// Tells the end of the run when it comes. To be called once a run.
-pub(super) fn watch(shared: &Arc<Shared>, record: Record, begins: bool) {
+/// Tells the end of the run when it comes. To be called once a run; `remarks` are to stand before its output.
+pub(super) fn watch(shared: &Arc<Shared>, record: Record, remarks: Vec<String>) {
     let there = Arc::clone(shared);
     // May be dropped at any await: another watch finds everything on disk and at the engine.
     shared.book.tasks.spawn_until_shutdown(async move {
         let (shared, key) = (there, record.spec.key);
-        let exit = to_the_end(&shared, &record, begins).await;
+        let exit = to_the_end(&shared, &record, remarks).await;
         if let Some(held) = &mut *shared.book.slot(key).lock().await {
             held.exit = Some(exit.clone());
             held.pid = None;
@@ -46,13 +46,13 @@ pub(super) fn watch(shared: &Arc<Shared>, record: Record, begins: bool) {
     });
 }
 
-async fn to_the_end(shared: &Arc<Shared>, record: &Record, begins: bool) -> ExitReport {
-    let (mut failures, mut begins) = (0, begins);
+async fn to_the_end(shared: &Arc<Shared>, record: &Record, mut remarks: Vec<String>) -> ExitReport {
+    let mut failures = 0;
     loop {
         let followed = async {
             let journal = open(shared, record).await?;
-            if std::mem::take(&mut begins) {
-                remark(shared, &journal, format!("started in container `{}`", record.container)).await;
+            for text in std::mem::take(&mut remarks) {
+                remark(shared, &journal, text).await;
             }
             follow(shared, record, &journal, &mut failures).await?;
             finish(shared, record, &journal).await
