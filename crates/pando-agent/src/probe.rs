@@ -21,7 +21,7 @@ use pando_runtime::{Place, RunKey};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::reconcile::{CheckSpec, Event};
+use crate::reconcile::{CheckSpec, Event, ImageRules};
 use crate::session::Sessions;
 
 /// Until the first pass: an app that is up should get traffic at once.
@@ -80,8 +80,19 @@ impl Probes {
 
 async fn check_on(spec: &CheckSpec, checkers: &Checkers, events: &mpsc::Sender<Event>) {
     let mut passed = false;
+    let mut known = !matches!(spec.health.kind, HealthKind::Image { .. });
     loop {
         let began = Instant::now();
+        if !known && let Ok(own) = container::own(spec, checkers).await {
+            known = true;
+            let rules = own.map(|own| ImageRules { retries: own.retries, start_period: own.start_period });
+            let event = rules.map(|rules| Event::ImageCheck { key: spec.key, rules });
+            if let Some(event) = event
+                && events.send(event).await.is_err()
+            {
+                return;
+            }
+        }
         let answer = check_once(spec, checkers).await;
         passed = passed || answer.is_ok();
         let event = match answer {

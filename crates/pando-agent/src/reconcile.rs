@@ -32,6 +32,7 @@ use pando_runtime::{Held, Place, RunKey, RunSpec};
 
 pub use boot::ASK_FOR;
 pub use facts::{Facts, Heading};
+pub use health::ImageRules;
 pub use site::Site;
 pub(crate) use site::image_name;
 
@@ -94,6 +95,11 @@ pub enum Event {
     },
     ReleaseRemoved(ReleaseKey),
     RemovalFailed(ReleaseKey),
+    /// What the image says of its own check, by which the run is asked. Comes before what that check says first.
+    ImageCheck {
+        key: RunKey,
+        rules: ImageRules,
+    },
     CheckPassed(RunKey),
     CheckFailed {
         key: RunKey,
@@ -292,6 +298,7 @@ fn apply(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Effe
         Event::ReleaseFailed { release, message } => release::failed(state, &release, message, now),
         Event::ReleaseRemoved(key) => release::removed(state, &key),
         Event::RemovalFailed(key) => release::removal_failed(state, &key, now),
+        Event::ImageCheck { key, rules } => instance::ruled(state, key, rules),
         Event::CheckPassed(key) => instance::checked(state, key, Ok(()), now),
         Event::CheckFailed { key, answer } => instance::checked(state, key, Err(answer), now),
         Event::ProxyChanged(status) => state.proxy = Some(status).filter(|_| state.has_proxy),

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pando_api::ErrorBody;
-use pando_api::v1::agents::RelayedReport;
+use pando_api::v1::agents::{ExecLike, RelayedReport};
 use pando_model::id::{ServerId, Version};
 use pando_model::name::{AppName, ReplicaName};
 use pando_model::release::ReleaseNumber;
@@ -78,8 +78,8 @@ pub trait Places: Send + Sync {
     /// Of a replica that this server runs or is starting. Of several instances of the name, the one that a person means.
     fn replica(&self, app: &AppName, replica: &ReplicaName) -> Option<Place>;
 
-    /// Where commands of a release run that this server has.
-    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<Ground>;
+    /// Where commands of a release run that this server has; in a container, as `like` says.
+    fn release(&self, app: &AppName, release: ReleaseNumber, like: Option<&ExecLike>) -> Option<Ground>;
 }
 
 /// What this server does for others that can't reach the control plane. Called between requests; must not block.

@@ -4,6 +4,7 @@
 //! what to do instead. None of them forbids anything.
 
 mod command;
+mod dockerfile;
 mod variable;
 
 use pando_model::app::ReplicaCount;
@@ -13,10 +14,16 @@ use crate::diagnostic::{Problems, Sink, quoted};
 use crate::raw::Settings;
 use crate::source::Span;
 
-pub(crate) fn examine(settings: &Settings, spec: &AppSpec, mut sink: Sink) -> Problems {
+pub(crate) fn examine(
+    settings: &Settings,
+    spec: &AppSpec,
+    dockerfile: Option<&str>,
+    mut sink: Sink,
+) -> Problems {
     variable::environment(settings, spec, &mut sink);
     services(settings, &mut sink);
     volumes(settings, &mut sink);
+    declared(settings, spec, dockerfile, &mut sink);
     processes(settings, spec, &mut sink);
     sink.into_problems()
 }
@@ -69,6 +76,22 @@ fn volumes(settings: &Settings, sink: &mut Sink) {
         let reason = format!("the volume {} is another one on each server", quoted(&volume.value.0.source));
         let hint = "keep what it holds in object storage or a database, or tie its process to one server with `servers: [NAME]`";
         sink.warn(volume.span, reason, hint);
+    }
+}
+
+/// What the Dockerfile declares as volumes, and nobody mounts.
+fn declared(settings: &Settings, spec: &AppSpec, dockerfile: Option<&str>, sink: &mut Sink) {
+    let (Some(text), Some(build)) = (dockerfile, settings.build.get()) else { return };
+    let target = build.value.target.value().map(|target| target.0.as_str());
+    for (path, line) in dockerfile::volumes(text, target) {
+        let bare = path.trim_end_matches('/');
+        if spec.volumes.iter().all(|volume| volume.target.trim_end_matches('/') != bare) {
+            let reason = format!(
+                "the Dockerfile declares {} as a volume in line {line}: what is written to it is lost with each restart",
+                quoted(bare)
+            );
+            sink.warn(build.key, reason, format!("name a volume for it: `volumes: [\"data:{bare}\"]`"));
+        }
     }
 }
 

@@ -137,7 +137,9 @@ fn lowered(
     let clean = !own.has_errors();
     sink.absorb(own.into_list());
     let lowered = lowered.filter(|_| clean)?;
-    let advice = doctor::examine(settings, &lowered.spec, sink.sibling());
+    let dockerfile = lowered.build.as_ref().and_then(|build| around.read_at(&build.dockerfile).ok());
+    let dockerfile = dockerfile.and_then(|bytes| String::from_utf8(bytes).ok());
+    let advice = doctor::examine(settings, &lowered.spec, dockerfile.as_deref(), sink.sibling());
     Some(Target {
         name,
         cluster: settings.cluster.value().map(|cluster| cluster.0.clone()),

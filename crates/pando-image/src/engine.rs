@@ -37,8 +37,12 @@ const LOOKED_AT: usize = 500;
 
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    #[error("the container engine doesn't answer at `{}`", socket.display())]
-    Away { socket: PathBuf, source: Box<Error> },
+    #[error(
+        "the container engine can't be reached at `{}`: {why}; start it (`systemctl start docker`), or say where it listens: \
+         `DOCKER_HOST=unix:///…`",
+        socket.display()
+    )]
+    Away { socket: PathBuf, why: String },
     #[error("may not use the container engine at `{}`; join the group that its socket belongs to, such as `docker`", socket.display())]
     Forbidden { socket: PathBuf },
     #[error("the container engine did not answer within {} s", after.as_secs())]
@@ -69,6 +73,8 @@ pub struct Inspected {
     pub diff_ids: Vec<Digest>,
     /// Unpacked, as the engine tells it.
     pub bytes: u64,
+    /// What it declares by `VOLUME`.
+    pub volumes: Vec<String>,
 }
 
 /// A connection, or rather the way to one. Cheap to clone.
@@ -184,15 +190,18 @@ fn away(socket: &Path, error: Error) -> EngineError {
     if matches!(error, Error::RequestTimeoutError) {
         return EngineError::Slow { after: QUICK };
     }
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(cause) = source {
-        let io = cause.downcast_ref::<std::io::Error>();
+    let mut deepest: &(dyn std::error::Error + 'static) = &error;
+    loop {
+        let io = deepest.downcast_ref::<std::io::Error>();
         if io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied) {
             return EngineError::Forbidden { socket };
         }
-        source = cause.source();
+        match deepest.source() {
+            Some(source) => deepest = source,
+            // Above it, the client's libraries tell of themselves.
+            None => return EngineError::Away { why: deepest.to_string(), socket },
+        }
     }
-    EngineError::Away { socket, source: Box::new(error) }
 }
 
 fn inspected(found: ImageInspect) -> Result<Inspected, String> {
@@ -205,5 +214,6 @@ fn inspected(found: ImageInspect) -> Result<Inspected, String> {
         variant: found.variant.filter(|variant| !variant.is_empty()),
     };
     let bytes = u64::try_from(found.size.unwrap_or_default()).unwrap_or(0);
-    Ok(Inspected { id, platform, diff_ids: diff_ids?, bytes })
+    let volumes = found.config.and_then(|config| config.volumes).unwrap_or_default();
+    Ok(Inspected { id, platform, diff_ids: diff_ids?, bytes, volumes })
 }

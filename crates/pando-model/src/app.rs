@@ -71,6 +71,19 @@ impl AppSpec {
         let named: BTreeSet<ProcessName> = self.routes.iter().flat_map(RouteSpec::processes).collect();
         self.processes.keys().filter(|name| name.as_str() == "web" || named.contains(*name)).collect()
     }
+
+    /// How long a replica of one of its processes must have been ready without a break before it counts.
+    #[must_use]
+    pub fn min_ready_of(&self, process: &ProcessSpec) -> Millis {
+        process.min_ready.unwrap_or(self.min_ready)
+    }
+
+    /// The process whose user and resources a command has that is of no process, such as the release command or a one-off: `web`,
+    /// or else the first by name.
+    #[must_use]
+    pub fn process_of_commands(&self) -> Option<&ProcessSpec> {
+        self.processes.get(&ProcessName::web()).or_else(|| self.processes.values().next())
+    }
 }
 
 /// What the replicas run.
@@ -181,6 +194,9 @@ pub struct ProcessSpec {
     /// Who runs in its containers, by name or number, perhaps with a group: `app`, `1000:1000`. `None`: as the image says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Its own [`AppSpec::min_ready`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_ready: Option<Millis>,
 }
 
 /// A database, a cache or the like that the app uses and the user runs, on the server with a role.
@@ -222,6 +238,11 @@ pub struct HealthCheck {
     pub start_timeout: Millis,
 }
 
+impl HealthCheck {
+    /// [`HealthCheck::unhealthy`] where the file says nothing. The image's own check may say something else then.
+    pub const UNHEALTHY: u32 = 3;
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum HealthKind {
@@ -238,6 +259,18 @@ pub enum HealthKind {
     },
     /// Running is ready.
     None,
+}
+
+/// [`ProcessSpec::min_ready`] of a process that may never be asked anything, where the file says nothing: what dies of a wrong command
+/// or a missing variable does so within this time, loading a framework included.
+pub const MIN_READY_UNASKED: Millis = Millis::from_secs(5);
+
+impl HealthKind {
+    /// Running may be all that is known of a replica: whether the image has a check is not known here.
+    #[must_use]
+    pub fn may_ask_nothing(&self) -> bool {
+        matches!(self, Self::None | Self::Image { path: None })
+    }
 }
 
 /// A domain that the app answers to; its aliases are redirected to it or served alike.
@@ -335,6 +368,25 @@ pub struct VolumeSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_of_no_process_are_like_web_or_the_first() {
+        let process = crate::traffic::tests::process;
+        let user = |names: &[&str]| {
+            let mut app: AppSpec = serde_json::from_value(serde_json::json!({
+                "name": "a", "run": {"directory": {"path": "."}}, "strategy": "replace", "min_ready": 0, "processes": {},
+            }))
+            .unwrap();
+            for name in names {
+                let own = ProcessSpec { user: Some((*name).to_owned()), ..process() };
+                app.processes.insert(ProcessName::new(*name).unwrap(), own);
+            }
+            app.process_of_commands().and_then(|process| process.user.clone())
+        };
+        assert_eq!(user(&["clock", "web", "worker"]).as_deref(), Some("web"));
+        assert_eq!(user(&["worker", "clock"]).as_deref(), Some("clock"));
+        assert_eq!(user(&[]), None);
+    }
 
     #[test]
     fn percents_round_like_kubernetes() {

@@ -191,6 +191,8 @@ pub struct AssignedTask {
     pub env: BTreeMap<String, String>,
     /// After this it is stopped, and has failed.
     pub timeout: Millis,
+    #[serde(default)]
+    pub resources: Resources,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -80,6 +80,9 @@ pub struct InstanceStatus {
     pub last_exit: Option<ExitReport>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// How long its image lets it start before failures of the image's own check count. `None`: nothing is said of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_period: Option<Millis>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -164,6 +164,7 @@ fn all_is_well(world: &World, now: Timestamp) -> Observed {
             check: None,
             last_exit: None,
             pid: Some(1),
+            start_period: None,
         };
         let version = world.table.as_ref().map(|table| table.version);
         let proxy = assignment.entry.map(|_| ProxyStatus {

@@ -205,19 +205,20 @@ fn image(spec: &AppSpec) -> Option<ReleaseImage> {
     }
 }
 
-fn container(spec: &AppSpec, process: Option<&ProcessSpec>) -> Option<Container> {
+/// A command's of no process: nobody reaches it, and it sees the image's own assets.
+fn container(spec: &AppSpec, user: Option<&String>) -> Option<Container> {
     image(spec).map(|_| Container {
-        port: process.and_then(|process| process.container_port),
         volumes: spec.volumes.clone(),
-        user: process.and_then(|process| process.user.clone()),
-        asset_path: None,
+        user: user.cloned(),
+        ..Container::default()
     })
 }
 
 /// A replica's: whoever gets requests is asked for assets.
 fn serving(spec: &AppSpec, name: &ProcessName, process: &ProcessSpec) -> Option<Container> {
     let asset_path = spec.asset_path.clone().filter(|_| spec.routed().contains(name));
-    Some(Container { asset_path, ..container(spec, Some(process))? })
+    let port = process.container_port;
+    Some(Container { port, asset_path, ..container(spec, process.user.as_ref())? })
 }
 
 /// Where the release command of the deployment under way is to run.
@@ -234,14 +235,16 @@ fn assigned_task(view: &View<'_>, seat: &Seat<'_>, id: TaskId, app: &AppPlan<'_>
     }
     let (_, target) = app.current()?;
     let spec = app.spec(target)?;
+    let process = spec.process_of_commands();
     Some(AssignedTask {
         app: app.name.clone(),
         release: target.release,
         kind: TaskKind::Release,
         command: spec.release_command.clone().unwrap_or_default(),
-        container: container(spec, None),
+        container: container(spec, process.and_then(|process| process.user.as_ref())),
         env: environment::of_app(view, spec, target.release),
         timeout: COMMAND_WITHIN,
+        resources: process.map(|process| process.resources).unwrap_or_default(),
     })
 }
 

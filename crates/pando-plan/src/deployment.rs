@@ -292,9 +292,11 @@ fn why_given_up(context: &mut Context<'_>, member: &Member<'_>) -> Option<String
         }
     }
     let patience = member.kind.spec?.health.start_timeout;
+    let start_period = member.seen.status.and_then(|status| status.start_period).unwrap_or_default();
     let (deadline, what) = match (member.phase, member.unready_since) {
         (Phase::Starting, _) if member.seen.ready_since.is_some() => return None,
         (Phase::Starting, _) => {
+            let patience = patience + start_period;
             (member.created_at + patience + member.kind.min_ready, format!("was not ready within {patience}"))
         }
         (_, Some(since)) => {

@@ -187,10 +187,10 @@ impl<'a> Members<'a> {
         if let Some((_, _, kind)) = known {
             return *kind;
         }
-        let kind = app.releases.get(&release).map_or_else(Kind::default, |release| Kind {
-            spec: release.spec.processes.get(process),
-            routed: release.spec.routed().contains(process),
-            min_ready: release.spec.min_ready,
+        let kind = app.releases.get(&release).map_or_else(Kind::default, |release| {
+            let (whole, spec) = (&release.spec, release.spec.processes.get(process));
+            let min_ready = spec.map_or(whole.min_ready, |spec| whole.min_ready_of(spec));
+            Kind { spec, routed: whole.routed().contains(process), min_ready }
         });
         self.kinds.push((release, process, kind));
         kind

@@ -64,7 +64,7 @@ fn are_instances_same(before: &Statuses, after: &Statuses) -> bool {
 }
 
 fn is_status_same(before: &InstanceStatus, after: &InstanceStatus) -> bool {
-    let InstanceStatus { state, ready_for, restarts, check, last_exit, pid } = after;
+    let InstanceStatus { state, ready_for, restarts, check, last_exit, pid, start_period } = after;
     // Ready for less long than before, it was not ready in between.
     let goes_on = match (before.ready_for, ready_for) {
         (None, None) => true,
@@ -77,8 +77,8 @@ fn is_status_same(before: &InstanceStatus, after: &InstanceStatus) -> bool {
     };
     goes_on
         && same_state
-        && (restarts, check, last_exit, pid)
-            == (&before.restarts, &before.check, &before.last_exit, &before.pid)
+        && (restarts, check, last_exit, pid, start_period)
+            == (&before.restarts, &before.check, &before.last_exit, &before.pid, &before.start_period)
 }
 
 fn is_proxy_same(world: &World, before: Option<&ProxyStatus>, after: Option<&ProxyStatus>) -> bool {

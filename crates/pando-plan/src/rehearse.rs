@@ -155,6 +155,7 @@ fn ready() -> InstanceStatus {
         check: None,
         last_exit: None,
         pid: None,
+        start_period: None,
     }
 }
 

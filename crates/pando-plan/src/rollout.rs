@@ -79,7 +79,7 @@ impl<'a> AppPlan<'a> {
             if member.phase != Phase::Starting || !step.wants(member) || !member.is_heard() {
                 continue;
             }
-            let due = since + step.goal.spec.min_ready;
+            let due = since + step.goal.spec.min_ready_of(step.spec);
             if now < due {
                 context.wake(due);
                 continue;

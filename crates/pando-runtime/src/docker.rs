@@ -29,7 +29,9 @@ mod start;
 mod stop;
 mod survey;
 mod undo;
+mod volumes;
 mod watch;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,13 +44,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::logs::{LogSettings, LogStore};
 use crate::run::{Held, RunEvent, RunKey, RunSpec, Runtime, RuntimeError, StartError};
 
-pub use commands::{Command, CommandEnd, CommandInput, CommandOutput, Piece, Within};
+pub use commands::{Command, CommandEnd, CommandInput, CommandOutput, OneOff, Piece, Within};
 pub use containers::Containers;
 pub use copy::CopyError;
 pub use engine::{DEFAULT_SOCKET, Engine, EngineError};
 pub use images::{ImageFacts, ImageHealthCheck};
 pub use pull::{Credentials, PullError};
 pub use survey::{ContainerSeen, ImageSeen, Survey};
+pub use volumes::VolumeSeen;
+pub use words::exec_failed;
 
 use shared::Shared;
 
@@ -59,6 +63,8 @@ pub struct DockerSettings {
     pub state_dir: PathBuf,
     pub engine: Engine,
     pub log: LogSettings,
+    /// The same for all servers of a cluster, and no other: what named volumes are known by.
+    pub cluster: String,
 }
 
 /// The [`Runtime`] of containers.

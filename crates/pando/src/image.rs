@@ -24,7 +24,7 @@ use pando_image::archive::{Spooled, Wanted};
 use pando_image::engine::{Engine, Inspected, save};
 use pando_image::hash::digest_of;
 use pando_image::image::{Image, Layer};
-use pando_model::app::AppSpec;
+use pando_model::app::{AppSpec, VolumeSpec};
 use pando_model::release::Digest;
 use pando_model::resources::Bytes;
 use tokio::sync::mpsc;
@@ -63,6 +63,12 @@ impl Sending<'_> {
     pub(crate) async fn send(&self, dry_run: bool) -> anyhow::Result<Option<Digest>> {
         let found = self.engine.inspect(self.reference).await.map_err(ImageTrouble::from)?;
         let found = found.ok_or_else(|| ImageTrouble::Missing(self.reference.to_owned()))?;
+        for path in unmounted(&found.volumes, &self.spec.volumes) {
+            self.printer.warn(format_args!(
+                "the image declares `{path}` as a volume, and the file mounts none there: what is written to it is lost with each \
+                 restart; name one: `volumes: [\"data:{path}\"]`"
+            ));
+        }
         let image = LocalImage {
             id: found.id.clone(),
             platform: found.platform.clone(),
@@ -172,6 +178,14 @@ impl Sending<'_> {
         self.client.put_image(&digest, description).await?;
         Ok(digest)
     }
+}
+
+/// What the image declares by `VOLUME` and the file has no volume for, in order.
+fn unmounted<'a>(declared: &'a [String], mounted: &[VolumeSpec]) -> Vec<&'a str> {
+    let mut left: Vec<&str> = declared.iter().map(|path| path.trim_end_matches('/')).collect();
+    left.retain(|path| mounted.iter().all(|volume| volume.target.trim_end_matches('/') != *path));
+    left.sort_unstable();
+    left
 }
 
 fn missing(answer: &ImageAnswer) -> BTreeSet<Digest> {

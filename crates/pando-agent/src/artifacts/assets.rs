@@ -25,8 +25,8 @@ use pando_model::asset::AssetPath;
 use pando_model::resources::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::ArtifactError;
 use super::disk::{Places, disk_error, make_directory, names_in, release_of, remove_tree, sync};
+use super::{ArtifactError, UnpackError};
 use crate::reconcile::ReleaseKey;
 
 pub(super) use image::ensure;
@@ -60,6 +60,12 @@ pub(crate) enum AssetsError {
     TooLarge { path: String, most: Bytes },
     #[error("`{0}` has directories that lie too deep in each other")]
     Deep(String),
+    #[error(
+        "the asset `{path}` {what}; make it a file of its own, or name a directory without it as `asset_path`"
+    )]
+    Odd { path: String, what: String },
+    #[error("the image's assets can't be read")]
+    Unpack(#[source] UnpackError),
 }
 
 /// The content of `note.json`.

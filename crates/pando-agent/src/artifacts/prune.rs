@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pando_api::v1::prune::{PruneKind, PruneThing, Pruning};
+use pando_api::v1::prune::{PruneKind, PruneThing, Pruning, VolumeLeft};
 use pando_model::resources::Bytes;
 use pando_rt::error_chain::error_chain;
 use pando_rt::tasks::Tasks;
@@ -86,6 +86,8 @@ impl What {
 struct Found {
     things: Vec<Thing>,
     trouble: Vec<String>,
+    /// They are told of, and stay.
+    volumes: Vec<VolumeLeft>,
     /// All images of the engine, for counting what images share.
     images: Vec<ImageSeen>,
     /// Of the layers of images, the lowest first, as far as they were asked for.
@@ -109,7 +111,7 @@ impl Pruner {
     pub async fn look(&self) -> Pruning {
         let mut found = self.inner.find().await;
         let things = self.inner.told(&mut found).await;
-        Pruning::of(things, found.trouble)
+        Pruning { volumes: found.volumes, ..Pruning::of(things, found.trouble) }
     }
 
     /// Removes what nobody needs now, and tells what went. It goes on when the caller gives up waiting.

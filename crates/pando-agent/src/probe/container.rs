@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pando_model::time::Millis;
 use pando_runtime::Place;
-use pando_runtime::docker::{Command, CommandOutput, Containers, Within};
+use pando_runtime::docker::{Command, CommandOutput, Containers, ImageHealthCheck, Within, exec_failed};
 
 use super::{Checkers, http, in_time};
 use crate::reconcile::CheckSpec;
@@ -25,15 +25,20 @@ pub(super) async fn check_own(
     spec: &CheckSpec,
     checkers: &Checkers,
 ) -> Result<(), String> {
-    let (containers, Place::Image(image)) = (containers(checkers)?, &spec.place) else { return Ok(()) };
-    let asked = containers.image(&image.reference);
-    let facts = tokio::time::timeout(spec.health.timeout.duration(), asked).await;
-    let facts = facts.map_err(|_| "the container engine gives no answer".to_owned())?;
-    match (facts.map_err(|error| error.to_string())?.health, path) {
-        (Some(own), _) => run(containers, spec, own.command, own.timeout).await,
+    match (own(spec, checkers).await?, path) {
+        (Some(own), _) => run(containers(checkers)?, spec, own.command, own.timeout).await,
         (None, Some(path)) => in_time(spec.health.timeout.duration(), http::check(spec.address, path)).await,
         (None, None) => Ok(()),
     }
+}
+
+/// What the run's image says of how it is to be checked.
+pub(super) async fn own(spec: &CheckSpec, checkers: &Checkers) -> Result<Option<ImageHealthCheck>, String> {
+    let (containers, Place::Image(image)) = (containers(checkers)?, &spec.place) else { return Ok(None) };
+    let asked = containers.image(&image.reference);
+    let facts = tokio::time::timeout(spec.health.timeout.duration(), asked).await;
+    let facts = facts.map_err(|_| "the container engine gives no answer".to_owned())?;
+    Ok(facts.map_err(|error| error.to_string())?.health)
 }
 
 fn containers(checkers: &Checkers) -> Result<&Containers, String> {
@@ -59,8 +64,11 @@ async fn run(
     };
     match ended? {
         (Some(0), _) => Ok(()),
-        (Some(code), said) => Err(format!("exit code {code} from `{line}`{said}")),
-        (None, said) => Err(format!("`{line}` ended, and nobody saw how{said}")),
+        (code, said) => Err(match (code, exec_failed(said.as_bytes())) {
+            (_, Some(why)) => format!("`{line}` can't be run: {why}"),
+            (Some(code), _) => format!("exit code {code} from `{line}`{}", after_colon(&said)),
+            (None, _) => format!("`{line}` ended, and nobody saw how{}", after_colon(&said)),
+        }),
     }
 }
 
@@ -73,7 +81,11 @@ async fn to_the_end(command: &Command, mut output: CommandOutput) -> Result<(Opt
     }
     let code = command.end().await.map_err(|error| error.to_string())?.code;
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    Ok((code, if said.is_empty() { said } else { format!(": {said}") }))
+    Ok((code, said))
+}
+
+fn after_colon(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
 }
 
 /// A check that is late must not pile up beside the next one.

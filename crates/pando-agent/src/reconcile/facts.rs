@@ -92,6 +92,7 @@ pub(super) fn of(state: &State) -> Facts {
             check: None,
             last_exit: None,
             pid: stray.pid,
+            start_period: None,
         };
         let fact = InstanceFact { status, ready_since: None, next_start_at: None };
         instances.insert(InstanceId::from_uuid(key.id), fact);
@@ -135,6 +136,7 @@ fn fact(state: &State, id: InstanceId, instance: &Instance) -> InstanceFact {
             Run::Running { pid } | Run::Stopping { pid, .. } => *pid,
             _ => None,
         },
+        start_period: instance.health.start_period(),
     };
     let ready = status.state == InstanceState::Ready;
     let ready_since = instance.health.ready_since.filter(|_| ready);

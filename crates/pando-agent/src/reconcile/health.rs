@@ -1,12 +1,23 @@
 //! Whether a run is ready, from the answers of its checks.
 
 use pando_model::app::HealthCheck;
-use pando_model::time::Timestamp;
+use pando_model::time::{Millis, Timestamp};
+
+/// What an image's `HEALTHCHECK` says of when its answers count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageRules {
+    /// Failures in a row that make it unhealthy, where the file says nothing of its own.
+    pub retries: u32,
+    /// How long it may take to start before failures count.
+    pub start_period: Millis,
+}
 
 /// What the checks of one run have said so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Health {
     passed_once: bool,
+    /// Of the image that checks itself.
+    pub(super) image: Option<ImageRules>,
     passes: u32,
     failures: u32,
     /// Since when it has been ready without a break.
@@ -30,9 +41,14 @@ impl Health {
         Self { passed_once: true, ready_since: Some(now), ..Self::default() }
     }
 
-    /// Of a run that has ended: what its last check said is still worth telling.
-    pub(super) fn ended(answer: Option<String>) -> Self {
-        Self { answer, ..Self::default() }
+    /// Once the run has ended: what its last check said is still worth telling.
+    pub(super) fn ended(&mut self) -> Self {
+        Self { answer: self.answer.take(), ..self.anew() }
+    }
+
+    /// Of the next run, which is of the same image.
+    pub(super) fn anew(&self) -> Self {
+        Self { image: self.image, ..Self::default() }
     }
 
     /// The first pass ever makes it ready; after a break, `healthy` in a row do.
@@ -50,9 +66,21 @@ impl Health {
         self.answer = Some(answer);
         self.passes = 0;
         self.failures = self.failures.saturating_add(1);
-        if self.failures >= rules.unhealthy {
+        if self.failures >= self.most_failures(rules) {
             self.ready_since = None;
         }
+    }
+
+    fn most_failures(&self, rules: &HealthCheck) -> u32 {
+        match self.image {
+            Some(image) if rules.unhealthy == HealthCheck::UNHEALTHY => image.retries,
+            _ => rules.unhealthy,
+        }
+    }
+
+    /// `None`: nothing is said of it.
+    pub(super) fn start_period(&self) -> Option<Millis> {
+        self.image.map(|image| image.start_period).filter(|period| *period > Millis::ZERO)
     }
 
     pub(super) fn verdict(&self) -> Verdict {
@@ -65,16 +93,14 @@ impl Health {
 
     /// Enough was seen to say what is true of a run that was there before us.
     pub(super) fn is_settled(&self, rules: &HealthCheck) -> bool {
-        self.passed_once || self.failures >= rules.unhealthy.max(1)
+        self.passed_once || self.failures >= self.most_failures(rules).max(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pando_model::app::HealthKind;
-    use pando_model::time::Millis;
-
     use super::*;
+    use pando_model::app::HealthKind;
 
     fn rules() -> HealthCheck {
         HealthCheck {
@@ -106,6 +132,24 @@ mod tests {
         assert_eq!(told, verdicts, "{answers}");
         assert_eq!(health.ready_since, ready_since.map(Timestamp::from_millis), "{answers}");
         assert_eq!(health.answer.is_some(), answers.ends_with('-'), "{answers}");
+    }
+
+    #[test]
+    fn an_image_says_how_many_failures_count_unless_the_file_does() {
+        let image = ImageRules { retries: 2, start_period: Millis::ZERO };
+        let ready_after = |failures: u32, unhealthy: u32| {
+            let rules = HealthCheck { unhealthy, ..rules() };
+            let mut health = Health { image: Some(image), ..Health::default() };
+            health.pass(&rules, Timestamp::from_millis(0));
+            (0..failures).for_each(|_| health.fail(&rules, "no".to_owned()));
+            health.verdict() == Verdict::Ready
+        };
+        assert_eq!([1, 2].map(|failures| ready_after(failures, HealthCheck::UNHEALTHY)), [true, false]);
+        assert_eq!([2, 4, 5].map(|failures| ready_after(failures, 5)), [true, true, false]);
+        // Before the first pass they make nothing unhealthy.
+        let mut health = Health { image: Some(image), ..Health::default() };
+        (0..9).for_each(|_| health.fail(&rules(), "no".to_owned()));
+        assert_eq!(health.verdict(), Verdict::Starting);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use pando_model::time::{Millis, Timestamp};
 use pando_rt::backoff::Backoff;
 use pando_runtime::RunKey;
 
-use super::health::Health;
+use super::health::{Health, ImageRules};
 use super::{CheckSpec, Effect, State, release, stray};
 
 /// Ready for so long, a run has proved itself: the next end is a first failure again.
@@ -154,7 +154,7 @@ fn start_if_due(state: &mut State, id: InstanceId, now: Timestamp, effects: &mut
         (Some(attempt), _) => attempt.saturating_add(1),
     });
     instance.run = Run::Starting;
-    instance.health = Health::default();
+    instance.health = instance.health.anew();
     let spec = state.site.instance_run(instance.key(id), &instance.spec);
     effects.push(Effect::Start(Box::new(spec)));
 }
@@ -296,9 +296,15 @@ pub(super) fn ended(
     effects.push(Effect::StopCheck(key));
     effects.extend(instance.ended.replace(key).map(Effect::Forget));
     instance.last_exit = Some(exit.clone());
-    instance.health = Health::ended(instance.health.answer.take());
+    instance.health = instance.health.ended();
     instance.run = Run::Ended { next_at: now + Millis::from(Backoff::RESTART.after(instance.failures)) };
     true
+}
+
+pub(super) fn ruled(state: &mut State, key: RunKey, rules: ImageRules) {
+    if let Some((_, instance)) = find(state, key) {
+        instance.health.image = Some(rules);
+    }
 }
 
 pub(super) fn checked(state: &mut State, key: RunKey, answer: Result<(), String>, now: Timestamp) {

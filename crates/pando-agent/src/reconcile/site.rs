@@ -123,7 +123,7 @@ impl Site {
             place: self.place(&(task.app.clone(), task.release), task.container.as_ref(), super::task::STOP),
             env: task.env.clone(),
             user: self.user_in(&task.app, task.container.as_ref()),
-            resources: Resources::default(),
+            resources: task.resources,
             port: None,
         }
     }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pando_api::v1::agents::ExecLike;
 use pando_model::assignment::Assignment;
 use pando_model::id::InstanceId;
 use pando_model::name::{AppName, ReplicaName};
 use pando_model::observed::InstanceState;
 use pando_model::release::ReleaseNumber;
-use pando_runtime::docker::Within;
+use pando_runtime::docker::{OneOff, Within};
 use pando_runtime::{ImagePlace, RunKey};
 use tokio::sync::watch;
 
@@ -56,19 +57,30 @@ impl Places for Assigned {
         Some(Place { ground, env: chosen.env.clone(), user: self.site.user(app) })
     }
 
-    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<Ground> {
+    fn release(&self, app: &AppName, release: ReleaseNumber, like: Option<&ExecLike>) -> Option<Ground> {
         let key = (app.clone(), release);
         let assignment = Arc::clone(&self.assignment.borrow());
         let assigned = assignment.releases.iter().find(|one| one.app == *app && one.release == release);
         if assigned.is_some_and(|assigned| assigned.image.is_some()) {
-            let of_app = assignment.instances.values().filter(|one| one.app == *app);
-            let container =
-                of_app.filter(|one| one.release == release).find_map(|one| one.container.as_ref());
-            let volumes = container.map(|container| container.volumes.clone()).unwrap_or_default();
+            // A control plane of an earlier version doesn't say it.
+            let ExecLike { user, volumes, resources } =
+                like.cloned().unwrap_or_else(|| like_a_replica(&assignment, &key));
             let image = ImagePlace { volumes, ..ImagePlace::of(self.site.image(&key)) };
-            return Some(Ground::Container(Within::Image { app: app.clone(), image }));
+            let one_off = OneOff { app: app.clone(), image, user, resources };
+            return Some(Ground::Container(Within::Image(Box::new(one_off))));
         }
         // It gets this name only when it is complete.
         Some(self.site.directory(&key)).filter(|directory| directory.is_dir()).map(Ground::Directory)
+    }
+}
+
+/// What a replica of the release has here; nothing, where there is none.
+fn like_a_replica(assignment: &Assignment, (app, release): &(AppName, ReleaseNumber)) -> ExecLike {
+    let replica = assignment.instances.values().find(|one| one.app == *app && one.release == *release);
+    let container = replica.and_then(|one| one.container.as_ref());
+    ExecLike {
+        user: container.and_then(|container| container.user.clone()),
+        volumes: container.map(|container| container.volumes.clone()).unwrap_or_default(),
+        resources: replica.map(|one| one.resources).unwrap_or_default(),
     }
 }

@@ -25,6 +25,7 @@ fn task() -> (TaskId, AssignedTask) {
         container: None,
         env: std::collections::BTreeMap::new(),
         timeout: Millis(60_000),
+        resources: Default::default(),
     };
     (TaskId::from_uuid(Uuid::from_u128(50)), task)
 }

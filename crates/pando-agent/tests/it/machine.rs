@@ -210,6 +210,7 @@ async fn a_release_command_runs_at_most_once_whenever_the_agent_is_killed() {
             command: format!("echo {round} >> {}; sleep 0.05", marks.display()),
             env: std::collections::BTreeMap::new(),
             timeout: Millis(60_000),
+            resources: Default::default(),
         };
         machine.base.tasks = std::collections::BTreeMap::from([(id, task)]);
         machine.assign(u64::from(round) + 1, &[]);

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use pando_model::app::VolumeSpec;
 use pando_model::id::Version;
 use pando_model::name::{AppName, ProcessName, ReplicaName};
 use pando_model::observed::AgentReport;
 use pando_model::release::ReleaseNumber;
+use pando_model::resources::Resources;
 use pando_model::time::{Millis, Timestamp};
 use pando_routing::{ProxyStats, SecretMark};
 use pando_trust::{Anchor, Identity, PeerIdentity, SignedBytes, Subject, TrustError};
@@ -194,12 +196,28 @@ pub struct ExecStart {
     pub release: Option<ReleaseNumber>,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// For a one-off: as what of its app it runs, filled in by the control plane as well. `None`: as its release says by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub like: Option<ExecLike>,
     /// A shell command line.
     pub command: String,
     /// A terminal of this size instead of pipes.
     pub terminal: Option<TerminalSize>,
     /// Stopped after this; `None`: runs as long as the caller stays.
     pub timeout: Option<Millis>,
+}
+
+/// What a one-off has of the processes of its app.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExecLike {
+    /// In a container. `None`: whom the image names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// In a container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeSpec>,
+    #[serde(default)]
+    pub resources: Resources,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -54,6 +54,17 @@ pub struct Pruning {
     /// What could not be looked at or removed, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trouble: Vec<String>,
+    /// Volumes of apps of which the place keeps no release. They hold data, and are never removed by Pando.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeLeft>,
+}
+
+/// A volume that stays until a person removes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct VolumeLeft {
+    /// As the container engine calls it.
+    pub name: String,
+    pub app: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -98,7 +109,7 @@ impl Pruning {
         things.sort_by(|one, other| (other.bytes, &one.name).cmp(&(one.bytes, &other.name)));
         let (count, bytes) = (things.len() as u64, things.iter().map(|thing| thing.bytes).sum());
         things.truncate(MOST_TOLD);
-        Self { things, count, bytes, trouble }
+        Self { things, count, bytes, trouble, volumes: Vec::new() }
     }
 }
 

@@ -12,6 +12,28 @@ fn advice(lines: &str) -> Vec<(usize, String)> {
     advice.iter().map(|one| (one.position().unwrap().line, one.message.clone())).collect()
 }
 
+#[test]
+fn volumes_that_a_dockerfile_declares_and_nobody_mounts_are_said() {
+    let about = |lines: &str| {
+        let files = MemoryFiles::default()
+            .with(
+                "pando.yaml",
+                format!("name: a\nhealth: {{path: /up}}\nreplicas: 2\nbuild: {{context: .}}\n{lines}"),
+            )
+            .with("Dockerfile", "FROM x\nVOLUME /data\nVOLUME [\"/var/db/\"]\n");
+        let loaded =
+            load(Path::new("pando.yaml"), None, &files).unwrap_or_else(|problems| panic!("{problems}"));
+        let advice = loaded.targets[0].advice.iter();
+        let about = advice.filter(|one| one.message.contains("declares"));
+        about.map(|one| (one.message.clone(), one.hint.clone().unwrap())).collect::<Vec<_>>()
+    };
+    let both = about("");
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert!(both[0].0.contains("`/data`") && both[0].0.contains("line 2"), "{both:?}");
+    assert!(both[1].1.contains("\"data:/var/db\""), "{both:?}");
+    assert_eq!(about("volumes: [\"d:/data\", \"/srv/db:/var/db\"]\n"), []);
+}
+
 fn about_variable(name: &str, value: &str) -> Option<String> {
     let mut found = advice(&format!("env: [{{name: {name}, value: \"{value}\"}}]"));
     assert!(found.len() <= 1, "{found:?}");

@@ -7,7 +7,8 @@ use crate::files::MemoryFiles;
 /// The one target of a file whose root has `root` and whose target has `target`, both as flow maps' insides.
 fn merged(root: &str, target: &str) -> Target {
     let text = format!("{{name: a, {root}, targets: {{t: {{{target}}}}}}}");
-    let files = MemoryFiles::default().with("pando.yaml", text);
+    let files =
+        MemoryFiles::default().with("pando.yaml", text).with("Dockerfile", "").with("app/docker/web", "");
     let loaded =
         load(Path::new("pando.yaml"), Some("t"), &files).unwrap_or_else(|problems| panic!("{problems}"));
     loaded.targets.into_iter().next().unwrap()
@@ -105,6 +106,23 @@ fn a_process_keeps_its_own_over_the_roots() {
     );
     assert_eq!((worker.stop_timeout, web.stop_timeout), (Millis::from_secs(600), Millis::from_secs(5)));
     assert_eq!((api.resources.cpu_millis, worker.resources.cpu_millis), (Some(1000), Some(1000)));
+}
+
+#[test]
+fn what_nothing_is_asked_of_has_to_run_for_a_while() {
+    let of = |settings: &str| {
+        let target =
+            merged(&format!("{settings} processes: {{web: {{command: x}}, worker: {{command: x}}}}"), "");
+        ["web", "worker"].map(|name| {
+            let process = &target.spec.processes[&ProcessName::new(name).unwrap()];
+            target.spec.min_ready_of(process).0
+        })
+    };
+    assert_eq!(of("source: .,"), [0, 5000]);
+    assert_eq!(of("image: org/a:1,"), [0, 5000]);
+    assert_eq!(of("source: ., health: {type: none},"), [5000, 5000]);
+    assert_eq!(of("source: ., min_ready_seconds: 2,"), [2000, 2000]);
+    assert_eq!(of("source: ., min_ready_seconds: 0,"), [0, 0]);
 }
 
 #[test]

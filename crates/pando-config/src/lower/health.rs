@@ -28,7 +28,7 @@ pub(super) fn check(settings: &Settings, draft: &Draft, plain: bool, sink: &mut 
         interval: raw.interval.value().map_or(Millis::from_secs(2), |length| length.0),
         timeout: raw.timeout.value().map_or(Millis::from_secs(2), |length| length.0),
         healthy: raw.healthy.value().map_or(2, |count| count.0),
-        unhealthy: raw.unhealthy.value().map_or(3, |count| count.0),
+        unhealthy: raw.unhealthy.value().map_or(HealthCheck::UNHEALTHY, |count| count.0),
         start_timeout: raw.start_timeout.value().map_or(Millis::from_secs(60), |length| length.0),
     }
 }

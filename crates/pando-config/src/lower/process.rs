@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pando_model::app::OrderError;
-use pando_model::{AppSpec, ProcessName, ProcessSpec, Resources, RoleName};
+use pando_model::app::{MIN_READY_UNASKED, OrderError};
+use pando_model::{AppSpec, HealthCheck, Millis, ProcessName, ProcessSpec, Resources, RoleName};
 
 use super::{Surroundings, counts, env, health, placement, routes};
 use crate::decode::{At, Field};
@@ -115,12 +115,14 @@ fn process(settings: &Settings, draft: &Draft, plain: bool, sink: &mut Sink) -> 
         sink.error_hint(draft.span, format!("the process `{}` has no command", draft.name), hint);
     }
     let stop_timeout = own.stop_timeout.value().or(settings.stop_timeout.value());
+    let health = health::check(settings, draft, plain, sink);
     ProcessSpec {
+        min_ready: min_ready(settings, &health),
         command: own.command.value().map(|command| command.0.clone()),
         role: own.role.value().cloned().unwrap_or_else(|| default_role(draft)),
         count: counts::count(settings, draft, sink),
         container_port: if plain { None } else { container_port(settings, draft) },
-        health: health::check(settings, draft, plain, sink),
+        health,
         stop_timeout: stop_timeout.map_or(DEFAULT_STOP_TIMEOUT, |length| length.0),
         resources: resources(settings, own),
         singleton: own.singleton.value().is_some_and(|flag| flag.0),
@@ -130,6 +132,12 @@ fn process(settings: &Settings, draft: &Draft, plain: bool, sink: &mut Sink) -> 
         depends_on: own.depends_on.value().map(|names| names.0.clone()).unwrap_or_default(),
         user: user(own, plain, sink),
     }
+}
+
+/// What the file says holds for all; `None`: as the app has it.
+fn min_ready(settings: &Settings, health: &HealthCheck) -> Option<Millis> {
+    let unsaid = settings.min_ready_seconds.is_absent();
+    (unsaid && health.kind.may_ask_nothing()).then_some(MIN_READY_UNASKED)
 }
 
 fn user(own: &raw::Process, plain: bool, sink: &mut Sink) -> Option<String> {
@@ -155,7 +163,7 @@ pub(super) fn check_order(spec: &AppSpec, drafts: &[Draft], sink: &mut Sink) {
     sink.error_hint(key.span, error.to_string(), hint);
 }
 
-const DEFAULT_STOP_TIMEOUT: pando_model::Millis = pando_model::Millis::from_secs(30);
+const DEFAULT_STOP_TIMEOUT: Millis = Millis::from_secs(30);
 const DEFAULT_PORT: u16 = 8080;
 
 fn default_role(draft: &Draft) -> RoleName {

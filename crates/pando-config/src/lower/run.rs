@@ -29,6 +29,7 @@ pub(super) fn run_source(
         return image_source(&image.value.0, sink);
     }
     if !settings.build.is_absent() {
+        check_dockerfile(settings, around, sink);
         // The reference of what is built here is known only after building; until then, this stands for it.
         let name = settings.name.value()?;
         return Some(RunSource::Image { reference: format!("{name}:build"), pull_policy: PullPolicy::Never });
@@ -57,6 +58,36 @@ pub(super) fn build(settings: &Settings, around: &Surroundings<'_>) -> Option<Bu
     let args = args.iter().map(|(name, value)| (name.value.0.clone(), value.value.0.clone())).collect();
     let target = build.target.value().map(|target| target.0.clone());
     Some(Build { context, dockerfile, args, target })
+}
+
+/// What is built has its instructions in a file of this machine.
+fn check_dockerfile(settings: &Settings, around: &Surroundings<'_>, sink: &mut Sink) {
+    let (Some(given), Some(build)) = (settings.build.get(), build(settings, around)) else { return };
+    if !around.is_dir(&build.context) {
+        let (span, context) = match given.value.context.get() {
+            Some(context) => (context.span, context.value.0.as_str()),
+            None => (given.key, "."),
+        };
+        let reason = format!("there is no directory {} to build", quoted(context));
+        sink.error_hint(span, reason, "it is relative to the directory that this file is in");
+        return;
+    }
+    let Err(error) = around.read_at(&build.dockerfile) else { return };
+    let (span, name) = match given.value.dockerfile.get() {
+        Some(dockerfile) => (dockerfile.span, dockerfile.value.0.as_str()),
+        None => (given.key, "Dockerfile"),
+    };
+    let (reason, hint) = match error.kind() {
+        std::io::ErrorKind::NotFound => (
+            format!("there is no file {} in the directory that is built", quoted(name)),
+            "write one, or say which it is: `build: {dockerfile: docker/Dockerfile}`; it is relative to `context`",
+        ),
+        _ => (
+            format!("the file {} can't be read: {error}", quoted(name)),
+            "let it be a file that you may read",
+        ),
+    };
+    sink.error_hint(span, reason, hint);
 }
 
 fn check_directory(settings: &Settings, around: &Surroundings<'_>, sink: &mut Sink) {

@@ -1,6 +1,6 @@
 //! What lies beside the file: its directory and its Procfile.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::diagnostic::{Problem, Sink};
@@ -33,6 +33,12 @@ impl<'a> Surroundings<'a> {
     /// A file, relative to that directory; see [`Files::read`].
     pub(crate) fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
         self.files.read(&self.directory.join(path))
+    }
+
+    /// A file by a path that leads there from where the file's own path was given.
+    pub(crate) fn read_at(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        let plain: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
+        self.files.read(&plain)
     }
 
     /// Those of the Procfile; empty without one.

@@ -72,8 +72,9 @@ record! {
         /// How to find out whether a replica of the processes that get requests (or of the only process) can serve.
         /// Without it: `GET /` must answer 200 to 399 where requests go, and nothing is asked elsewhere.
         health: Health;
-        /// How long a replica must be ready without a break before it counts.
-        min_ready_seconds: Duration<0, 3_600_000> [default "0"];
+        /// How long a replica must be ready without a break before it counts. Without it: 0, and 5 where nothing is asked of a
+        /// replica, so that one that dies soon after its start fails the deployment.
+        min_ready_seconds: Duration<0, 3_600_000>;
         /// How many releases stay on the servers, the one that runs included: going back and forth between them needs no network.
         keep_releases: Count<1, 100> [default "5"];
         /// How long a process may take to end its requests and, after SIGTERM, itself, before SIGKILL.

@@ -90,7 +90,7 @@ record! {
     /// How to find out whether a replica can serve.
     Health = "a health check" {
         /// `http`: GET `path` must answer 200 to 399. `tcp`: the port must accept a connection.
-        /// `command`: it must exit 0. `none`: running is ready. An app with an `image` that says neither this nor `path` nor
+        /// `command`: it must exit 0. `none`: running is ready, see `min_ready_seconds`. An app with an `image` that says neither this nor `path` nor
         /// `command` is asked by the image's own `HEALTHCHECK`, where it has one.
         r#type: HealthType [default "http"];
         /// With `http`: what to ask for.
@@ -103,9 +103,10 @@ record! {
         timeout: Duration<10, 600_000> [default "2s"];
         /// How many passes in a row bring an unhealthy replica back.
         healthy: Count<1, 100> [default "2"];
-        /// How many failures in a row make a replica unhealthy.
+        /// How many failures in a row make a replica unhealthy. Of the image's own check, `--retries` says it, unless this is
+        /// something else than 3.
         unhealthy: Count<1, 100> [default "3"];
-        /// How long a new replica may take to pass for the first time.
+        /// How long a new replica may take to pass for the first time; `--start-period` of the image's own check comes on top.
         start_timeout: Duration<100, 86_400_000> [default "60s"];
     } give_way new_question
 }

@@ -67,6 +67,7 @@ impl Leaf for Volume {
         if !target.starts_with('/') {
             return Err(Wrong::because(format!("{} is not an absolute path", quoted(target))));
         }
+        check_target(target)?;
         let read_only = match mode {
             "ro" => true,
             "rw" => false,
@@ -80,6 +81,19 @@ impl Leaf for Volume {
     }
 }
 
+/// Where the kernel lets nothing be mounted, or nothing would be left of the image.
+fn check_target(target: &str) -> Result<(), Wrong> {
+    let parts: Vec<&str> = target.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let why = match parts[..] {
+        [] => "is all of the image: nothing would be left to run",
+        ["proc", ..] => "is the kernel's: nothing can be mounted there",
+        _ if parts.contains(&"..") => "has `..` in it",
+        _ => return Ok(()),
+    };
+    let reason = Wrong::because(format!("{} {why}", quoted(target)));
+    Err(reason.hint("name a directory of the image that holds data: `uploads:/app/uploads`"))
+}
+
 /// A directory of an image, or of the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Assets(pub(crate) AssetPath);
@@ -90,7 +104,14 @@ impl Leaf for Assets {
     }
 
     fn parse(scalar: &Scalar) -> Result<Self, Wrong> {
-        AssetPath::new(&scalar.text).map(Self).map_err(Wrong::because)
+        let path = AssetPath::new(&scalar.text).map_err(Wrong::because)?;
+        let first = path.as_str().strip_prefix('/').and_then(|path| path.split('/').next());
+        if matches!(first, Some("proc" | "sys" | "dev")) {
+            let reason = format!("{} is the kernel's, and holds no assets", quoted(path.as_str()));
+            return Err(Wrong::because(reason)
+                .hint("name the directory of the fingerprinted files: `/app/public/assets`"));
+        }
+        Ok(Self(path))
     }
 
     fn schema() -> Json {

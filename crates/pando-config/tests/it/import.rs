@@ -3,15 +3,32 @@
 use std::path::Path;
 
 use pando_config::import::{self, Imported, Kind};
-use pando_config::{Loaded, MemoryFiles, load};
+use pando_config::{Files, Loaded, MemoryFiles, load};
 use pando_model::ProcessName;
 use proptest::prelude::*;
 
 use crate::{files_in, fixtures};
 
+/// What a directory would be in which everything is there that the file speaks of.
+struct Whole(String);
+
+impl Files for Whole {
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some("pando.yaml") => Ok(self.0.clone().into_bytes()),
+            Some("Procfile") => Err(std::io::ErrorKind::NotFound.into()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn is_dir(&self, _: &Path) -> bool {
+        true
+    }
+}
+
 /// The result as a user of it would load it.
 fn loaded(imported: &Imported) -> Loaded {
-    let files = MemoryFiles::default().with("pando.yaml", imported.yaml.as_bytes());
+    let files = Whole(imported.yaml.clone());
     let loaded = load(Path::new("pando.yaml"), None, &files)
         .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.yaml));
     for target in loaded.targets.iter().chain(&loaded.base) {

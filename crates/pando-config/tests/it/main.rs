@@ -35,6 +35,6 @@ fn files_in(folder: &str) -> Vec<(String, Vec<u8>)> {
 
 /// What the file `name` with `content` comes to, alone in its directory.
 fn load_text(name: &str, content: impl Into<Vec<u8>>) -> Result<Loaded, Problems> {
-    let files = MemoryFiles::default().with(name, content);
+    let files = MemoryFiles::default().with(name, content).with("Dockerfile", "");
     load(Path::new(name), None, &files)
 }

@@ -39,6 +39,7 @@ fn spec() -> AppSpec {
         singleton: false,
         depends_on: Default::default(),
         user: None,
+        min_ready: None,
         env: Default::default(),
     };
     AppSpec {

@@ -13,6 +13,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use pando_api::client::ExecStream;
 use pando_api::stream::{self, Channel, ExecEnd, Frame, FrameError, Frames};
+use pando_api::v1::agents::ExecLike;
 use pando_api::v1::exec::ExecStart;
 use pando_api::{ErrorBody, ErrorCode};
 use pando_model::app::{AppSpec, EnvValue};
@@ -153,7 +154,7 @@ fn target<'a>(
 ) -> Result<(&'a Server, ExecStart), Refused> {
     let app = state.app(&start.app).ok_or_else(|| unknown_app(&start.app))?;
     match start.replica.clone() {
-        Some(replica) => Ok((beside(state, app, &replica)?, start)),
+        Some(replica) => Ok((beside(state, app, &replica)?, ExecStart { like: None, ..start })),
         None => one_off(state, observed, app, start),
     }
 }
@@ -198,7 +199,18 @@ fn one_off<'a>(
         Refused::new(ErrorCode::Unavailable, format!("no server has {number} of `{}` unpacked", start.app))
     })?;
     let env = environment(&release.spec, number, server);
-    Ok((server, ExecStart { release: Some(number), env, ..start }))
+    let like = Some(like(&release.spec));
+    Ok((server, ExecStart { release: Some(number), env, like, ..start }))
+}
+
+/// Whatever a caller says of it: what a one-off may see of a server is the app's.
+fn like(spec: &AppSpec) -> ExecLike {
+    let process = spec.process_of_commands();
+    ExecLike {
+        user: process.and_then(|process| process.user.clone()),
+        volumes: spec.volumes.clone(),
+        resources: process.map(|process| process.resources).unwrap_or_default(),
+    }
 }
 
 fn has_release(observed: &Observed, server: &Server, app: &AppName, number: ReleaseNumber) -> bool {

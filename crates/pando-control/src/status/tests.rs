@@ -64,6 +64,7 @@ fn spec(count: ReplicaCount) -> AppSpec {
         singleton: false,
         depends_on: Default::default(),
         user: None,
+        min_ready: None,
         env: BTreeMap::new(),
     };
     AppSpec {
@@ -143,7 +144,15 @@ fn world() -> World {
 
 fn status_of(state: InstanceState) -> InstanceStatus {
     let ready_for = (state == InstanceState::Ready).then_some(Millis(500));
-    InstanceStatus { state, ready_for, restarts: 1, check: None, last_exit: None, pid: Some(42) }
+    InstanceStatus {
+        state,
+        ready_for,
+        restarts: 1,
+        check: None,
+        last_exit: None,
+        pid: Some(42),
+        start_period: None,
+    }
 }
 
 impl World {

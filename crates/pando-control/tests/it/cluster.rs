@@ -79,6 +79,7 @@ pub(crate) fn spec(name: &str) -> AppSpec {
         singleton: false,
         depends_on: Default::default(),
         user: None,
+        min_ready: None,
         env: Default::default(),
     };
     AppSpec {

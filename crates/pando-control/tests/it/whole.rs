@@ -82,6 +82,7 @@ impl PerfectAgent {
             check: None,
             last_exit: None,
             pid: Some(1),
+            start_period: None,
         };
         let unpacked = |release: &Arc<AssignedRelease>| ReleaseStatus {
             app: release.app.clone(),

@@ -30,6 +30,7 @@ pub(crate) fn process() -> ProcessSpec {
         singleton: false,
         depends_on: Default::default(),
         user: None,
+        min_ready: None,
         env: BTreeMap::new(),
         servers: BTreeSet::new(),
         labels: BTreeMap::new(),

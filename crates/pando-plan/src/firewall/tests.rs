@@ -58,6 +58,7 @@ fn process(role: &str) -> ProcessSpec {
         singleton: false,
         depends_on: Default::default(),
         user: None,
+        min_ready: None,
         env: BTreeMap::new(),
         servers: BTreeSet::new(),
         labels: BTreeMap::new(),

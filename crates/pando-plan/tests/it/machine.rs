@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pando_model::Version;
-use pando_model::assignment::Assignment;
+use pando_model::assignment::{AssignedInstance, Assignment};
 use pando_model::id::{InstanceId, ServerId, TaskId};
+use pando_model::name::ProcessName;
 use pando_model::observed::{
     AgentReport, ExitReport, FailureReason, Fetched, InstanceState, InstanceStatus, ProxyStatus,
     ReleaseState, ReleaseStatus, TaskState,
@@ -26,6 +27,8 @@ pub(crate) enum Behaviour {
     Crash,
     /// Ready, then ends so long after its start, each time.
     CrashAfter(u64),
+    /// Its workers, of which nothing is asked, end so long after their start, each time; everything else is good.
+    WorkersEnd(u64),
     /// Its port is taken, the first so many times.
     PortTaken(u32),
     /// Can't be unpacked.
@@ -41,6 +44,7 @@ pub(crate) struct Replica {
     pub(crate) port: u16,
     pub(crate) server: ServerId,
     pub(crate) release: ReleaseNumber,
+    pub(crate) process: ProcessName,
     pub(crate) started_at: u64,
     pub(crate) down_until: Option<u64>,
     pub(crate) restarts: u32,
@@ -85,17 +89,12 @@ const VANISHED: u64 = u64::MAX;
 pub(crate) type Visible = (Vec<(InstanceId, bool, bool, u32)>, usize, Vec<InstanceId>);
 
 impl Replica {
-    pub(crate) fn new(
-        server: ServerId,
-        port: u16,
-        release: ReleaseNumber,
-        now: u64,
-        port_taken: bool,
-    ) -> Self {
+    pub(crate) fn new(server: ServerId, assigned: &AssignedInstance, now: u64, port_taken: bool) -> Self {
         Self {
-            port,
+            port: assigned.port,
             server,
-            release,
+            release: assigned.release,
+            process: assigned.process.clone(),
             started_at: now,
             down_until: None,
             restarts: 0,
@@ -116,7 +115,7 @@ impl Replica {
     pub(crate) fn is_ready(&self, now: u64, behaviours: &BTreeMap<ReleaseNumber, Behaviour>) -> bool {
         let after = match behaviours.get(&self.release) {
             Some(Behaviour::Good(after)) => *after,
-            Some(Behaviour::CrashAfter(_) | Behaviour::PortTaken(_)) => 100,
+            Some(Behaviour::CrashAfter(_) | Behaviour::WorkersEnd(_) | Behaviour::PortTaken(_)) => 100,
             Some(Behaviour::BrokenOn(server)) if *server != self.server => 100,
             _ => return false,
         };
@@ -149,6 +148,7 @@ impl Replica {
             check: never.then(|| "503 from /health".to_owned()),
             last_exit: self.last_exit.clone(),
             pid: None,
+            start_period: None,
         }
     }
 }

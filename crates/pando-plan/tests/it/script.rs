@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! servers s1:web,worker s2:lb          the first line; one server with every role otherwise
-//! deploy web=3 [worker=2] [good|broken|crash|crash-after|taken|comes|full] [strategy=replace] [min_ready=2] [surge=2] [unavailable=1] [release]
+//! deploy web=3 [worker=2] [good|broken|crash|crash-after|workers-end|taken|comes|full] [strategy=replace] [min_ready=2] [min_ready_of=worker:5] [surge=2] [unavailable=1] [release]
 //!        [after=worker] [each=1] [singleton] [pin=s1,s2] [label=disk:ssd] [memory=2000] [db] [broken-on=s5]
 //! rollback v1 · restart · scale web=5 · stop · start · wait 5 · settle · hold 3 · kill · command fails|vanishes · control restarts
 //! join s3:web · roles s1 -worker +lb · label s2 disk=ssd · drain s1 · undrain s1 · remove s1 · force drain|remove|roles s1 … · lockdown on|off
@@ -182,6 +182,11 @@ fn deploy(world: &mut World, words: &[&str]) {
             }
             Some(("strategy", "replace")) => replace = true,
             Some(("min_ready", seconds)) => spec.min_ready = Millis::from_secs(seconds.parse().unwrap()),
+            Some(("min_ready_of", own)) => {
+                let (name, seconds) = own.split_once(':').unwrap();
+                let process = spec.processes.get_mut(&ProcessName::new(name).unwrap()).unwrap();
+                process.min_ready = Some(Millis::from_secs(seconds.parse().unwrap()));
+            }
             Some(("surge", count)) => surge = count.parse().unwrap(),
             Some(("unavailable", count)) => unavailable = count.parse().unwrap(),
             Some(("each", count)) => web(&mut spec).count = ReplicaCount::PerServer(count.parse().unwrap()),
@@ -209,6 +214,7 @@ fn deploy(world: &mut World, words: &[&str]) {
                 "broken" => behaviour = Behaviour::NeverReady,
                 "crash" => behaviour = Behaviour::Crash,
                 "crash-after" => behaviour = Behaviour::CrashAfter(1500),
+                "workers-end" => behaviour = Behaviour::WorkersEnd(1500),
                 "taken" => behaviour = Behaviour::PortTaken(2),
                 "comes" => behaviour = Behaviour::Comes,
                 "full" => behaviour = Behaviour::NoSpace,

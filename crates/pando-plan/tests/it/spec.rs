@@ -35,6 +35,7 @@ pub(crate) fn process(role: &str, count: ReplicaCount) -> ProcessSpec {
         singleton: false,
         depends_on: Default::default(),
         user: None,
+        min_ready: None,
         env: BTreeMap::new(),
     }
 }

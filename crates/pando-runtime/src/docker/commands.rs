@@ -14,6 +14,7 @@ use bollard::query_parameters::{
     ResizeContainerTTYOptions, ResizeExecOptions, StartContainerOptions,
 };
 use pando_model::name::AppName;
+use pando_model::resources::Resources;
 use uuid::Uuid;
 
 pub(super) use live::LiveCommands;
@@ -21,7 +22,7 @@ pub use streams::{CommandInput, CommandOutput, Piece};
 
 use super::containers::Containers;
 use super::engine::{Engine, EngineError};
-use super::{create, find, images, name};
+use super::{create, find, images, name, start, volumes};
 use crate::run::{ImagePlace, Place, RunKey, RunSpec};
 
 /// The engine closes the output of a command a moment before it knows how it ended.
@@ -33,8 +34,27 @@ const LOOK: Duration = Duration::from_millis(20);
 pub enum Within {
     /// In the container of a run.
     Run(RunKey),
-    /// In one of its own, made of an app's image, with its volumes.
-    Image { app: AppName, image: ImagePlace },
+    /// In one of its own.
+    Image(Box<OneOff>),
+}
+
+/// A container for one command, made of an app's image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OneOff {
+    pub app: AppName,
+    /// With its volumes.
+    pub image: ImagePlace,
+    /// As in [`RunSpec::user`].
+    pub user: Option<String>,
+    pub resources: Resources,
+}
+
+impl OneOff {
+    /// Of the image alone.
+    #[must_use]
+    pub fn of(app: AppName, image: ImagePlace) -> Self {
+        Self { app, image, user: None, resources: Resources::default() }
+    }
 }
 
 /// A command that runs. Dropping it ends nothing: see [`Command::kill`] and [`Command::close`].
@@ -76,8 +96,9 @@ impl Containers {
         let asked = Asked { command, env, terminal };
         match within {
             Within::Run(key) => self.beside(*key, asked).await,
-            Within::Image { app, image } => self.alone(app, image, asked).await,
+            Within::Image(one_off) => self.alone(one_off, asked).await,
         }
+        .map_err(in_words)
     }
 
     /// Program and arguments of a line as a user wrote it: see [`RunSpec::command`].
@@ -95,7 +116,7 @@ impl Containers {
         let held = find::held(&self.shared, key).await;
         let running = held.ok().flatten().filter(|held| held.exit.is_none());
         let running = running.ok_or_else(|| EngineError::Unfit("its container does not run".to_owned()))?;
-        let container = name::container(&running.spec);
+        let container = self.shared.id_of(key, &name::container(&running.spec)).await?;
         let options = CreateExecOptions {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
@@ -121,15 +142,14 @@ impl Containers {
 
     async fn alone(
         &self,
-        app: &AppName,
-        image: &ImagePlace,
+        one_off: &OneOff,
         asked: Asked,
     ) -> Result<(Command, CommandInput, CommandOutput), EngineError> {
         let engine = self.shared.engine.clone();
-        images::can_run(&engine, &image.reference).await?;
+        images::can_run(&engine, &one_off.image.reference).await?;
         // Before there is a container, and until nobody waits for its end: nobody else removes it meanwhile.
         let live = self.shared.commands.begin();
-        let id = self.make(live.id(), app, image, &asked).await?;
+        let id = self.make(live.id(), one_off, &asked).await?;
         let command = Command { engine, kind: Kind::Alone(id.clone()), _live: Some(live) };
         match self.attach_and_start(id, &command, asked.terminal).await {
             Ok((input, output)) => Ok((command, input, output)),
@@ -145,10 +165,10 @@ impl Containers {
     pub(super) async fn make(
         &self,
         id: Uuid,
-        app: &AppName,
-        image: &ImagePlace,
+        one_off: &OneOff,
         asked: &Asked,
     ) -> Result<String, EngineError> {
+        let OneOff { app, image, user, resources } = one_off;
         let spec = RunSpec {
             key: RunKey { id, attempt: 0 },
             app: app.clone(),
@@ -156,10 +176,11 @@ impl Containers {
             command: String::new(),
             place: Place::Image(Box::new(image.clone())),
             env: BTreeMap::new(),
-            user: None,
-            resources: Default::default(),
+            user: user.clone(),
+            resources: *resources,
             port: None,
         };
+        volumes::are_ours(&self.shared, app, &image.volumes).await?;
         let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let labels = HashMap::from([
             label(name::OWNER, &self.shared.owner),
@@ -176,7 +197,7 @@ impl Containers {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            ..create::body(&self.shared.owner, &spec, image)
+            ..create::body(self.shared.whose(), &spec, image)
         };
         let options = CreateContainerOptions { name: Some(name::container(&spec)), platform: String::new() };
         let made = self
@@ -208,6 +229,16 @@ impl Containers {
             .await?;
         command.begin_terminal(terminal).await;
         Ok((CommandInput(attached.input), CommandOutput(attached.output)))
+    }
+}
+
+/// What the engine refused, with what to do about it.
+fn in_words(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Refused { status, message } => {
+            EngineError::Refused { status, message: start::remedy(status, &message) }
+        }
+        other => other,
     }
 }
 

@@ -46,6 +46,25 @@ impl Containers {
         &owner[owner.len().saturating_sub(8)..]
     }
 
+    /// Takes every name from images that ends with this state directory's mark. What a container is made of keeps its name.
+    ///
+    /// # Errors
+    /// When the engine can't be asked.
+    pub async fn unname_all(&self) -> Result<(), EngineError> {
+        let listed = self.shared.engine.call(|docker| async move {
+            docker.list_images(None::<bollard::query_parameters::ListImagesOptions>).await
+        });
+        let end = format!("-{}", self.mark());
+        let names = listed.await?.into_iter().flat_map(|image| image.repo_tags);
+        for name in names.filter(|name| name.starts_with("pando/") && name.ends_with(&end)) {
+            match self.unname(&name).await {
+                Err(error) if !error.is_conflict() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Gives an image one more name, `REPOSITORY:TAG`.
     ///
     /// # Errors

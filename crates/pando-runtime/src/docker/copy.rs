@@ -10,7 +10,7 @@ use pando_model::name::AppName;
 use pando_model::resources::Bytes;
 use tokio::io::AsyncWriteExt;
 
-use super::commands::Asked;
+use super::commands::{Asked, OneOff};
 use super::containers::Containers;
 use super::engine::{Engine, EngineError};
 use super::images;
@@ -53,7 +53,7 @@ impl Containers {
         let asked = Asked { command: vec!["/".to_owned()], env: Vec::new(), terminal: None };
         // Until it is gone again: nobody takes it for a leftover.
         let live = self.shared.commands.begin();
-        let container = self.make(live.id(), app, &ImagePlace::of(image), &asked).await?;
+        let container = self.make(live.id(), &OneOff::of(app.clone(), ImagePlace::of(image)), &asked).await?;
         let copied = copy(engine, &container, path, into, most).await;
         let removed = self.shared.remove(&container).await;
         copied?;

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, PortBinding, PortMap,
-    RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, PortBinding,
+    PortMap, RestartPolicy, RestartPolicyNameEnum,
 };
 use pando_model::app::VolumeSpec;
 
-use super::name;
+use super::name::{self, Whose};
 use crate::command;
 use crate::run::{ImagePlace, RunSpec};
 
@@ -20,7 +20,7 @@ const MOST_TASKS: u32 = 4096;
 const LOG_FILE: (&str, &str) = ("10m", "3");
 
 /// The container of a run. It ends when it ends: who starts it again is Pando.
-pub(super) fn body(owner: &str, spec: &RunSpec, image: &ImagePlace) -> ContainerCreateBody {
+pub(super) fn body(whose: Whose<'_>, spec: &RunSpec, image: &ImagePlace) -> ContainerCreateBody {
     let cmd = command::words(&spec.command);
     ContainerCreateBody {
         image: Some(image.reference.clone()),
@@ -28,12 +28,12 @@ pub(super) fn body(owner: &str, spec: &RunSpec, image: &ImagePlace) -> Container
         cmd: Some(cmd).filter(|cmd| !cmd.is_empty()),
         env: Some(spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         user: spec.user.clone(),
-        labels: Some(name::labels(owner, spec)),
+        labels: Some(name::labels(whose.owner, spec)),
         stop_timeout: Some(seconds_above(image.stop_timeout)),
         exposed_ports: inner_port(spec, image).map(|port| vec![port]),
         // The agent runs the check, where there is one, so that it counts alike whatever runs the app.
         healthcheck: Some(no_health_check()),
-        host_config: Some(host(spec, image)),
+        host_config: Some(host(whose, spec, image)),
         ..ContainerCreateBody::default()
     }
 }
@@ -42,7 +42,7 @@ fn no_health_check() -> bollard::models::HealthConfig {
     bollard::models::HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }
 }
 
-fn host(spec: &RunSpec, image: &ImagePlace) -> HostConfig {
+fn host(whose: Whose<'_>, spec: &RunSpec, image: &ImagePlace) -> HostConfig {
     let memory = spec.resources.memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
     let log = [("max-size", LOG_FILE.0), ("max-file", LOG_FILE.1)];
     HostConfig {
@@ -52,7 +52,7 @@ fn host(spec: &RunSpec, image: &ImagePlace) -> HostConfig {
         memory_swap: memory,
         nano_cpus: spec.resources.cpu_millis.map(|millis| i64::from(millis) * 1_000_000),
         pids_limit: Some(spec.resources.pids.unwrap_or(MOST_TASKS).into()),
-        mounts: Some(image.volumes.iter().map(|volume| mount(spec, volume)).collect()),
+        mounts: Some(image.volumes.iter().map(|volume| mount(whose, spec, volume)).collect()),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
@@ -78,15 +78,20 @@ fn ports(spec: &RunSpec, image: &ImagePlace) -> Option<PortMap> {
     Some(HashMap::from([(inner_port(spec, image)?, Some(vec![binding]))]))
 }
 
-fn mount(spec: &RunSpec, volume: &VolumeSpec) -> Mount {
-    let bind = volume.source.starts_with('/');
-    let source = if bind { volume.source.clone() } else { name::volume(spec.app.as_str(), &volume.source) };
+fn mount(whose: Whose<'_>, spec: &RunSpec, volume: &VolumeSpec) -> Mount {
+    let mount =
+        Mount { target: Some(volume.target.clone()), read_only: Some(volume.read_only), ..Mount::default() };
+    if volume.source.starts_with('/') {
+        return Mount { source: Some(volume.source.clone()), typ: Some(MountType::BIND), ..mount };
+    }
+    let (app, name) = (spec.app.as_str(), volume.source.as_str());
+    // Of one that is there already they are not changed.
+    let labels = Some(name::volume_labels(whose.cluster, app, name));
     Mount {
-        source: Some(source),
-        target: Some(volume.target.clone()),
-        typ: Some(if bind { MountType::BIND } else { MountType::VOLUME }),
-        read_only: Some(volume.read_only),
-        ..Mount::default()
+        source: Some(name::volume(app, name)),
+        typ: Some(MountType::VOLUME),
+        volume_options: Some(MountVolumeOptions { labels, ..MountVolumeOptions::default() }),
+        ..mount
     }
 }
 
@@ -108,6 +113,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    const ME: Whose<'_> = Whose { owner: "me", cluster: "ours" };
     use crate::run::{Place, RunKey};
 
     fn spec(command: &str) -> RunSpec {
@@ -127,27 +134,27 @@ mod tests {
     #[test]
     fn a_port_is_published_on_the_one_address() {
         let image = ImagePlace { container_port: Some(8080), ..ImagePlace::of("shop:1") };
-        let host = body("me", &spec(""), &image).host_config.unwrap();
+        let host = body(ME, &spec(""), &image).host_config.unwrap();
         let ports = host.port_bindings.unwrap();
         let binding = PortBinding { host_ip: Some("10.0.0.1".into()), host_port: Some("20001".into()) };
         assert_eq!(ports, HashMap::from([("8080/tcp".to_owned(), Some(vec![binding]))]));
-        let same = body("me", &spec(""), &ImagePlace::of("shop:1"));
+        let same = body(ME, &spec(""), &ImagePlace::of("shop:1"));
         assert_eq!(same.exposed_ports, Some(vec!["20001/tcp".to_owned()]));
-        let none = body("me", &RunSpec { port: None, ..spec("") }, &image);
+        let none = body(ME, &RunSpec { port: None, ..spec("") }, &image);
         assert_eq!((none.exposed_ports, none.host_config.unwrap().port_bindings), (None, None));
     }
 
     #[test]
     fn limits_hold_without_swap_and_nothing_is_restarted_by_the_engine() {
-        let host = body("me", &spec(""), &ImagePlace::of("shop:1")).host_config.unwrap();
+        let host = body(ME, &spec(""), &ImagePlace::of("shop:1")).host_config.unwrap();
         assert_eq!((host.memory, host.memory_swap), (Some(64_000_000), Some(64_000_000)));
         assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_500_000_000), Some(4096)));
         assert_eq!(host.restart_policy.unwrap().name, Some(RestartPolicyNameEnum::NO));
         let few = Resources { pids: Some(64), ..Resources::default() };
-        let few = body("me", &RunSpec { resources: few, ..spec("") }, &ImagePlace::of("shop:1"));
+        let few = body(ME, &RunSpec { resources: few, ..spec("") }, &ImagePlace::of("shop:1"));
         assert_eq!(few.host_config.unwrap().pids_limit, Some(64));
         let unlimited = RunSpec { resources: Resources::default(), ..spec("") };
-        let host = body("me", &unlimited, &ImagePlace::of("shop:1")).host_config.unwrap();
+        let host = body(ME, &unlimited, &ImagePlace::of("shop:1")).host_config.unwrap();
         assert_eq!((host.memory, host.memory_swap, host.nano_cpus), (None, None, None));
     }
 
@@ -162,20 +169,23 @@ mod tests {
             volumes: vec![volume("data", false), volume("/srv/files", true)],
             ..ImagePlace::of("shop:1")
         };
-        let mounts = body("me", &spec(""), &image).host_config.unwrap().mounts.unwrap();
+        let mounts = body(ME, &spec(""), &image).host_config.unwrap().mounts.unwrap();
         assert_eq!(
             (mounts[0].typ, mounts[0].source.as_deref()),
             (Some(MountType::VOLUME), Some("pando.shop.data"))
         );
         assert_eq!((mounts[1].typ, mounts[1].source.as_deref()), (Some(MountType::BIND), Some("/srv/files")));
         assert_eq!((mounts[0].read_only, mounts[1].read_only), (Some(false), Some(true)));
+        let labels = mounts[0].volume_options.as_ref().unwrap().labels.as_ref().unwrap();
+        assert_eq!((labels["pando.cluster"].as_str(), labels["pando.app"].as_str()), ("ours", "shop"));
+        assert_eq!((labels["pando.volume"].as_str(), &mounts[1].volume_options), ("data", &None));
     }
 
     #[test]
     fn what_an_image_runs_by_itself_stays() {
-        let own = body("me", &spec(""), &ImagePlace::of("shop:1"));
+        let own = body(ME, &spec(""), &ImagePlace::of("shop:1"));
         assert_eq!((own.cmd, own.entrypoint, own.working_dir), (None, None, None));
-        let other = body("me", &spec("bin/web -p 80"), &ImagePlace::of("shop:1"));
+        let other = body(ME, &spec("bin/web -p 80"), &ImagePlace::of("shop:1"));
         assert_eq!(
             (other.cmd.unwrap(), other.entrypoint),
             (vec!["bin/web".into(), "-p".into(), "80".into()], None)

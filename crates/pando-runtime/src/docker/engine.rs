@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bollard::models::SystemVersion;
 use bollard::{API_DEFAULT_VERSION, Docker};
-use pando_rt::error_chain::error_chain;
 
 /// Where an engine listens unless somebody says otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
@@ -138,7 +137,7 @@ impl Engine {
             bollard::errors::Error::DockerStreamError { error } => {
                 EngineError::Refused { status: 500, message: error.trim().to_owned() }
             }
-            other => self.is_away(error_chain(other)),
+            other => self.is_away(cause(other)),
         }
     }
 
@@ -188,6 +187,23 @@ impl Engine {
             Err(why) => why.into(),
             Ok(_) => error,
         }
+    }
+}
+
+/// What is at the bottom of it: above that, the client's libraries tell of themselves.
+fn cause(error: &bollard::errors::Error) -> String {
+    let mut deepest: &dyn std::error::Error = match error {
+        bollard::errors::Error::IOError { err } => err,
+        other => other,
+    };
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    match deepest.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+        Some(std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => {
+            format!("{deepest}; is it running?")
+        }
+        _ => deepest.to_string(),
     }
 }
 
@@ -273,6 +289,8 @@ mod tests {
         let dead = root.path().join("dead.sock");
         drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
         let error = Engine::at(dead).connected().await.unwrap_err();
-        assert!(error.to_string().contains("Connection refused"), "{error}");
+        let said = error.to_string();
+        assert!(said.contains("Connection refused (os error 111); is it running?"), "{said}");
+        assert!(!said.contains("hyper"), "{said}");
     }
 }

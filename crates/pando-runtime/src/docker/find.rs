@@ -128,7 +128,7 @@ pub(super) async fn look(
         State::Unknown => None,
     };
     stop::rearm(shared, &record).await;
-    watch::watch(shared, record.clone(), false);
+    watch::watch(shared, record.clone(), Vec::new());
     Ok(Some(Held { spec: record.spec, pid, exit: None }))
 }
 

@@ -2,6 +2,7 @@
 
 use bollard::models::{HealthConfig, ImageInspect};
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
+use pando_model::app::VolumeSpec;
 use pando_model::time::Millis;
 
 use super::engine::{Engine, EngineError};
@@ -15,6 +16,18 @@ pub struct ImageFacts {
     pub architecture: String,
     /// Its `HEALTHCHECK`. `None`: it has none, or turned it off.
     pub health: Option<ImageHealthCheck>,
+    /// What it declares by `VOLUME`.
+    pub volumes: Vec<String>,
+}
+
+impl ImageFacts {
+    /// Of what it declares by `VOLUME`, that at which none of `mounted` is: the engine gives each container an empty volume there, which
+    /// goes with it.
+    pub(super) fn unmounted<'a>(&'a self, mounted: &'a [VolumeSpec]) -> impl Iterator<Item = &'a str> {
+        let bare = |path: &'a str| path.trim_end_matches('/');
+        let is_mounted = move |path: &str| mounted.iter().any(|volume| bare(&volume.target) == path);
+        self.volumes.iter().map(move |path| bare(path)).filter(move |path| !is_mounted(path))
+    }
 }
 
 /// An image's `HEALTHCHECK`, with the defaults that the engine would use.
@@ -37,11 +50,12 @@ pub(super) async fn facts(engine: &Engine, reference: &str) -> Result<ImageFacts
 }
 
 fn read(found: ImageInspect) -> ImageFacts {
-    let health = found.config.and_then(|config| config.healthcheck);
+    let config = found.config.unwrap_or_default();
     ImageFacts {
         id: found.id.unwrap_or_default(),
         architecture: found.architecture.unwrap_or_default(),
-        health: health.and_then(health_check),
+        health: config.healthcheck.and_then(health_check),
+        volumes: config.volumes.unwrap_or_default(),
     }
 }
 
@@ -70,8 +84,8 @@ fn health_check(config: HealthConfig) -> Option<ImageHealthCheck> {
     })
 }
 
-/// Whether the engine has the image and its programs are this machine's. The error says what is wrong with it.
-pub(super) async fn can_run(engine: &Engine, reference: &str) -> Result<(), EngineError> {
+/// What the image says of itself, if the engine has it and its programs are this machine's. The error says what is wrong with it.
+pub(super) async fn can_run(engine: &Engine, reference: &str) -> Result<ImageFacts, EngineError> {
     let facts = match facts(engine, reference).await {
         Err(error) if error.is_missing() => {
             let message = format!("this server's engine has no image `{reference}`");
@@ -88,7 +102,7 @@ pub(super) async fn can_run(engine: &Engine, reference: &str) -> Result<(), Engi
         );
         return Err(EngineError::Refused { status: 400, message });
     }
-    Ok(())
+    Ok(facts)
 }
 
 /// Whether the kernel knows an interpreter for programs of that architecture.
@@ -125,6 +139,27 @@ mod tests {
 
     fn check(json: &str) -> Option<ImageHealthCheck> {
         health_check(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn what_an_image_declares_and_nobody_mounts_is_known() {
+        let found =
+            serde_json::json!({"Id": "sha256:1", "Config": {"Volumes": {"/data": {}, "/var/lib/db/": {}}}});
+        let facts = read(serde_json::from_value(found).unwrap());
+        let left = |targets: &[&str]| {
+            let mounted = targets.iter().map(|target| VolumeSpec {
+                source: "v".to_owned(),
+                target: (*target).to_owned(),
+                read_only: false,
+            });
+            let mounted: Vec<VolumeSpec> = mounted.collect();
+            let mut left: Vec<String> = facts.unmounted(&mounted).map(str::to_owned).collect();
+            left.sort();
+            left
+        };
+        assert_eq!(left(&[]), ["/data", "/var/lib/db"]);
+        assert_eq!(left(&["/data/", "/var/lib"]), ["/var/lib/db"]);
+        assert_eq!(left(&["/data", "/var/lib/db"]), [""; 0]);
     }
 
     #[test]

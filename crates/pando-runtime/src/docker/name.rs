@@ -15,6 +15,19 @@ pub(super) const RUN: &str = "pando.run";
 pub(super) const COMMAND: &str = "pando.command";
 pub(super) const APP: &str = "pando.app";
 const NAME: &str = "pando.name";
+/// Whose a volume is: the cluster's. A server that joins anew has another state directory and the same data, and several servers of
+/// one cluster may share an engine.
+pub(super) const CLUSTER: &str = "pando.cluster";
+const VOLUME: &str = "pando.volume";
+
+/// By which what is made is known again.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whose<'a> {
+    /// See [`OWNER`].
+    pub(super) owner: &'a str,
+    /// See [`CLUSTER`].
+    pub(super) cluster: &'a str,
+}
 
 /// The id of the state directory, made when there is none. It says whose containers are, so it is on disk before the first.
 pub(super) fn owner(runs: &Path) -> io::Result<String> {
@@ -38,6 +51,11 @@ pub(super) fn container(spec: &RunSpec) -> String {
 /// An app's volume of that name, whoever mounts it. Names of apps hold no dots.
 pub(super) fn volume(app: &str, name: &str) -> String {
     format!("pando.{app}.{name}")
+}
+
+pub(super) fn volume_labels(cluster: &str, app: &str, name: &str) -> HashMap<String, String> {
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    HashMap::from([label(CLUSTER, cluster), label(APP, app), label(VOLUME, name)])
 }
 
 pub(super) fn run(key: RunKey) -> String {

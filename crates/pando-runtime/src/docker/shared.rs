@@ -56,6 +56,10 @@ impl Shared {
         ))
     }
 
+    pub(super) fn whose(&self) -> name::Whose<'_> {
+        name::Whose { owner: &self.owner, cluster: &self.settings.cluster }
+    }
+
     pub(super) fn logs(&self) -> LogStore {
         LogStore::new(self.settings.state_dir.join("logs"), self.settings.log)
     }
@@ -68,8 +72,30 @@ impl Shared {
         Timestamp::from_millis(self.clock.now_millis())
     }
 
-    /// What the engine says of the container, if there is one of that name and it is this run's.
+    /// What the engine says of the run's container: that of the name or id, or, where there is none or it is somebody else's, the one
+    /// that carries the run's label. People rename containers; labels stay.
     pub(super) async fn inspect(
+        &self,
+        key: RunKey,
+        container: &str,
+    ) -> Result<Option<ContainerInspectResponse>, EngineError> {
+        if let Some(found) = self.inspect_named(key, container).await? {
+            return Ok(Some(found));
+        }
+        let labelled = self.list(&format!("{}={}", name::RUN, name::run(key))).await?;
+        match labelled.first() {
+            Some((id, _)) => self.inspect_named(key, id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The engine's id of the run's container; `container`, its name, where there is none any more.
+    pub(super) async fn id_of(&self, key: RunKey, container: &str) -> Result<String, EngineError> {
+        let found = self.inspect(key, container).await?;
+        Ok(found.and_then(|found| found.id).unwrap_or_else(|| container.to_owned()))
+    }
+
+    async fn inspect_named(
         &self,
         key: RunKey,
         container: &str,

@@ -9,7 +9,7 @@ use super::engine::EngineError;
 use super::images;
 use super::record::Record;
 use super::shared::Shared;
-use super::{create, find, name, undo, watch};
+use super::{create, find, name, undo, volumes, watch, words};
 use crate::port;
 use crate::process::blocking;
 use crate::run::{Held, ImagePlace, Place, RunSpec, StartError};
@@ -55,13 +55,16 @@ async fn find_or_start(shared: &Arc<Shared>, spec: RunSpec, image: &ImagePlace) 
     if let Some(address) = spec.port.filter(|address| port::is_taken(*address)) {
         return Err(StartError::PortTaken(address));
     }
-    images::can_run(&shared.engine, &image.reference).await.map_err(explained(&spec))?;
+    let facts = images::can_run(&shared.engine, &image.reference).await.map_err(explained(&spec))?;
+    volumes::are_ours(shared, &spec.app, &image.volumes).await.map_err(explained(&spec))?;
     let record = Record { container: name::container(&spec), created_at: shared.now(), spec };
     let (records, there) = (shared.records(record.spec.key), record.clone());
     blocking(move || records.create(&there)).await.map_err(StartError::io(&record.spec))?;
     match begin(shared, &record, image).await {
         Ok(pid) => {
-            watch::watch(shared, record.clone(), true);
+            let mut remarks = vec![format!("started in container `{}`", record.container)];
+            remarks.extend(facts.unmounted(&image.volumes).map(volumes::is_lost));
+            watch::watch(shared, record.clone(), remarks);
             Ok(Held { spec: record.spec, pid, exit: None })
         }
         Err(error) => {
@@ -77,7 +80,7 @@ async fn begin(
     record: &Record,
     image: &ImagePlace,
 ) -> Result<Option<u32>, EngineError> {
-    let body = create::body(&shared.owner, &record.spec, image);
+    let body = create::body(shared.whose(), &record.spec, image);
     let options = CreateContainerOptions { name: Some(record.container.clone()), platform: String::new() };
     let made = shared
         .engine
@@ -117,26 +120,21 @@ fn says_taken(message: &str) -> bool {
     ["port is already allocated", "address already in use"].iter().any(|words| message.contains(words))
 }
 
-fn remedy(status: u16, message: &str) -> String {
+pub(super) fn remedy(status: u16, message: &str) -> String {
     let says = |words: &str| message.contains(words);
-    // runc's account of the steps that led there says nothing to who wrote the file.
-    let short = message.rsplit_once("container process: ").map_or(message, |(_, short)| short);
     if says("is already in use by container") {
         return format!("a container that is not Pando's has its name; remove or rename that one: {message}");
     }
     if says("bind source path does not exist") {
         return format!("a directory that is to be mounted is not on this server; make it first: {message}");
     }
+    if says("No command specified") {
+        return "the image names no command of its own; give the process one: `command: …`".to_owned();
+    }
     if status < 500 && !says("exec: ") {
         return message.to_owned();
     }
-    if says("executable file not found") || says("no such file or directory") {
-        return format!("the image has no such program, or lacks what that needs: {short}");
-    }
-    if says("exec") && says("permission denied") {
-        return format!("the program in the image may not be executed (`chmod +x`): {short}");
-    }
-    short.to_owned()
+    words::not_started(message).unwrap_or_else(|| words::short(message).to_owned())
 }
 
 #[cfg(test)]
@@ -181,8 +179,7 @@ mod tests {
                 400,
                 "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: \
                  \"bin/wbe\": executable file not found in $PATH: unknown",
-                "can't start `shop:1`: the image has no such program, or lacks what that needs: exec: \"bin/wbe\": executable file \
-                 not found in $PATH: unknown",
+                "can't start `shop:1`: no program named `bin/wbe` in the image",
             ),
             (
                 409,
@@ -193,6 +190,11 @@ mod tests {
                 400,
                 "invalid mount config for type \"bind\": bind source path does not exist: /srv/none",
                 "is not on this server; make it first",
+            ),
+            (
+                400,
+                "No command specified",
+                "can't start `shop:1`: the image names no command of its own; give the process one: `command: …`",
             ),
             (507, "no space left", "can't start `shop:1`: no space left"),
         ] {

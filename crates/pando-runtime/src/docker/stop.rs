@@ -82,14 +82,17 @@ async fn send(shared: &Arc<Shared>, ending: &Ending) -> Result<(), super::Engine
     // A second later than we do it ourselves, more exactly: it is for when we can't.
     let seconds = create::seconds_above(ending.timeout).saturating_add(1);
     let options = StopContainerOptions { signal: None, t: Some(i32::try_from(seconds).unwrap_or(i32::MAX)) };
-    let (engine, container) = (shared.engine.clone(), ending.container.clone());
+    let (there, key, container) = (Arc::clone(shared), ending.key, ending.container.clone());
     let patience = Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX).saturating_add(30));
     let (answer, answered) = tokio::sync::oneshot::channel();
     // The engine goes on with it when nobody waits for its answer any more.
     shared.book.tasks.spawn_until_shutdown(async move {
-        let stopped = engine.call_within(patience, |docker| async move {
-            docker.stop_container(&container, Some(options)).await
-        });
+        let stopped = async {
+            let id = there.id_of(key, &container).await?;
+            let stop =
+                |docker: bollard::Docker| async move { docker.stop_container(&id, Some(options)).await };
+            there.engine.call_within(patience, stop).await
+        };
         let _ = answer.send(stopped.await);
     });
     match tokio::time::timeout(ERRORS_WITHIN, answered).await {
@@ -127,12 +130,7 @@ fn kill_later(shared: &Arc<Shared>, container: String, key: RunKey, kill_at: Tim
     shared.book.tasks.spawn_until_shutdown(async move {
         tokio::time::sleep(kill_at.since(there.now()).duration()).await;
         while !has_ended(&there, key).await {
-            let (options, container) =
-                (KillContainerOptions { signal: "SIGKILL".to_owned() }, container.clone());
-            let killed = there
-                .engine
-                .call(|docker| async move { docker.kill_container(&container, Some(options)).await });
-            match killed.await {
+            match kill(&there, key, &container).await {
                 Ok(()) => return,
                 // It does not run, or is gone: the watch tells.
                 Err(error) if error.is_conflict() || error.is_missing() => return,
@@ -141,6 +139,12 @@ fn kill_later(shared: &Arc<Shared>, container: String, key: RunKey, kill_at: Tim
             tokio::time::sleep(AGAIN).await;
         }
     });
+}
+
+async fn kill(shared: &Shared, key: RunKey, container: &str) -> Result<(), super::EngineError> {
+    let id = shared.id_of(key, container).await?;
+    let options = KillContainerOptions { signal: "SIGKILL".to_owned() };
+    shared.engine.call(|docker| async move { docker.kill_container(&id, Some(options)).await }).await
 }
 
 async fn has_ended(shared: &Arc<Shared>, key: RunKey) -> bool {

@@ -36,12 +36,12 @@ const SOON: Duration = Duration::from_secs(2);
 
 type SharedJournal = Arc<Mutex<Journal>>;
 
-/// Tells the end of the run when it comes. To be called once a run.
-pub(super) fn watch(shared: &Arc<Shared>, record: Record, begins: bool) {
+/// Tells the end of the run when it comes. To be called once a run; `remarks` are to stand before its output.
+pub(super) fn watch(shared: &Arc<Shared>, record: Record, remarks: Vec<String>) {
     let there = Arc::clone(shared);
     // May be dropped at any await: another watch finds everything on disk and at the engine.
     shared.book.tasks.spawn_until_shutdown(async move {
-        let exit = to_the_end(&there, &record, begins).await;
+        let exit = to_the_end(&there, &record, remarks).await;
         tell(&there, record.spec.key, exit).await;
     });
 }
@@ -55,13 +55,13 @@ async fn tell(shared: &Shared, key: RunKey, exit: ExitReport) {
     let _ = shared.book.events.send(RunEvent::Ended { key, exit }).await;
 }
 
-async fn to_the_end(shared: &Arc<Shared>, record: &Record, begins: bool) -> ExitReport {
-    let (mut failures, mut begins) = (0, begins);
+async fn to_the_end(shared: &Arc<Shared>, record: &Record, mut remarks: Vec<String>) -> ExitReport {
+    let mut failures = 0;
     loop {
         let followed = async {
             let journal = open(shared, record).await?;
-            if std::mem::take(&mut begins) {
-                remark(shared, &journal, format!("started in container `{}`", record.container)).await;
+            for text in std::mem::take(&mut remarks) {
+                remark(shared, &journal, text).await;
             }
             follow(shared, record, &journal, &mut failures).await?;
             finish(shared, record, &journal).await
@@ -90,7 +90,7 @@ pub(super) async fn settle(shared: &Arc<Shared>, record: &Record) -> Result<Opti
         let (settled, shared, record) = settled.await;
         let exit = match settled {
             Ok(exit) => exit,
-            Err(_) => to_the_end(&shared, &record, false).await,
+            Err(_) => to_the_end(&shared, &record, Vec::new()).await,
         };
         tell(&shared, record.spec.key, exit).await;
     });

@@ -7,3 +7,5 @@ mod contract;
 mod engine;
 mod output;
 mod refused;
+mod renamed;
+mod volumes;

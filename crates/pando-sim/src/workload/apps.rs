@@ -271,6 +271,7 @@ fn draw_process(dice: &mut Dice, role: RoleName, most: u64) -> ProcessSpec {
         singleton: false,
         depends_on: Default::default(),
         user: None,
+        min_ready: None,
         env: BTreeMap::new(),
         servers: BTreeSet::new(),
         labels: BTreeMap::new(),

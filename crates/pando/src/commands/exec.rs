@@ -37,6 +37,7 @@ fn start(app: &App, words: &[String], timeout: Option<Millis>) -> ExecStart {
         replica: None,
         release: None,
         env: BTreeMap::new(),
+        like: None,
         command: command_line(words),
         terminal: terminal::is_interactive().then(terminal::size),
         timeout,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pando_api::v1::prune::{PruneAnswer, PruneQuery, Pruning};
+use pando_api::v1::prune::{PruneAnswer, PruneQuery, Pruning, VolumeLeft};
 use pando_model::resources::Bytes;
 
 use crate::cli::PruneArgs;
@@ -55,12 +55,30 @@ fn show(answer: &PruneAnswer, printer: Printer) -> anyhow::Result<()> {
         let why = server.unreachable.as_deref().unwrap_or_default();
         printer.warn(format_args!("{} could not be asked: {}", server.name, harmless(why)));
     }
+    for line in volumes(answer) {
+        printer.line(line)?;
+    }
     for (name, pruning) in places(answer) {
         for trouble in &pruning.trouble {
             printer.warn(format_args!("{name}: {}", harmless(trouble)));
         }
     }
     Ok(())
+}
+
+/// What stays, though the app that it was of is not there any more, and how it goes.
+fn volumes(answer: &PruneAnswer) -> Vec<String> {
+    let of = |(place, pruning): (&str, &Pruning)| {
+        let line = |volume: &VolumeLeft| {
+            let (name, app) = (harmless(&volume.name), harmless(&volume.app));
+            format!(
+                "{place}: the volume {name} of {app}, which has no release there, stays with its data; `docker volume rm {name}` \
+                 on {place} removes it"
+            )
+        };
+        pruning.volumes.iter().map(line).collect::<Vec<_>>()
+    };
+    places(answer).flat_map(of).collect()
 }
 
 fn table(answer: &PruneAnswer) -> Table {
@@ -149,6 +167,16 @@ mod tests {
         let nothing = answer(false, pruning(&[], &["the engine is away"]), Ok(pruning(&[], &[])));
         assert_eq!(summary(&nothing), "nothing to remove: all that there is is needed");
         assert!(!is_whole(&nothing));
+    }
+
+    #[test]
+    fn volumes_stay_and_how_they_go_is_told() {
+        let left = VolumeLeft { name: "pando.shop.up".to_owned(), app: "shop".to_owned() };
+        let main = Pruning { volumes: vec![left], ..pruning(&[], &[]) };
+        let told = volumes(&answer(false, main, Ok(pruning(&[], &[]))));
+        assert_eq!(told.len(), 1);
+        assert!(told[0].starts_with("main: the volume pando.shop.up of shop"), "{told:?}");
+        assert!(told[0].contains("`docker volume rm pando.shop.up` on main"), "{told:?}");
     }
 
     #[test]

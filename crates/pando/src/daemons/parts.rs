@@ -37,14 +37,27 @@ fn process_settings(layout: &Layout, dev: bool) -> anyhow::Result<ProcessSetting
 }
 
 /// Plain processes and containers, with what earlier runs of this program left of either.
-pub(crate) fn open_runtimes(layout: &Layout, dev: bool, shutdown: &Shutdown) -> anyhow::Result<Runtimes> {
+pub(crate) fn open_runtimes(
+    layout: &Layout,
+    cluster: String,
+    dev: bool,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Runtimes> {
     let processes = ProcessRuntime::open(process_settings(layout, dev)?, shutdown)?;
     let settings = DockerSettings {
         state_dir: layout.root().to_owned(),
         engine: Engine::at(engine_socket(|name| std::env::var_os(name))),
         log: LogSettings::default(),
+        cluster,
     };
     Ok(Runtimes::new(processes, DockerRuntime::open(settings, shutdown)?, shutdown))
+}
+
+/// What a cluster's volumes are known by: enough of its authority's fingerprint that no other's begins alike.
+pub(crate) fn cluster_of(identity: &Identity) -> String {
+    let mut digits = identity.anchor().fingerprint().to_string();
+    digits.truncate(16);
+    digits
 }
 
 /// Where the container engine listens: `DOCKER_HOST`, as for every tool that speaks with it, when that is a Unix socket. An engine

@@ -57,7 +57,7 @@ async fn run(args: DaemonArgs) -> anyhow::Result<ExitCode> {
     if let Some(api) = me.api {
         start_control(&tasks, &layout, &me, listen(api, "the API")?).await?;
     }
-    let runtime = parts::open_runtimes(&layout, me.dev, &shutdown)?;
+    let runtime = parts::open_runtimes(&layout, parts::cluster_of(&identity), me.dev, &shutdown)?;
     let name = me.name.clone();
     parts::start_agent(
         &tasks,

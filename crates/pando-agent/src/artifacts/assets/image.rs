@@ -89,15 +89,33 @@ fn unpack(tar: &Path, into: &Path) -> Result<(), ArtifactError> {
     let mut tree = Tree::make(into, None)?;
     let mut archive = Archive::new(BufReader::with_capacity(256 * 1024, archive));
     let mut count = 0;
-    for entry in archive.entries().map_err(UnpackError::Damaged)? {
+    for entry in archive.entries().map_err(|error| told(UnpackError::Damaged(error)))? {
         count += 1;
         // Directories are few beside files.
         if count > MOST.files * 2 {
             return Err(AssetsError::TooMany { path: into.display().to_string(), most: MOST.files }.into());
         }
-        place(&mut tree, entry.map_err(UnpackError::Damaged)?)?;
+        entry.map_err(UnpackError::Damaged).and_then(|entry| place(&mut tree, entry)).map_err(told)?;
     }
     Ok(())
+}
+
+/// They are no packed release.
+fn told(error: UnpackError) -> ArtifactError {
+    let odd = |path, what: &str| AssetsError::Odd { path, what: what.to_owned() };
+    let error = match error {
+        UnpackError::Disk { .. } => return error.into(),
+        UnpackError::LeadsOut { path, target } => {
+            let what = format!("is a hard link to `{target}`, which is no file among the assets");
+            AssetsError::Odd { path, what }
+        }
+        UnpackError::Outside(path) => odd(path, "lies outside of them"),
+        UnpackError::Clash(path) => odd(path, "lies below or instead of something else of that name"),
+        UnpackError::Deep(path) => odd(path, "lies too deep"),
+        UnpackError::Kind { path, kind } => odd(path, &format!("is {kind}")),
+        other => AssetsError::Unpack(other),
+    };
+    error.into()
 }
 
 fn place<R: io::Read>(tree: &mut Tree, mut entry: Entry<'_, R>) -> Result<(), UnpackError> {

@@ -58,6 +58,7 @@ impl Bench {
             state_dir: bed.path().join("state"),
             engine: pando_runtime::docker::Engine::at(bed.socket()),
             log: LogSettings::default(),
+            cluster: "of-tests".to_owned(),
         };
         let containers = DockerRuntime::open(docker, &Shutdown::new()).unwrap().containers();
         let setup = Setup {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pando_runtime::docker::{ContainerSeen, Containers, EngineError, ImageSeen, Survey};
+use pando_api::v1::prune::VolumeLeft;
+use pando_runtime::docker::{ContainerSeen, Containers, EngineError, ImageSeen, Survey, VolumeSeen};
 
 use tokio::time::timeout;
 
@@ -33,9 +34,26 @@ pub(super) async fn find(
         Ok(survey) => {
             forget_gone(places, &survey, &left).await;
             judge(containers.mark(), survey, held, &left, found);
+            volumes(containers, held, found).await;
         }
         Err(_) if !containers.is_in_use() => {}
         Err(error) => found.trouble.push(format!("images and containers were not looked at: {error}")),
+    }
+}
+
+/// Adds the volumes of apps of which nothing is kept here.
+async fn volumes(containers: &Containers, held: &BTreeSet<ReleaseKey>, found: &mut Found) {
+    match timeout(SURVEY_WITHIN, containers.unused_volumes()).await {
+        Ok(Ok(unused)) => {
+            let is_held = |app: &str| held.iter().any(|(of, _)| of.as_str() == app);
+            let left = unused.into_iter().filter(|volume| !is_held(&volume.app));
+            found.volumes.extend(left.map(|VolumeSeen { name, app }| VolumeLeft { name, app }));
+        }
+        Ok(Err(error)) => found.trouble.push(format!("volumes were not looked at: {error}")),
+        Err(_) => {
+            let seconds = SURVEY_WITHIN.as_secs();
+            found.trouble.push(format!("the container engine did not tell its volumes within {seconds} s"));
+        }
     }
 }
 

@@ -101,6 +101,7 @@ pub(super) fn task(of_release: u64) -> AssignedTask {
         container: None,
         env: BTreeMap::new(),
         timeout: Millis(600_000),
+        resources: Default::default(),
     }
 }
 

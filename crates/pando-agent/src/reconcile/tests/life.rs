@@ -8,7 +8,7 @@ use pando_model::time::{Millis, Timestamp};
 
 use super::kit::*;
 use crate::ledger::Ledger;
-use crate::reconcile::{Effect, Event, State, step};
+use crate::reconcile::{Effect, Event, ImageRules, State, step};
 
 fn reported(effects: &[Effect]) -> bool {
     effects.iter().any(|effect| matches!(effect, Effect::Report(_)))
@@ -80,6 +80,23 @@ fn an_instance_is_ready_by_its_first_pass_and_says_for_how_long() {
     assert_eq!(agent.state_of(1), Some(InstanceState::Unhealthy));
     agent.pass(run(1, 0));
     assert_eq!(agent.status(1).unwrap().ready_for, Some(Millis(0)));
+}
+
+#[test]
+fn what_the_image_says_of_its_check_holds_for_all_runs_of_it() {
+    let mut agent = Agent::running(&[1]);
+    let rules = ImageRules { retries: 1, start_period: Millis::from_secs(90) };
+    agent.on(Event::ImageCheck { key: run(1, 0), rules });
+    assert_eq!(agent.status(1).unwrap().start_period, Some(Millis::from_secs(90)));
+    agent.pass(run(1, 0));
+    agent.fail(run(1, 0));
+    assert_eq!(agent.state_of(1), Some(InstanceState::Unhealthy));
+    agent.ends(run(1, 0), 1);
+    assert_eq!(
+        agent.status(1).unwrap().start_period,
+        Some(Millis::from_secs(90)),
+        "the next is of that image, too"
+    );
 }
 
 #[test]

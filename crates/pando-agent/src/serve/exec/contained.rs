@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
@@ -9,7 +10,7 @@ use pando_api::stream::{Channel, ExecEnd, Frame, FrameError};
 use pando_api::v1::agents::TerminalSize;
 use pando_model::time::Millis;
 use pando_rt::shutdown::Shutdown;
-use pando_runtime::docker::{Command, CommandInput, CommandOutput, Containers, Within};
+use pando_runtime::docker::{Command, CommandInput, CommandOutput, Containers, Piece, Within, exec_failed};
 use pando_runtime::logs::Stream;
 use tokio::time::timeout;
 
@@ -50,7 +51,8 @@ impl Contained {
     /// Input in, output out, until the command has ended and all of the output is delivered. `None`: the caller left.
     pub(super) async fn relay(self, caller: &mut Caller, shutdown: &Shutdown) -> Option<ExecEnd> {
         let Self { command, mut input, output, timeout: limit } = self;
-        let mut delivered = pin!(deliver(output, &mut caller.output));
+        let unsaid = OnceLock::new();
+        let mut delivered = pin!(deliver(output, &mut caller.output, &unsaid));
         let stop = tokio::select! {
             // What the others have begun is of no use to anybody after the first of them.
             all = &mut delivered => if all { None } else { Some(Stop::Left) },
@@ -63,7 +65,8 @@ impl Contained {
         }
         let code = command.end().await.map(|end| end.code);
         command.close().await;
-        told(stop, code.map_err(|error| error.to_string()))
+        let end = told(stop, code.map_err(|error| error.to_string()));
+        end.map(|end| ExecEnd { error: end.error.or_else(|| unsaid.get().cloned()), ..end })
     }
 }
 
@@ -108,14 +111,39 @@ fn told(stop: Option<Stop>, code: Result<Option<i32>, String>) -> Option<ExecEnd
     }
 }
 
-/// Brings all of the output to the caller. False: it left.
-async fn deliver(mut output: CommandOutput, caller: &mut ToCaller) -> bool {
-    while let Some(Ok(piece)) = output.next().await {
-        let channel = if piece.stream == Stream::Stderr { Channel::Stderr } else { Channel::Stdout };
-        for payload in frames(piece.bytes) {
-            if caller.send(Frame { channel, payload }).await.is_err() {
-                return false;
-            }
+/// Brings all of the output to the caller. False: it left. What the engine says in place of a command that it could not start is put
+/// into `unsaid`, in words.
+async fn deliver(mut output: CommandOutput, caller: &mut ToCaller, unsaid: &OnceLock<String>) -> bool {
+    let mut first = output.next().await;
+    if let Some(Ok(piece)) = &first
+        && let Some(why) = exec_failed(&piece.bytes)
+    {
+        let Some(second) = output.next().await else {
+            // Said once: nobody else has it.
+            let _ = unsaid.set(why);
+            return true;
+        };
+        // It goes on: a program of the image said it.
+        if let Some(Ok(piece)) = first.replace(second)
+            && !pass(piece, caller).await
+        {
+            return false;
+        }
+    }
+    while let Some(Ok(piece)) = first {
+        if !pass(piece, caller).await {
+            return false;
+        }
+        first = output.next().await;
+    }
+    true
+}
+
+async fn pass(piece: Piece, caller: &mut ToCaller) -> bool {
+    let channel = if piece.stream == Stream::Stderr { Channel::Stderr } else { Channel::Stdout };
+    for payload in frames(piece.bytes) {
+        if caller.send(Frame { channel, payload }).await.is_err() {
+            return false;
         }
     }
     true

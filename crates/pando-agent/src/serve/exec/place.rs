@@ -45,7 +45,7 @@ fn beside(state: &ServeState, start: &ExecStart, replica: &ReplicaName) -> Resul
 
 fn one_off(state: &ServeState, start: &ExecStart) -> Result<Place, String> {
     let number = start.release.ok_or("neither a replica nor a release is named")?;
-    let ground = state.places.release(&start.app, number);
+    let ground = state.places.release(&start.app, number, start.like.as_ref());
     let ground =
         ground.ok_or_else(|| format!("{number} of `{}` is not unpacked on this server", start.app))?;
     let user = state.users.then(|| user_of(&start.app));

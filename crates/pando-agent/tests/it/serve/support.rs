@@ -12,7 +12,7 @@ use pando_agent::leader::Leader;
 use pando_agent::serve::{Admission, Ground, Neighbours, Place, Places, ServeState, serve};
 use pando_api::client::ExecStream;
 use pando_api::stream::{Channel, ExecEnd, Frame};
-use pando_api::v1::agents::{ExecStart, RelayedReport};
+use pando_api::v1::agents::{ExecLike, ExecStart, RelayedReport};
 use pando_api::{AgentClient, Bearer, ErrorBody, ErrorCode};
 use pando_model::id::{ServerId, Version};
 use pando_model::name::{AppName, ReplicaName};
@@ -47,7 +47,7 @@ impl Places for OneReplica {
         (app.as_str() == "shop" && replica.to_string() == "web-1").then(|| self.place.clone())
     }
 
-    fn release(&self, app: &AppName, release: ReleaseNumber) -> Option<Ground> {
+    fn release(&self, app: &AppName, release: ReleaseNumber, _: Option<&ExecLike>) -> Option<Ground> {
         let known = app.as_str() == "shop" && release == ReleaseNumber(7);
         known.then(|| Ground::Directory(self.root.join("release")))
     }
@@ -134,6 +134,7 @@ pub(super) fn beside(command: &str) -> ExecStart {
         replica: Some("web-1".parse().unwrap()),
         release: None,
         env: BTreeMap::new(),
+        like: None,
         command: command.to_owned(),
         terminal: None,
         timeout: None,

@@ -119,6 +119,7 @@ impl Bench {
             check: None,
             last_exit: None,
             pid: Some(7),
+            start_period: None,
         };
         let ids: Vec<InstanceId> =
             assignment.map(|a| a.instances.keys().copied().collect()).unwrap_or_default();
@@ -197,6 +198,7 @@ fn spec() -> AppSpec {
         singleton: false,
         depends_on: Default::default(),
         user: None,
+        min_ready: None,
         env: BTreeMap::new(),
     };
     AppSpec {

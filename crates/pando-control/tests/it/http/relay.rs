@@ -202,6 +202,7 @@ fn start(app: AppName, replica: Option<&str>) -> ExecStart {
         replica: replica.map(|name| name.parse::<ReplicaName>().unwrap()),
         release: None,
         env: Default::default(),
+        like: None,
         command: "cat".to_owned(),
         terminal: Some(TerminalSize { columns: 80, rows: 24 }),
         timeout: None,

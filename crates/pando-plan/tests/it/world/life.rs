@@ -37,6 +37,9 @@ impl World {
             let ends = match self.behaviours.get(&replica.release) {
                 Some(Behaviour::Crash) => true,
                 Some(Behaviour::CrashAfter(after)) => now >= replica.started_at + after,
+                Some(Behaviour::WorkersEnd(after)) => {
+                    replica.process.as_str() == "worker" && now >= replica.started_at + after
+                }
                 _ => false,
             };
             if up && ends && replica.stopping_since.is_none() {
@@ -76,9 +79,7 @@ impl World {
             };
             let port_taken = *refused < most;
             *refused += u32::from(port_taken);
-            machine
-                .replicas
-                .insert(*id, Replica::new(machine.id, assigned.port, assigned.release, now, port_taken));
+            machine.replicas.insert(*id, Replica::new(machine.id, assigned, now, port_taken));
         }
         for task in machine.assignment.tasks.keys() {
             if !machine.tasks.contains_key(task) {

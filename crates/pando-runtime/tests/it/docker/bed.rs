@@ -31,13 +31,15 @@ pub(crate) struct Bed {
     pub(crate) events: mpsc::Receiver<RunEvent>,
     pub(crate) root: tempfile::TempDir,
     socket: PathBuf,
+    cluster: String,
 }
 
-pub(crate) fn settings(state_dir: &Path, socket: &Path) -> DockerSettings {
+pub(crate) fn settings(state_dir: &Path, socket: &Path, cluster: &str) -> DockerSettings {
     DockerSettings {
         state_dir: state_dir.to_owned(),
         engine: Engine::at(socket),
         log: LogSettings::default(),
+        cluster: cluster.to_owned(),
     }
 }
 
@@ -48,11 +50,20 @@ impl Bed {
         Self::at(Path::new(SOCKET))
     }
 
+    pub(crate) fn of_cluster(cluster: &str) -> Self {
+        let mut bed = Self::new();
+        cluster.clone_into(&mut bed.cluster);
+        bed.open_untouched();
+        bed.events = bed.runtime.events().unwrap();
+        bed
+    }
+
     pub(crate) fn at(socket: &Path) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let runtime = DockerRuntime::open(settings(root.path(), socket), &Shutdown::new()).unwrap();
+        let cluster = "of-tests".to_owned();
+        let runtime = DockerRuntime::open(settings(root.path(), socket, &cluster), &Shutdown::new()).unwrap();
         let events = runtime.events().unwrap();
-        Self { runtime, events, root, socket: socket.to_owned() }
+        Self { runtime, events, root, socket: socket.to_owned(), cluster }
     }
 
     pub(crate) async fn close(&self) {
@@ -61,8 +72,8 @@ impl Bed {
 
     /// As after a restart of the daemon, with the receiver of events still to be had.
     pub(crate) fn open_untouched(&mut self) {
-        self.runtime =
-            DockerRuntime::open(settings(self.root.path(), &self.socket), &Shutdown::new()).unwrap();
+        let settings = settings(self.root.path(), &self.socket, &self.cluster);
+        self.runtime = DockerRuntime::open(settings, &Shutdown::new()).unwrap();
     }
 
     /// As after a restart of the daemon.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use pando_model::app::VolumeSpec;
-use pando_model::resources::Bytes;
-use pando_runtime::docker::{Command, CommandInput, CommandOutput, Containers, CopyError, Within};
+use pando_model::resources::{Bytes, Resources};
+use pando_runtime::docker::{Command, CommandInput, CommandOutput, Containers, CopyError, OneOff, Within};
 use pando_runtime::logs::Stream;
 use pando_runtime::{ImagePlace, Runtime};
 
@@ -34,7 +34,8 @@ async fn rest(output: &mut CommandOutput) -> (String, String) {
 
 fn alone() -> Within {
     let volumes = vec![VolumeSpec { source: "/tmp".into(), target: "/there".into(), read_only: true }];
-    Within::Image { app: "shop".parse().unwrap(), image: ImagePlace { volumes, ..ImagePlace::of(IMAGE) } }
+    let image = ImagePlace { volumes, ..ImagePlace::of(IMAGE) };
+    Within::Image(Box::new(OneOff::of("shop".parse().unwrap(), image)))
 }
 
 async fn both(bed: &Bed) -> [Within; 2] {
@@ -98,6 +99,34 @@ async fn a_command_that_is_killed_is_gone_with_what_it_started() {
     let (_, _, mut output) = run(&bed, &beside, "cat /proc/[0-9]*/cmdline", None).await;
     let (left, _) = rest(&mut output).await;
     assert!(left.contains("1000") && !left.contains("1234"), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_on_its_own_has_a_user_and_limits() {
+    let bed = Bed::new();
+    let resources = Resources { memory_bytes: Some(64 << 20), cpu_millis: Some(500), pids: Some(33) };
+    let one_off = OneOff {
+        user: Some("app".into()),
+        resources,
+        ..OneOff::of("shop".parse().unwrap(), ImagePlace::of(IMAGE))
+    };
+    let (command, mut input, mut output) =
+        run(&bed, &Within::Image(Box::new(one_off)), "id -u; read go", None).await;
+    let said = tokio::time::timeout(PATIENCE, output.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(&said.bytes[..], b"1000\n");
+    let label = format!("pando.owner={}", super::bed::owner(bed.root.path()));
+    let options = bollard::query_parameters::ListContainersOptions {
+        filters: Some([("label".to_owned(), vec![label])].into()),
+        ..Default::default()
+    };
+    let listed = bed.docker().list_containers(Some(options)).await.unwrap();
+    let inspect = None::<bollard::query_parameters::InspectContainerOptions>;
+    let found = bed.docker().inspect_container(listed[0].id.as_ref().unwrap(), inspect).await.unwrap();
+    let host = found.host_config.unwrap();
+    assert_eq!((host.memory, host.nano_cpus, host.pids_limit), (Some(64 << 20), Some(500_000_000), Some(33)));
+    input.close().await.unwrap();
+    rest(&mut output).await;
+    command.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,7 +25,7 @@ async fn what_is_wrong_is_said_with_its_remedy() {
     let image = ImagePlace { volumes: vec![missing_path], ..ImagePlace::of(IMAGE) };
     for (run, said) in [
         (spec_in(ImagePlace::of("pando-test/none:7"), ""), "engine has no image `pando-test/none:7`"),
-        (spec("bin/nothing"), "the image has no such program"),
+        (spec("bin/nothing"), "no program named `bin/nothing` in the image"),
         (spec("/bin/not-executable"), "may not be executed (`chmod +x`)"),
         (spec_in(image, "sleep 1"), "is not on this server; make it first"),
         (RunSpec { name: "../x".into(), ..spec("sleep 1") }, "can't be the name of a log"),
@@ -71,7 +71,7 @@ async fn a_server_without_an_engine_says_so_only_when_it_is_needed() {
     let root = tempfile::tempdir().unwrap();
     let socket = root.path().join("none.sock");
     let shutdown = pando_rt::shutdown::Shutdown::new();
-    let runtime = DockerRuntime::open(settings(root.path(), &socket), &shutdown).unwrap();
+    let runtime = DockerRuntime::open(settings(root.path(), &socket, "of-tests"), &shutdown).unwrap();
     assert!(runtime.adopt().await.unwrap().is_empty());
     assert!(runtime.warnings().is_empty());
     let error = runtime.start(spec("sleep 1000")).await.unwrap_err();

@@ -130,12 +130,20 @@ pub(super) fn all(main: &Layout) -> anyhow::Result<Vec<Layout>> {
     dirs.iter().map(|dir| Layout::make(dir)).collect()
 }
 
+/// In place of the cluster's name, where runs are only ended.
+const NOTHING_STARTS: &str = "";
+
 /// Ends what a server runs: its daemon, then its replicas, then its load balancer. False: nothing of it ran.
 pub(super) async fn down(layout: &Layout) -> anyhow::Result<bool> {
     let proxy = Keeper::find(&layout.keeper("proxy")).await?;
     let was_up = end_kept(layout).await? || proxy.is_some();
-    let runtime = parts::open_runtimes(layout, true, &Shutdown::new())?;
+    let runtime = parts::open_runtimes(layout, NOTHING_STARTS.to_owned(), true, &Shutdown::new())?;
     pando_agent::stop_all(&runtime, STOP_TIMEOUT).await?;
+    let containers = runtime.containers();
+    if was_up && containers.is_in_use() {
+        // What can't be had again is kept by other names; what stays in an engine that hangs, `pando prune` finds.
+        let _ = tokio::time::timeout(Duration::from_secs(10), containers.unname_all()).await;
+    }
     runtime.close(Duration::from_secs(5)).await;
     if let Some(proxy) = proxy {
         proxy.stop(Duration::from_secs(2)).await?;
@@ -160,7 +168,7 @@ pub(super) async fn kill(layout: &Layout) -> anyhow::Result<usize> {
             killed += 1;
         }
     }
-    let runtime = parts::open_runtimes(layout, true, &Shutdown::new())?;
+    let runtime = parts::open_runtimes(layout, NOTHING_STARTS.to_owned(), true, &Shutdown::new())?;
     killed += runtime.adopt().await?.iter().filter(|held| held.exit.is_none()).count();
     pando_agent::stop_all(&runtime, Millis::ZERO).await?;
     runtime.close(Duration::from_secs(5)).await;

@@ -114,7 +114,37 @@ fn exec_and_run_have_their_input_output_and_exit_codes() {
     cat.stdin.take().unwrap().write_all(b"through and through\n").unwrap();
     let cat = cat.wait_with_output().unwrap();
     assert!(told(&cat).contains("through and through") && told(&cat).contains("hits"), "{}", told(&cat));
+    for words in [&["exec", "web-1", "--", "bin/nothing"][..], &["run", "--", "bin/nothing"]] {
+        let said = bed.pando(words);
+        assert_eq!(said.status.code(), Some(1), "{}", told(&said));
+        assert!(told(&said).contains("no program named `bin/nothing` in the image"), "{}", told(&said));
+        assert!(!told(&said).contains("OCI"), "{}", told(&said));
+    }
     assert_eq!(containers(&bed).len(), 1, "the command's own container is gone");
+}
+
+#[test]
+fn an_image_may_say_how_long_it_takes_to_start() {
+    let check = "HEALTHCHECK --start-period=40s --retries=1 CMD cat /tmp/up";
+    let begin = "CMD [\"/bin/sh\", \"-c\", \"sleep 4; echo > /tmp/up; exec /bin/hits\"]";
+    let slow = image::built("slow", &[check, begin]);
+    let mut bed = Bed::up(Settings {
+        replicas: 1,
+        own_check: true,
+        extra: "health: {start_timeout: 1s}".to_owned(),
+        image: Some(slow.name().to_owned()),
+        ..settings()
+    });
+    bed.ok(&["exec", "web-1", "--", "/bin/busybox rm /tmp/up"]);
+    bed.wait_for("one failure to count", 20, |status| {
+        status["replicas"].as_array().is_some_and(|all| all.iter().any(|one| one["state"] == "unhealthy"))
+    });
+    // What it grants is no more than that: without it, a second has to do.
+    let never = image::built("never", &["HEALTHCHECK CMD cat /tmp/up"]);
+    bed.change(|settings| settings.image = Some(never.name().to_owned()));
+    let failed = bed.pando(&["deploy"]);
+    assert_eq!(failed.status.code(), Some(1), "{}", told(&failed));
+    assert!(told(&failed).contains("was not ready within 1 s"), "{}", told(&failed));
 }
 
 #[test]
@@ -160,6 +190,71 @@ fn a_process_runs_as_its_user_and_starts_after_what_it_depends_on() {
     let started = started(&bed);
     assert_eq!(started.keys().collect::<Vec<_>>(), ["web-1", "web-2", "worker-1"]);
     assert!(started["worker-1"] < started["web-1"] && started["worker-1"] < started["web-2"], "{started:?}");
+}
+
+#[test]
+fn a_container_that_dies_at_once_is_no_release_though_nothing_is_asked_of_it() {
+    let mut bed = Bed::up(Settings { replicas: 1, ..settings() });
+    for health in ["", ", health: {type: none}"] {
+        bed.change(|_| {});
+        let text = std::fs::read_to_string(bed.path("pando.yaml")).unwrap();
+        let worker = format!("worker: {{role: worker, command: \"echo no such luck; exit 3\"{health}}}");
+        let changed = text.replace("web: {role: web}", &format!("web: {{role: web}}\n  {worker}"));
+        std::fs::write(bed.path("pando.yaml"), changed).unwrap();
+        let failed = bed.pando(&["deploy"]);
+        let said = told(&failed);
+        assert_eq!(failed.status.code(), Some(1), "{said}");
+        assert!(said.contains("exit code 3") && said.contains("no such luck"), "{said}");
+        bed.wait_until_settled(1);
+    }
+    assert_eq!((bed.release(), containers(&bed).len()), (1, 1));
+}
+
+/// Whom, how limited, and with which volumes.
+const WHO: &str = "cat /proc/self/status; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max; cat /sys/fs/cgroup/memory.max \
+                   /sys/fs/cgroup/memory/memory.limit_in_bytes; cat /proc/mounts";
+
+fn is_like_the_process(said: &str) {
+    let starts = |words: &str| said.lines().any(|line| line.starts_with(words));
+    assert!(starts("Uid:\t65534\t") && starts("Gid:\t65533\t"), "{said}");
+    assert!(said.lines().any(|line| line == "77") && said.lines().any(|line| line == "200003584"), "{said}");
+    assert!(said.contains(" /data ") && said.contains(" /notes "), "{said}");
+}
+
+#[test]
+fn release_commands_and_one_offs_are_as_a_process_is() {
+    let bed = Bed::prepare(Settings { replicas: 1, ..settings() });
+    let text = std::fs::read_to_string(bed.path("pando.yaml")).unwrap();
+    // Whole pages of memory: what the engine is told is what the kernel has.
+    let own = "{role: web, user: \"65534:65533\", resources: {memory: 200003584, cpu: 0.5, pids: 77}}";
+    let release = serde_json::to_string(&format!("({WHO}) > /data/release 2>&1; true")).unwrap();
+    let changed = text
+        .replace("web: {role: web}", &format!("web: {own}"))
+        .replace("volumes: [", "volumes: [\"notes:/notes\", ")
+        .replace("replicas: 1", &format!("replicas: 1\nrelease: {release}"));
+    std::fs::write(bed.path("pando.yaml"), changed).unwrap();
+    std::fs::set_permissions(bed.dir(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    bed.start();
+    is_like_the_process(&std::fs::read_to_string(bed.path("release")).unwrap());
+    is_like_the_process(&String::from_utf8(bed.pando(&["run", "--", WHO]).stdout).unwrap());
+    // Where nothing of it runs, too.
+    bed.ok(&["stop"]);
+    bed.wait_for("no replica", 30, |status| status["replicas"].as_array().is_some_and(Vec::is_empty));
+    is_like_the_process(&String::from_utf8(bed.pando(&["run", "--", WHO]).stdout).unwrap());
+    let owner = std::fs::read_to_string(bed.path(".pando/containers/owner")).unwrap();
+    let names = || {
+        let said =
+            image::run(Command::new("docker").args(["images", "--format", "{{.Repository}}:{{.Tag}}"]));
+        let said = String::from_utf8(said.stdout).unwrap();
+        said.lines().filter(|name| name.ends_with(&owner[owner.len() - 8..])).count()
+    };
+    assert_eq!(names(), 1);
+    bed.ok(&["dev", "--stop"]);
+    assert_eq!(names(), 0, "nothing of it stays in the engine");
+    bed.start();
+    bed.wait_until_settled(1);
+    bed.ok(&["dev", "--stop"]);
+    image::run(Command::new("docker").args(["volume", "rm", "pando.hits.notes"]));
 }
 
 #[test]

@@ -58,6 +58,33 @@ fn e2e_a_release_command_that_fails_switches_nothing() {
 }
 
 #[test]
+fn e2e_a_worker_that_dies_at_once_is_no_release() {
+    let mut bed = Bed::up(Settings { worker: true, replicas: 1, ..Settings::default() });
+    let load = Load::start(&bed.address(), 1);
+    bed.change(|_| {});
+    for (dies, words) in
+        [("echo no such luck; exit 3", "exit code 3"), ("sleep 1; echo no such luck", "exit code 0")]
+    {
+        let text = fs::read_to_string(bed.path("pando.yaml")).unwrap();
+        let changed = text.replace("bin/hits worker", dies);
+        assert_ne!(changed, text);
+        fs::write(bed.path("pando.yaml"), changed).unwrap();
+        let failed = bed.pando(&["deploy"]);
+        let said = told(&failed);
+        assert_eq!(failed.status.code(), Some(1), "{said}");
+        assert!(said.contains("worker-1") && said.contains(words) && said.contains("no such luck"), "{said}");
+        bed.change(|_| {});
+    }
+    assert_eq!(bed.release(), 1);
+    bed.wait_for("the old worker", 30, |status| {
+        let replicas = status["replicas"].as_array().into_iter().flatten();
+        let held: Vec<_> = replicas.map(|one| (one["replica"].clone(), one["release"].clone())).collect();
+        held == [("web-1".into(), 1.into()), ("worker-1".into(), 1.into())]
+    });
+    load.stop_flawless();
+}
+
+#[test]
 fn e2e_a_second_deploy_waits_or_is_refused() {
     let mut bed = Bed::up(Settings { extra: "min_ready_seconds: 1".to_owned(), ..Settings::default() });
     bed.change(|_| {});
