@@ -66,7 +66,7 @@ pub(super) fn joined(base: &Path, path: &str) -> String {
 
 fn left_out(key: &str, at: &str, draft: &mut Draft) {
     let why = match key {
-        "arch" | "multiarch" | "platforms" | "platform" => return,
+        "arch" | "multiarch" | "platforms" | "platform" => "it is built for the servers' own platform",
         "local" | "remote" | "driver" => "it is built by this machine's `docker`, for the servers' platform",
         "cache" | "cache_from" | "cache_to" => "the builder's own cache on this machine is used",
         "dockerfile_inline" => "write it to a file, and name that as `build.dockerfile`",

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::draft::Draft;
+use super::draft::{Draft, plain};
 use super::mounts::{self, Mount};
 use super::variables::{self, From, Variable};
 use super::write::Out;
@@ -167,6 +167,7 @@ fn domains(shown: &str, node: &Node, draft: &mut Draft) -> Option<Out> {
         else {
             continue;
         };
+        others(item, shown, &["domain", "aliases"], draft);
         let mut names = vec![domain];
         for alias in item.get("aliases").and_then(Node::items).unwrap_or_default() {
             if let Some(Out::Text(alias)) = draft.checked::<Host>(shown, alias) {
@@ -200,6 +201,7 @@ fn env(shown: &str, node: &Node, draft: &mut Draft) -> Option<Out> {
         if !variables::usable(&name, draft) {
             continue;
         }
+        others(item, shown, &["name", "value", "from", "build_arg"], draft);
         if item.get("build_arg").is_some() {
             draft.note(format!(
                 "`{shown}`: `{name}` was an argument of the build too; write it below `build.args`"
@@ -229,13 +231,29 @@ fn image(node: &Node, shown: &str, base: &Path, out: &mut Vec<(String, Out)>, dr
         }
     }
     if node.get("build_config").is_some() || node.get("build").is_some_and(is_true) {
+        if node.get("repository").is_some() {
+            draft.note(format!(
+                "`{shown}.repository`: it is built here and sent to the cluster without a registry"
+            ));
+        }
+        others(node, shown, &["repository", "tag", "registry", "history", "build", "build_config"], draft);
         return out.push((
             "build".to_owned(),
             build::keys(node.get("build_config"), &format!("{shown}.build_config"), base, draft),
         ));
     }
+    others(node, shown, &["repository", "tag", "registry", "history", "build", "pull_policy"], draft);
     if let Some(pairs) = pulled(node, shown, draft) {
         out.push(("image".to_owned(), Out::Map(pairs)));
+    }
+}
+
+/// Names the keys that are not among `known`.
+fn others(node: &Node, shown: &str, known: &[&str], draft: &mut Draft) {
+    for entry in
+        node.entries().unwrap_or_default().iter().filter(|entry| !known.contains(&entry.key.as_str()))
+    {
+        draft.note(format!("`{shown}.{}`: Pando has no such key", plain(&entry.key)));
     }
 }
 

@@ -34,6 +34,9 @@ pub(super) enum Beside {
 
 /// What an image is beside an app; `None`: it may be one.
 pub(super) fn beside(image: &str) -> Option<Beside> {
+    if image.contains("mssql/server") {
+        return Some(Beside::Store);
+    }
     match base_name(image) {
         "nginx" | "nginx-unprivileged" | "httpd" | "caddy" => Some(Beside::WebServer),
         "traefik"

@@ -431,6 +431,13 @@ fn what_is_lost_of_a_database_is_listed() {
     case.notes(&["`db` is yours to run", "`command`, `environment`, `volumes` and `healthcheck`"]);
     assert!(case.imported.yaml.contains("version: \"16\""), "{}", case.imported.yaml);
     assert_eq!(case.spec.services.len(), 1);
+    let unknown = case_with(
+        "services: {web: {image: a/b, ports: ['80']}, cache: {image: 'redis:7', command: redis-server --requirepass $PASSWORD}}",
+        &[],
+        None,
+        "",
+    );
+    unknown.notes(&["`cache` is yours to run", "`command`"]);
 }
 
 #[test]

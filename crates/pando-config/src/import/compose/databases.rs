@@ -96,9 +96,15 @@ fn free(name: &str, taken: &[String]) -> String {
 
 fn tell(service: &Service, kind: &str, draft: &mut Draft) {
     let quiet = ["image", "restart", "networks", "container_name", "hostname"];
-    let keys = service.node.entries().unwrap_or_default().iter().map(|entry| plain(&entry.key));
-    let keys: Vec<String> =
-        keys.filter(|key| !quiet.contains(&key.as_str()) && !key.starts_with("x-")).collect();
+    let given = service.node.entries().unwrap_or_default().iter().map(|entry| entry.key.as_str());
+    // What could not be filled in is not there any more, but was.
+    let missing = service.report.left_out.iter().filter_map(|(at, _)| at.split('.').next());
+    let mut keys: Vec<String> = Vec::new();
+    for key in given.chain(missing).filter(|key| !quiet.contains(key) && !key.starts_with("x-")).map(plain) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
     let lost = match keys.is_empty() {
         true => String::new(),
         false => format!("; not carried over of it: {}", listed(keys.iter().map(String::as_str), "and")),

@@ -129,7 +129,7 @@ fn init_reads_several_files_and_makes_apps_of_their_services() {
     place.pando(&["check"]).expect(0);
     place.pando(&["init", "--from", "compose.yaml", "--service", "api", "-c", "api/pando.yaml"]).expect(0);
     let api = place.read("api/pando.yaml");
-    assert!(api.contains("name: api") && api.contains("context: .\n"), "{api}");
+    assert!(api.contains("name: api") && api.contains("context: ../api\n"), "{api}");
     place.pando(&["check", "-c", "api/pando.yaml"]).expect(0);
     place.write("odd.txt", "service: shop\nimage: a/b\n");
     let told = place.pando(&["init", "--force", "--from", "odd.txt", "--kind", "kamal"]);
