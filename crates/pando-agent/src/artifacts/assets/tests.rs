@@ -261,6 +261,18 @@ fn an_archive_of_an_image_writes_nowhere_else() {
 }
 
 #[test]
+fn an_asset_that_can_not_be_kept_is_named_as_what_it_is() {
+    let bench = Bench::new();
+    let refused = bench.image(1, |tar| {
+        link(tar, tar::EntryType::Symlink, "./first.css", "app-1.css");
+        link(tar, tar::EntryType::Link, "./second.css", "./first.css");
+    });
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("`second.css` is a hard link to `first.css`, which is no file"), "{said}");
+    assert!(said.contains("make it a file of its own") && !said.contains("packed release"), "{said}");
+}
+
+#[test]
 fn what_is_too_much_is_refused_with_what_to_do() {
     let bench = Bench::new();
     bench.unpack(1, &[("a", "12345"), ("b", "12345")]);
