@@ -145,6 +145,11 @@ pub(crate) trait Leaf: Sized {
 
     fn parse(scalar: &Scalar) -> Result<Self, Wrong>;
 
+    /// What to write instead of a list or a map, where it is known.
+    fn instead_of(_: &Node) -> Option<String> {
+        None
+    }
+
     fn schema() -> Json;
 }
 
@@ -156,7 +161,7 @@ impl<T: Leaf> Decode for T {
     fn decode(node: &Node, sink: &mut Sink) -> Option<Self> {
         let parsed = match node.scalar() {
             Some(scalar) if !node.is_null() => T::parse(scalar),
-            _ => Err(Wrong::default()),
+            _ => Err(Wrong { hint: T::instead_of(node), ..Wrong::default() }),
         };
         parsed.map_err(|wrong| complain(node, &T::expected(), wrong, sink)).ok()
     }

@@ -14,7 +14,7 @@ mod known;
 mod mounts;
 mod procfile;
 mod secrecy;
-mod shell;
+pub(crate) mod shell;
 mod variables;
 mod write;
 

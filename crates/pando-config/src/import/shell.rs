@@ -3,7 +3,7 @@
 use crate::tree::{Node, Value};
 
 /// A command as one line for the shell: text as it is, a list of words quoted where they need it.
-pub(super) fn command_line(node: &Node) -> Option<String> {
+pub(crate) fn command_line(node: &Node) -> Option<String> {
     let line = match &node.value {
         Value::Scalar(scalar) => scalar.text.trim().to_owned(),
         Value::List(_) => line(&words(node)?),

@@ -142,6 +142,8 @@ fn misplaced(key: &str) -> Option<String> {
         "database" | "databases" | "accessories" => "did you mean `services`?",
         "role" | "singleton" | "user" | "depends_on" => "this belongs to a process: `processes: {NAME: {…}}`",
         "cpu" | "memory" => "this belongs below `resources`",
+        "tag" | "pull_policy" => "this belongs to an image: `image: {repository: …, pull_policy: …}`",
+        "dockerfile" | "context" => "this belongs to a build: `build: {context: ., dockerfile: …}`",
         "aliases" => "this belongs to a domain: `domains: [{domain: …, aliases: […]}]`",
         _ => return None,
     };

@@ -3,7 +3,8 @@
 use serde_json::{Value as Json, json};
 
 use crate::decode::{Leaf, Wrong};
-use crate::tree::{Kind, Scalar};
+use crate::import::shell::command_line;
+use crate::tree::{Kind, Node, Scalar};
 
 /// Text of at least one character; a number counts as the text it was typed as (`version: 15`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,11 @@ impl Leaf for Command {
         }
         not_blank(scalar)?;
         Ok(Self(without_nul(scalar)?))
+    }
+
+    fn instead_of(node: &Node) -> Option<String> {
+        let line = command_line(node)?;
+        Some(format!("write it as one line, as a shell reads it: `{line}`"))
     }
 
     fn schema() -> Json {

@@ -3,28 +3,11 @@
 use std::path::Path;
 
 use pando_config::import::{self, Imported, Kind};
-use pando_config::{Files, Loaded, MemoryFiles, load};
+use pando_config::{Loaded, MemoryFiles, load};
 use pando_model::ProcessName;
 use proptest::prelude::*;
 
-use crate::{files_in, fixtures};
-
-/// What a directory would be in which everything is there that the file speaks of.
-struct Whole(String);
-
-impl Files for Whole {
-    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
-        match path.file_name().and_then(|name| name.to_str()) {
-            Some("pando.yaml") => Ok(self.0.clone().into_bytes()),
-            Some("Procfile") => Err(std::io::ErrorKind::NotFound.into()),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    fn is_dir(&self, _: &Path) -> bool {
-        true
-    }
-}
+use crate::{Whole, files_in, fixtures};
 
 /// The result as a user of it would load it.
 fn loaded(imported: &Imported) -> Loaded {

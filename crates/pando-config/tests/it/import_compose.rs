@@ -7,6 +7,8 @@ use pando_config::{MemoryFiles, load};
 use pando_model::app::{RunSource, ServiceSpec};
 use pando_model::{AppSpec, EnvValue, HealthKind, ProcessName, ProcessSpec};
 
+use crate::Whole;
+
 /// An import of `compose.yaml` beside other files.
 struct Case {
     imported: Imported,
@@ -20,7 +22,7 @@ fn case_with(yaml: &str, others: &[(&str, &str)], service: Option<&str>, base: &
     let paths = [PathBuf::from("compose.yaml")];
     let request = Request { files: &paths, kind: None, app: "shop", service, base: Path::new(base) };
     let imported = import::from_files(&request, &files).unwrap_or_else(|problems| panic!("{problems}"));
-    let written = MemoryFiles::default().with("pando.yaml", imported.yaml.as_bytes());
+    let written = Whole(imported.yaml.clone());
     let mut loaded = load(Path::new("pando.yaml"), None, &written)
         .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.yaml));
     let target = loaded.targets.remove(0);

@@ -6,8 +6,10 @@ use pando_config::import::{self, Imported, Kind, Request};
 use pando_config::{Loaded, MemoryFiles, load};
 use pando_model::{HealthKind, ProcessName};
 
+use crate::Whole;
+
 fn loaded(imported: &Imported) -> Loaded {
-    let files = MemoryFiles::default().with("pando.yaml", imported.yaml.as_bytes());
+    let files = Whole(imported.yaml.clone());
     let loaded = load(Path::new("pando.yaml"), None, &files)
         .unwrap_or_else(|problems| panic!("{problems}\n{}", imported.yaml));
     assert!(!loaded.targets[0].unsupported.has_errors(), "{}", imported.yaml);

@@ -14,10 +14,27 @@ mod traffic;
 
 use std::path::{Path, PathBuf};
 
-use pando_config::{Loaded, MemoryFiles, Problems, load};
+use pando_config::{Files, Loaded, MemoryFiles, Problems, load};
 
 fn fixtures(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder)
+}
+
+/// What a directory would be in which everything is there that the file speaks of.
+struct Whole(String);
+
+impl Files for Whole {
+    fn read(&self, path: &Path) -> std::io::Result<Vec<u8>> {
+        match path.file_name().and_then(|name| name.to_str()) {
+            Some("pando.yaml") => Ok(self.0.clone().into_bytes()),
+            Some("Procfile") => Err(std::io::ErrorKind::NotFound.into()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn is_dir(&self, _: &Path) -> bool {
+        true
+    }
 }
 
 /// The files of a folder by name, in order.

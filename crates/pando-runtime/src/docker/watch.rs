@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::models::ContainerState;
-use bollard::query_parameters::{LogsOptions, WaitContainerOptions};
+use bollard::query_parameters::{EventsOptions, LogsOptions, WaitContainerOptions};
 use futures_util::{Stream, StreamExt};
 use pando_model::observed::ExitReport;
+use pando_model::time::Timestamp;
 use pando_rt::backoff::Backoff;
 use tokio::time::Instant;
 
@@ -33,6 +34,9 @@ const MOMENT: Duration = Duration::from_millis(5);
 
 /// So long an adoption waits for the rest of a container's output. What is more is stored meanwhile, and others are adopted.
 const SOON: Duration = Duration::from_secs(2);
+
+/// SIGKILL, which the kernel sends who has more memory than it may.
+const KILLED: i32 = 9;
 
 type SharedJournal = Arc<Mutex<Journal>>;
 
@@ -225,7 +229,10 @@ async fn finish(
             }
             let id = found.id.clone().unwrap_or_else(|| record.container.clone());
             store(&shared.engine, &id, journal, false).await?;
-            let exit = report(found.state.as_ref(), tail(&shared.engine, &id).await?);
+            let mut exit = report(found.state.as_ref(), tail(&shared.engine, &id).await?);
+            if exit.signal == Some(KILLED) && record.spec.resources.memory_bytes.is_some() {
+                exit.out_of_memory |= ran_short(shared, record, &id).await?;
+            }
             let how = crate::shim::how_it_ended(exit.code, exit.signal);
             (exit, how)
         }
@@ -255,6 +262,21 @@ async fn tail(engine: &Engine, id: &str) -> Result<Vec<String>, EngineError> {
     let told = tokio::time::timeout(PATIENCE, told).await.unwrap_or_default();
     let pieces: Result<Vec<LogOutput>, _> = told.into_iter().collect();
     Ok(last_lines(&pieces.map_err(|error| engine.judge(&error))?))
+}
+
+/// Whether the engine has told of a want of memory. When it hears of that after the end, its account of the end says nothing of it.
+async fn ran_short(shared: &Shared, record: &Record, id: &str) -> Result<bool, EngineError> {
+    let docker = shared.engine.connected().await?.docker;
+    let only = [("container", id), ("event", "oom")].map(|(name, of)| (name.to_owned(), vec![of.to_owned()]));
+    let seconds = |at: Timestamp| format!("{}.{:03}000000", at.as_millis() / 1000, at.as_millis() % 1000);
+    let options = EventsOptions {
+        since: Some(seconds(record.created_at)),
+        until: Some(seconds(shared.now())),
+        filters: Some(only.into()),
+    };
+    let mut events = Box::pin(docker.events(Some(options)));
+    let told = tokio::time::timeout(PATIENCE, events.next()).await.ok().flatten();
+    Ok(told.transpose().map_err(|error| shared.engine.judge(&error))?.is_some())
 }
 
 /// The engine's account of an end. A signal is told as 128 and its number.
