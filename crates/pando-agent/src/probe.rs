@@ -16,7 +16,7 @@ use std::time::Duration;
 use pando_model::app::HealthKind;
 use pando_rt::shutdown::Shutdown;
 use pando_rt::tasks::Tasks;
-use pando_runtime::docker::Containers;
+use pando_runtime::docker::{Containers, ImageHealthCheck};
 use pando_runtime::{Place, RunKey};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -39,6 +39,15 @@ pub(crate) struct Checkers {
     pub(crate) sessions: Sessions,
     /// `None`: nothing runs in containers here.
     pub(crate) containers: Option<Containers>,
+}
+
+impl Checkers {
+    async fn engine_is_away(&self) -> bool {
+        match &self.containers {
+            Some(containers) => containers.engine_is_away().await,
+            None => false,
+        }
+    }
 }
 
 /// The checks under way.
@@ -79,27 +88,31 @@ impl Probes {
 }
 
 async fn check_on(spec: &CheckSpec, checkers: &Checkers, events: &mpsc::Sender<Event>) {
-    let mut passed = false;
-    let mut known = !matches!(spec.health.kind, HealthKind::Image { .. });
+    let (mut passed, mut own) = (false, None);
+    let asks_image = matches!(spec.health.kind, HealthKind::Image { .. });
     loop {
         let began = Instant::now();
-        if !known && let Ok(own) = container::own(spec, checkers).await {
-            known = true;
-            let rules = own.map(|own| ImageRules { retries: own.retries, start_period: own.start_period });
-            let event = rules.map(|rules| Event::ImageCheck { key: spec.key, rules });
-            if let Some(event) = event
-                && events.send(event).await.is_err()
+        if asks_image && own.is_none() {
+            own = container::own(spec, checkers).await.ok();
+            let rules =
+                |own: &ImageHealthCheck| ImageRules { retries: own.retries, start_period: own.start_period };
+            if let Some(Some(own)) = &own
+                && events.send(Event::ImageCheck { key: spec.key, rules: rules(own) }).await.is_err()
             {
                 return;
             }
         }
-        let answer = check_once(spec, checkers).await;
+        let answer = check_once(spec, checkers, own.as_ref()).await;
         passed = passed || answer.is_ok();
         let event = match answer {
-            Ok(()) => Event::CheckPassed(spec.key),
-            Err(answer) => Event::CheckFailed { key: spec.key, answer },
+            Ok(()) => Some(Event::CheckPassed(spec.key)),
+            // Whoever serves goes on with that while its engine is away.
+            Err(_) if is_inside(spec) && checkers.engine_is_away().await => None,
+            Err(answer) => Some(Event::CheckFailed { key: spec.key, answer }),
         };
-        if events.send(event).await.is_err() {
+        if let Some(event) = event
+            && events.send(event).await.is_err()
+        {
             return;
         }
         let pace = if passed { spec.health.interval.duration().max(FASTEST) } else { eager(spec) };
@@ -107,8 +120,12 @@ async fn check_on(spec: &CheckSpec, checkers: &Checkers, events: &mpsc::Sender<E
     }
 }
 
-/// One check; the error is what it answered, such as `503 from /health`.
-async fn check_once(spec: &CheckSpec, checkers: &Checkers) -> Result<(), String> {
+/// One check; the error is what it answered, such as `503 from /health`. `own`: what the image says, as far as that is known.
+async fn check_once(
+    spec: &CheckSpec,
+    checkers: &Checkers,
+    own: Option<&Option<ImageHealthCheck>>,
+) -> Result<(), String> {
     let timeout = spec.health.timeout;
     match &spec.health.kind {
         HealthKind::None => Ok(()),
@@ -117,15 +134,20 @@ async fn check_once(spec: &CheckSpec, checkers: &Checkers) -> Result<(), String>
             Place::Directory(directory) => command::check(command, directory, spec, &checkers.sessions).await,
             Place::Image(_) => container::check(command, spec, checkers).await,
         },
-        HealthKind::Image { path } => container::check_own(path.as_deref(), spec, checkers).await,
+        HealthKind::Image { path } => container::check_own(path.as_deref(), spec, checkers, own).await,
         HealthKind::Tcp => in_time(timeout.duration(), tcp::check(spec.address)).await,
         HealthKind::Http { path } => in_time(timeout.duration(), http::check(spec.address, path)).await,
     }
 }
 
 fn eager(spec: &CheckSpec) -> Duration {
+    if is_inside(spec) { EAGER_INSIDE } else { EAGER }
+}
+
+/// It takes the engine to look.
+fn is_inside(spec: &CheckSpec) -> bool {
     let inside = matches!(spec.health.kind, HealthKind::Command { .. } | HealthKind::Image { .. });
-    if inside && matches!(spec.place, Place::Image(_)) { EAGER_INSIDE } else { EAGER }
+    inside && matches!(spec.place, Place::Image(_))
 }
 
 async fn in_time(limit: Duration, check: impl Future<Output = Result<(), String>>) -> Result<(), String> {

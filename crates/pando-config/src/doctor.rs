@@ -7,7 +7,7 @@ mod command;
 mod dockerfile;
 mod variable;
 
-use pando_model::app::ReplicaCount;
+use pando_model::app::{ReplicaCount, VolumeSpec};
 use pando_model::{AppSpec, HealthKind, ProcessName, ProcessSpec};
 
 use crate::diagnostic::{Problems, Sink, quoted};
@@ -90,7 +90,7 @@ fn declared(settings: &Settings, spec: &AppSpec, dockerfile: Option<&str>, sink:
                 "the Dockerfile declares {} as a volume in line {line}: what is written to it is lost with each restart",
                 quoted(bare)
             );
-            sink.warn(build.key, reason, format!("name a volume for it: `volumes: [\"data:{bare}\"]`"));
+            sink.warn(build.key, reason, format!("name a volume for it: `{}`", VolumeSpec::suggested(bare)));
         }
     }
 }

@@ -59,11 +59,19 @@ pub(crate) async fn prune(
         async move { if lost { away(server) } else { on_server(shared, server, deed).await } }
     }));
     let here = async { if only.is_some() { Ok(None) } else { store(shared, state, deed).await.map(Some) } };
-    let (servers, control) = tokio::join!(asked, here);
+    let (mut servers, control) = tokio::join!(asked, here);
     let control = control?;
+    servers.iter_mut().filter_map(|server| server.pruning.as_mut()).for_each(|pruning| keep(state, pruning));
     let all = servers.iter().filter_map(|server| server.pruning.as_ref()).chain(&control);
     let bytes = all.map(|pruning| pruning.bytes).sum();
     Ok(PruneAnswer { removed: deed == Deed::Remove, servers, control, bytes })
+}
+
+/// A server speaks of volumes of which it keeps no release. They may be another's on the same engine, or wait for their app to come back
+/// there: of an app that the cluster knows none is left over.
+fn keep(state: &State, pruning: &mut Pruning) {
+    let is_known = |app: &str| state.world.apps.keys().any(|known| known.as_str() == app);
+    pruning.volumes.retain(|volume| !is_known(&volume.app));
 }
 
 /// There is no use in waiting for who has not been heard of for long.

@@ -365,6 +365,17 @@ pub struct VolumeSpec {
     pub read_only: bool,
 }
 
+impl VolumeSpec {
+    /// How one for that path may be written in the file, under a name that no other path of the app suggests.
+    #[must_use]
+    pub fn suggested(target: &str) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+        let parts = target.split('/').filter(|part| !part.is_empty());
+        let parts: Vec<String> = parts.map(|part| part.chars().map(plain).collect()).collect();
+        format!("volumes: [\"{}:{target}\"]", parts.join("-").trim_matches('-'))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,6 +397,12 @@ mod tests {
         assert_eq!(user(&["clock", "web", "worker"]).as_deref(), Some("web"));
         assert_eq!(user(&["worker", "clock"]).as_deref(), Some("clock"));
         assert_eq!(user(&[]), None);
+    }
+
+    #[test]
+    fn volumes_for_different_paths_are_different_ones() {
+        assert_eq!(VolumeSpec::suggested("/data"), "volumes: [\"data:/data\"]");
+        assert_eq!(VolumeSpec::suggested("/var/lib/My_db/"), "volumes: [\"var-lib-my-db:/var/lib/My_db/\"]");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use pando_model::name::ServiceName;
 use pando_model::release::ReleaseNumber;
 use pando_model::server::Server;
 
+use crate::input::Input;
 use crate::view::View;
 
 /// The complete environment of an instance. Pando's own names win over the file's.
@@ -28,7 +29,6 @@ pub(crate) fn of_instance(
 ) -> BTreeMap<String, String> {
     let mut env = of_app(view, spec, instance.target.release);
     add(&mut env, view, spec, &process.env);
-    let roles: Vec<&str> = server.roles.iter().map(AsRef::as_ref).collect();
     // A container is reached at the port that was found for it, and listens on its own.
     let port = process.container_port.unwrap_or(instance.port);
     let own = [
@@ -36,11 +36,29 @@ pub(crate) fn of_instance(
         ("PANDO_PROCESS", instance.replica.process.to_string()),
         ("PANDO_REPLICA", instance.replica.to_string()),
         ("PANDO_INSTANCE", id.to_string()),
-        ("PANDO_SERVER", server.name.to_string()),
-        ("PANDO_ROLES", roles.join(",")),
     ];
     env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    env.extend(of_server(server));
     env
+}
+
+/// The complete environment of a command that is run once, on that server: that of the release command.
+#[must_use]
+pub fn of_one_off(
+    input: &Input<'_>,
+    spec: &AppSpec,
+    release: ReleaseNumber,
+    server: &Server,
+) -> BTreeMap<String, String> {
+    let mut env = of_app(&View::new(input), spec, release);
+    env.extend(of_server(server));
+    env
+}
+
+fn of_server(server: &Server) -> [(String, String); 2] {
+    let roles: Vec<&str> = server.roles.iter().map(AsRef::as_ref).collect();
+    let own = [("PANDO_SERVER", server.name.to_string()), ("PANDO_ROLES", roles.join(","))];
+    own.map(|(name, value)| (name.to_owned(), value))
 }
 
 /// What every command of a release is told: `prepare`, the release command, one-offs and replicas.

@@ -42,6 +42,7 @@ mod words;
 pub use action::{Action, Note, Plan, Severity};
 pub use admit::{Refusal, admit, admit_drain, admit_labels, admit_remove, admit_roles, admit_scale};
 pub use check::{Violation, check};
+pub use environment::of_one_off;
 
 pub use input::{Input, Liveness, World};
 pub use news::has_news;

@@ -87,10 +87,11 @@ async fn inherited(endpoint: &Endpoint, orders: &mut watch::Receiver<ProbeOrder>
 }
 
 async fn look(endpoint: &Endpoint, verdict: &mut Verdict, probe: &Probe) {
-    let Sight { seen, why } = match verdict.needs_look(&probe.kind) {
+    let sight = match verdict.needs_look(&probe.kind) {
         true => look::at(endpoint.address, &endpoint.reach(), probe).await,
-        false => Sight::good(Seen::Nothing),
+        false => Some(Sight::good(Seen::Nothing)),
     };
+    let Some(Sight { seen, why }) = sight else { return };
     if let Some(why) = &why {
         tracing::debug!(endpoint = %endpoint.id, address = %endpoint.address, why, "a probe failed");
     }

@@ -66,7 +66,8 @@ impl Sending<'_> {
         for path in unmounted(&found.volumes, &self.spec.volumes) {
             self.printer.warn(format_args!(
                 "the image declares `{path}` as a volume, and the file mounts none there: what is written to it is lost with each \
-                 restart; name one: `volumes: [\"data:{path}\"]`"
+                 restart; name one: `{}`",
+                VolumeSpec::suggested(path)
             ));
         }
         let image = LocalImage {

@@ -24,9 +24,11 @@ pub(super) async fn check_own(
     path: Option<&str>,
     spec: &CheckSpec,
     checkers: &Checkers,
+    own: Option<&Option<ImageHealthCheck>>,
 ) -> Result<(), String> {
-    match (own(spec, checkers).await?, path) {
-        (Some(own), _) => run(containers(checkers)?, spec, own.command, own.timeout).await,
+    let own = own.ok_or("it can't be found out how the image is to be checked")?;
+    match (own, path) {
+        (Some(own), _) => run(containers(checkers)?, spec, own.command.clone(), own.timeout).await,
         (None, Some(path)) => in_time(spec.health.timeout.duration(), http::check(spec.address, path)).await,
         (None, None) => Ok(()),
     }

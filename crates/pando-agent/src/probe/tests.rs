@@ -3,6 +3,9 @@ use std::time::Duration;
 
 use pando_model::app::HealthCheck;
 use pando_model::time::Millis;
+use pando_runtime::ImagePlace;
+use pando_runtime::docker::{DockerRuntime, DockerSettings, Engine};
+use pando_runtime::logs::LogSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -35,7 +38,8 @@ fn checkers() -> Checkers {
 }
 
 async fn http(address: SocketAddr) -> Result<(), String> {
-    check_once(&spec(HealthKind::Http { path: "/health?deep=1".to_owned() }, address), &checkers()).await
+    check_once(&spec(HealthKind::Http { path: "/health?deep=1".to_owned() }, address), &checkers(), None)
+        .await
 }
 
 /// A server that answers each connection with these bytes, and gives back what it was asked last.
@@ -91,10 +95,10 @@ async fn silence_and_refusal_have_words() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     assert_eq!(http(address).await, Err("no answer within 300 ms".to_owned()));
-    assert_eq!(check_once(&spec(HealthKind::Tcp, address), &checkers()).await, Ok(()));
+    assert_eq!(check_once(&spec(HealthKind::Tcp, address), &checkers(), None).await, Ok(()));
     let refused = Err("connection refused".to_owned());
     assert_eq!(http(deserted().await).await, refused);
-    assert_eq!(check_once(&spec(HealthKind::Tcp, deserted().await), &checkers()).await, refused);
+    assert_eq!(check_once(&spec(HealthKind::Tcp, deserted().await), &checkers(), None).await, refused);
 }
 
 #[tokio::test]
@@ -112,7 +116,7 @@ async fn an_endless_body_does_not_hold_a_check() {
 #[tokio::test]
 async fn a_command_that_can_not_start_says_so() {
     let kind = HealthKind::Command { command: "bin/check".to_owned() };
-    let said = check_once(&spec(kind, deserted().await), &checkers()).await.unwrap_err();
+    let said = check_once(&spec(kind, deserted().await), &checkers(), None).await.unwrap_err();
     assert!(said.starts_with("can't start `bin/check`: "), "{said}");
 }
 
@@ -143,4 +147,31 @@ async fn checks_are_eager_until_the_first_pass_then_keep_their_interval() {
     }
     probes.stop(slow.key);
     assert!(tasks.finish(DEADLINE).await);
+}
+
+/// What nobody can look into is not thereby ill: it serves on, and other checks of it are made.
+#[tokio::test]
+async fn an_engine_that_is_away_says_nothing_of_what_runs_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = DockerSettings {
+        state_dir: root.path().join("state"),
+        engine: Engine::at(root.path().join("away.sock")),
+        log: LogSettings::default(),
+        cluster: "of-tests".to_owned(),
+    };
+    let containers = DockerRuntime::open(settings, &Shutdown::new()).unwrap().containers();
+    let checkers = Checkers { containers: Some(containers), ..checkers() };
+    let (sender, mut events) = mpsc::channel(100);
+    let address = deserted().await;
+    for (kind, said) in [
+        (HealthKind::Command { command: "true".to_owned() }, false),
+        (HealthKind::Image { path: Some("/".to_owned()) }, false),
+        (HealthKind::Http { path: "/".to_owned() }, true),
+    ] {
+        let place = Place::Image(Box::new(ImagePlace::of("a:1")));
+        let spec = CheckSpec { place, ..spec(kind.clone(), address) };
+        let some_time = Duration::from_millis(1200);
+        assert!(tokio::time::timeout(some_time, check_on(&spec, &checkers, &sender)).await.is_err());
+        assert_eq!(events.try_recv().is_ok(), said, "{kind:?}");
+    }
 }

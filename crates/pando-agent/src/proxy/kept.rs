@@ -18,8 +18,8 @@ fn secrets_file(directory: &Path) -> PathBuf {
     directory.join("secrets.json")
 }
 
-/// What `directory` has. What can't be read, or this cluster did not sign, counts as none: control sends it again. Where it may
-/// hold keys it is removed. Blocking.
+/// What `directory` has. What can't be read, or this cluster did not sign, counts as none: control sends it again. A secret part
+/// of that kind is removed, and so is a table that has keys in it. Blocking.
 pub(super) fn load(directory: &Path, key: Option<&VerifyingKey>) -> Held {
     let table: Option<Signed<Table>> = read(&table_file(directory), key, Kind::Table);
     // Tables used to have their keys in them.

@@ -1,6 +1,5 @@
 //! Commands beside replicas and in releases, relayed to the right agent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +15,15 @@ use pando_api::stream::{self, Channel, ExecEnd, Frame, FrameError, Frames};
 use pando_api::v1::agents::ExecLike;
 use pando_api::v1::exec::ExecStart;
 use pando_api::{ErrorBody, ErrorCode};
-use pando_model::app::{AppSpec, EnvValue};
+use pando_model::app::AppSpec;
 use pando_model::desired::{AppDesired, Instance, Phase};
 use pando_model::id::InstanceId;
 use pando_model::name::{AppName, ReplicaName};
 use pando_model::observed::{Observed, ReleaseState};
 use pando_model::release::ReleaseNumber;
 use pando_model::server::Server;
+use pando_model::time::Timestamp;
+use pando_plan::Input;
 use pando_rt::error_chain::error_chain;
 use tokio_util::codec::Framed;
 
@@ -115,7 +116,7 @@ async fn first(caller: &mut Caller, app: &AppName) -> Result<ExecStart, Refused>
 async fn connect(shared: &Shared, app: &AppName, start: ExecStart) -> Result<ExecStream, Refused> {
     let state = State::load_app(&*shared.store, app).await?;
     let observed = Arc::clone(&shared.observed.borrow());
-    let (server, start) = target(&state, &observed, start)?;
+    let (server, start) = target(&state, &observed, shared.now(), start)?;
     let unable = |error: &dyn std::error::Error, code: Option<ErrorCode>| {
         let text = format!("{} can't do it: {}", server.name, error_chain(error));
         let hint = format!("`pando server show {}` tells how it is", server.name);
@@ -150,12 +151,13 @@ async fn relay(caller: Caller, agent: ExecStream) -> Result<(), FrameError> {
 fn target<'a>(
     state: &'a State,
     observed: &Observed,
+    now: Timestamp,
     start: ExecStart,
 ) -> Result<(&'a Server, ExecStart), Refused> {
     let app = state.app(&start.app).ok_or_else(|| unknown_app(&start.app))?;
     match start.replica.clone() {
         Some(replica) => Ok((beside(state, app, &replica)?, ExecStart { like: None, ..start })),
-        None => one_off(state, observed, app, start),
+        None => one_off(state, observed, now, app, start),
     }
 }
 
@@ -183,6 +185,7 @@ fn beside<'a>(state: &'a State, app: &AppDesired, replica: &ReplicaName) -> Resu
 fn one_off<'a>(
     state: &'a State,
     observed: &Observed,
+    now: Timestamp,
     app: &AppDesired,
     start: ExecStart,
 ) -> Result<(&'a Server, ExecStart), Refused> {
@@ -198,7 +201,8 @@ fn one_off<'a>(
     let server = ready.ok_or_else(|| {
         Refused::new(ErrorCode::Unavailable, format!("no server has {number} of `{}` unpacked", start.app))
     })?;
-    let env = environment(&release.spec, number, server);
+    let input = Input { desired: &state.world, observed, now, seed: 0 };
+    let env = pando_plan::of_one_off(&input, &release.spec, number, server);
     let like = Some(like(&release.spec));
     Ok((server, ExecStart { release: Some(number), env, like, ..start }))
 }
@@ -218,21 +222,4 @@ fn has_release(observed: &Observed, server: &Server, app: &AppName, number: Rele
     seen.into_iter().flat_map(|seen| &seen.report.releases).any(|release| {
         release.app == *app && release.release == number && release.state == ReleaseState::Ready
     })
-}
-
-/// What a one-off is told: the app's variables and Pando's own, but nothing of a replica.
-fn environment(spec: &AppSpec, number: ReleaseNumber, server: &Server) -> BTreeMap<String, String> {
-    let given = spec.env.iter().filter_map(|(name, value)| match value {
-        EnvValue::Value(text) => Some((name.clone(), text.clone())),
-        // Refused at the door until the cluster keeps them.
-        EnvValue::Secret(_) | EnvValue::Service(_) => None,
-    });
-    let roles: Vec<&str> = server.roles.iter().map(AsRef::as_ref).collect();
-    let own = [
-        ("PANDO_APP", spec.name.to_string()),
-        ("PANDO_RELEASE", number.to_string()),
-        ("PANDO_SERVER", server.name.to_string()),
-        ("PANDO_ROLES", roles.join(",")),
-    ];
-    given.chain(own.map(|(name, value)| (name.to_owned(), value))).collect()
 }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::ask::{self, Answer};
 use super::grpc;
 use super::verdict::Seen;
+use crate::files;
 use crate::upstream::Reach;
 
 /// What was seen, and why that is bad, if it is.
@@ -30,27 +31,32 @@ impl Sight {
     }
 }
 
-/// What is seen of the endpoint. A probe without a kind looks whether somebody listens.
-pub(super) async fn at(address: SocketAddr, reach: &Reach, probe: &Probe) -> Sight {
+/// What is seen of the endpoint; `None`: this machine could not look. A probe without a kind looks whether somebody listens.
+pub(super) async fn at(address: SocketAddr, reach: &Reach, probe: &Probe) -> Option<Sight> {
     let deadline = Instant::now() + Duration::from_millis(probe.timeout_millis);
     let tcp = match timeout_at(deadline, TcpStream::connect(address)).await {
         Ok(Ok(tcp)) => tcp,
-        Ok(Err(error)) => return Sight::bad(Seen::Refusal, format!("cannot connect: {error}")),
+        // It says nothing of the endpoint.
+        Ok(Err(error)) if files::is_own_lack(&error) => {
+            tracing::debug!(%address, %error, "no probe could be made");
+            return None;
+        }
+        Ok(Err(error)) => return Some(Sight::bad(Seen::Refusal, format!("cannot connect: {error}"))),
         // Not even its machine said that nobody listens.
         Err(_) => {
             let why = format!("no connection within {} ms", probe.timeout_millis);
-            return Sight::bad(Seen::Silence, why);
+            return Some(Sight::bad(Seen::Silence, why));
         }
     };
     if matches!(probe.kind, ProbeKind::Tcp | ProbeKind::None) {
-        return Sight::good(Seen::Pass);
+        return Some(Sight::good(Seen::Pass));
     }
-    match timeout_at(deadline, ask_over(tcp, address, reach, probe)).await {
+    Some(match timeout_at(deadline, ask_over(tcp, address, reach, probe)).await {
         Ok(Ok(None)) => Sight::good(Seen::Pass),
         Ok(Ok(Some(why))) => Sight::bad(Seen::Failure, why),
         Ok(Err(error)) => Sight::bad(Seen::Failure, error.to_string()),
         Err(_) => Sight::bad(Seen::Hanging, format!("no answer within {} ms", probe.timeout_millis)),
-    }
+    })
 }
 
 /// What is wrong with the answer, if anything is.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pando_routing::ProxyProtocol;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::announce::{Ends, header};
 use super::secure::{Dial, Outbound};
@@ -61,9 +61,10 @@ impl Reach {
     /// # Errors
     /// Whatever connecting answers, or why there is no TLS (see [`NoTls`](super::NoTls)).
     pub(crate) async fn open(&self, address: SocketAddr, behalf: Option<Ends>) -> io::Result<Wire> {
-        let tcp = TcpStream::connect(address).await?;
-        files::lend(&tcp)?;
-        self.begin(tcp, behalf).await
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Before it waits for an answer that may never come.
+        files::lend(&socket)?;
+        self.begin(socket.connect(address).await?, behalf).await
     }
 
     /// Makes of a connection what the endpoint expects. Whoever calls bounds the time.

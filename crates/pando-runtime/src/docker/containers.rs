@@ -46,6 +46,12 @@ impl Containers {
         &owner[owner.len().saturating_sub(8)..]
     }
 
+    /// Whether the engine can't be asked now.
+    pub async fn engine_is_away(&self) -> bool {
+        let asked = self.shared.engine.call(|docker| async move { docker.ping().await });
+        asked.await.is_err_and(|error| error.is_uncertain())
+    }
+
     /// Takes every name from images that ends with this state directory's mark. What a container is made of keeps its name.
     ///
     /// # Errors

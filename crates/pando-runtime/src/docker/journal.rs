@@ -203,6 +203,11 @@ pub(super) fn last_lines(told: &[LogOutput]) -> Vec<String> {
     last[skip..].iter().map(|line| crate::lines::shortened(line)).collect()
 }
 
+/// A time as the engine writes it; `None`: it is none.
+pub(super) fn moment(time: &str) -> Option<Timestamp> {
+    nanos(time).map(millis)
+}
+
 fn nanos(time: &str) -> Option<Nanos> {
     let (seconds, rest) = time.split_once('.').or_else(|| time.split_once('Z').map(|(s, _)| (s, "Z")))?;
     let fraction = rest.strip_suffix('Z')?;

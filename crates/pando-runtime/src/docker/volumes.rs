@@ -49,7 +49,8 @@ fn seen(mut volume: Volume) -> Option<VolumeSeen> {
 pub(super) fn is_lost(path: &str) -> String {
     format!(
         "the image declares `{path}` as a volume, and none is mounted there: what is written to it is lost with each restart; name \
-         one in the file: `volumes: [\"data:{path}\"]`"
+         one in the file: `{}`",
+        VolumeSpec::suggested(path)
     )
 }
 

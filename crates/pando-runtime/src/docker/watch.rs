@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
-use bollard::models::ContainerState;
+use bollard::models::{ContainerInspectResponse, ContainerState};
 use bollard::query_parameters::{EventsOptions, LogsOptions, WaitContainerOptions};
 use futures_util::{Stream, StreamExt};
 use pando_model::observed::ExitReport;
-use pando_model::time::Timestamp;
+use pando_model::time::{Millis, Timestamp};
 use pando_rt::backoff::Backoff;
 use tokio::time::Instant;
 
 use super::engine::{Engine, EngineError, PATIENCE};
 use super::find;
-use super::journal::{Journal, last_lines};
+use super::journal::{Journal, last_lines, moment};
 use super::record::Record;
 use super::shared::Shared;
 use crate::process::blocking;
@@ -37,6 +37,9 @@ const SOON: Duration = Duration::from_secs(2);
 
 /// SIGKILL, which the kernel sends who has more memory than it may.
 const KILLED: i32 = 9;
+
+/// A want of memory so long before the end has to do with it.
+const AT_THE_END: Millis = Millis::from_secs(2);
 
 type SharedJournal = Arc<Mutex<Journal>>;
 
@@ -231,7 +234,7 @@ async fn finish(
             store(&shared.engine, &id, journal, false).await?;
             let mut exit = report(found.state.as_ref(), tail(&shared.engine, &id).await?);
             if exit.signal == Some(KILLED) && record.spec.resources.memory_bytes.is_some() {
-                exit.out_of_memory |= ran_short(shared, record, &id).await?;
+                exit.out_of_memory |= ran_short(shared, record, &found).await?;
             }
             let how = crate::shim::how_it_ended(exit.code, exit.signal);
             (exit, how)
@@ -264,13 +267,21 @@ async fn tail(engine: &Engine, id: &str) -> Result<Vec<String>, EngineError> {
     Ok(last_lines(&pieces.map_err(|error| engine.judge(&error))?))
 }
 
-/// Whether the engine has told of a want of memory. When it hears of that after the end, its account of the end says nothing of it.
-async fn ran_short(shared: &Shared, record: &Record, id: &str) -> Result<bool, EngineError> {
+/// Whether the engine has told of a want of memory at the end. When it hears of that after the end, its account of the end says nothing
+/// of it. An earlier one, which a process of the container survived or not, is another matter.
+async fn ran_short(
+    shared: &Shared,
+    record: &Record,
+    found: &ContainerInspectResponse,
+) -> Result<bool, EngineError> {
+    let finished = found.state.as_ref().and_then(|state| moment(state.finished_at.as_deref()?));
+    let since = finished.map_or(record.created_at, |at| at - AT_THE_END).max(record.created_at);
+    let id = found.id.as_deref().unwrap_or(&record.container);
     let docker = shared.engine.connected().await?.docker;
     let only = [("container", id), ("event", "oom")].map(|(name, of)| (name.to_owned(), vec![of.to_owned()]));
     let seconds = |at: Timestamp| format!("{}.{:03}000000", at.as_millis() / 1000, at.as_millis() % 1000);
     let options = EventsOptions {
-        since: Some(seconds(record.created_at)),
+        since: Some(seconds(since)),
         until: Some(seconds(shared.now())),
         filters: Some(only.into()),
     };

@@ -10,8 +10,14 @@ fn every_problem_of_the_file_is_told_at_once() {
         "name: Hits!\nsource: .\nreplica: 3\nport: eighty\nprocesses: {web: {command: bin/web}}\n",
     );
     insta::assert_snapshot!(place.pando(&["check"]));
-    for args in [&["deploy"][..], &["status"], &["dev"]] {
-        assert_eq!(place.pando(args).expect(2).stderr, place.pando(&["check"]).stderr, "{args:?}");
+    let said = place.pando(&["check"]).stderr;
+    for args in [&["deploy"][..], &["dev"]] {
+        assert_eq!(place.pando(args).expect(2).stderr, said, "{args:?}");
+    }
+    // Where the file only names the app, there is another way to do that.
+    for args in [&["status"][..], &["logs"], &["rollback"]] {
+        let expected = format!("{said}  help: `--app NAME` does without the file\n");
+        assert_eq!(place.pando(args).expect(2).stderr, expected, "{args:?}");
     }
     let error = &place.pando(&["deploy", "--json"]).expect(2).json()["error"];
     assert_eq!(error["code"], "invalid_file");

@@ -100,7 +100,7 @@ fn cluster_an_image_of_another_processor_or_without_its_program_changes_nothing(
     let empty = image::built("empty", &["ENTRYPOINT [\"/bin/nothing-such\"]"]);
     story.write(empty.name());
     let failed = story.deploy();
-    story.check_failed(&failed, 1, &["the image has no such program", "/bin/nothing-such"], 1);
+    story.check_failed(&failed, 1, &["no program named `/bin/nothing-such` in the image"], 1);
     story.end_well();
 }
 
