@@ -10,7 +10,7 @@ mod roles;
 
 use std::path::{Path, PathBuf};
 
-pub(super) use erb::{has_erb, without_erb};
+pub(super) use erb::without_erb;
 
 use super::draft::Draft;
 use super::mounts::{self, Mount};
