@@ -7,7 +7,7 @@ use super::labels::Rule;
 use super::{Project, dotenv};
 use crate::decode::{Leaf, listed};
 use crate::import::draft::{Draft, plain};
-use crate::import::secrecy::{is_secret_name, is_secret_value};
+use crate::import::secrecy::{self, is_secret_name, is_secret_value};
 use crate::import::variables::{self, From, Variable};
 use crate::tree::{Node, Scalar};
 use crate::value::Host;
@@ -39,9 +39,7 @@ fn written(
     draft: &mut Draft,
 ) -> Option<From> {
     match interpolate::fill(value, &project.variables, report) {
-        Filled::Known(filled)
-            if filled != value.replace("$$", "$") && (is_secret_name(name) || is_secret_value(&filled)) =>
-        {
+        Filled::Known(filled) if filled != value.replace("$$", "$") && secrecy::is_secret(name, &filled) => {
             Some(From::Secret)
         }
         Filled::Known(filled) => variables::literal(name, &filled, draft),
@@ -75,7 +73,7 @@ fn tell_parts(name: &str, value: &str, taken: &[String], project: &Project<'_>, 
 fn passed_on(name: &str, project: &Project<'_>, report: &mut Report) -> From {
     match project.variables.get(name) {
         _ if is_secret_name(name) => From::Secret,
-        Some(value) if is_secret_value(value) => From::Secret,
+        Some(value) if secrecy::is_secret(name, value) => From::Secret,
         Some(value) => {
             report.from_file.insert(name.to_owned());
             From::Value(value.clone())
@@ -99,7 +97,7 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
         for (name, value) in dotenv::parse(&text, &project.variables) {
             found.retain(|given| given.name != name);
             if variables::usable(&name, draft) {
-                let secret = is_secret_name(&name) || is_secret_value(&value);
+                let secret = secrecy::is_secret(&name, &value);
                 let value =
                     if secret { Some(From::Secret) } else { variables::literal(&name, &value, draft) };
                 found.extend(value.map(|value| Variable { name, value }));

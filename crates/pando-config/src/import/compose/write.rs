@@ -7,7 +7,7 @@ use crate::decode::listed;
 use crate::diagnostic::quoted;
 use crate::import::draft::Draft;
 use crate::import::mounts::{self, Mount};
-use crate::import::secrecy::{has_password, is_secret_name};
+use crate::import::secrecy::is_secret;
 use crate::import::variables::{self, From, Variable};
 use crate::import::write::Out;
 
@@ -111,7 +111,7 @@ fn tell_secrets(process: &Process, draft: &mut Draft) {
     for variable in &process.env {
         if let From::Value(value) = &variable.value
             && !value.is_empty()
-            && (is_secret_name(&variable.name) || has_password(value))
+            && is_secret(&variable.name, value)
         {
             draft.left_out(
                 &variable.name,

@@ -3,7 +3,7 @@
 use super::erb::PLACE;
 use crate::decode::listed;
 use crate::import::draft::{Draft, plain};
-use crate::import::secrecy::{has_password, is_secret_name};
+use crate::import::secrecy::{is_secret, is_secret_name};
 use crate::import::variables::{self, From, Variable};
 use crate::import::write::Out;
 use crate::tree::Node;
@@ -37,7 +37,7 @@ fn value(name: &str, value: &str, at: &str, draft: &mut Draft) -> Option<From> {
     if value.contains(PLACE) {
         return Some(if is_secret_name(name) { From::Secret } else { From::Unknown });
     }
-    if !value.is_empty() && (is_secret_name(name) || has_password(value)) {
+    if !value.is_empty() && is_secret(name, value) {
         draft.left_out(
             name,
             at,
