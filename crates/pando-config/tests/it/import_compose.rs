@@ -83,6 +83,9 @@ fn builds_that_differ_are_several_apps() {
         ("{context: ., target: dev}", "target"),
         ("./worker", "context"),
         ("{context: ., dockerfile_inline: FROM a}", "dockerfile"),
+        ("{context: ., additional_contexts: {base: ./b}}", "additional_contexts"),
+        ("{context: ., ssh: [default]}", "ssh"),
+        ("{context: ., platforms: [linux/arm64], secrets: [a]}", "platforms"),
     ] {
         let case = case(&format!(
             "services:\n  web: {{build: ., ports: ['80:3000']}}\n  worker: {{build: {other}, command: work}}\n"
@@ -520,4 +523,33 @@ fn what_is_beside_the_app_is_not_taken_for_it() {
     assert!(matches!(&site.spec.run, RunSource::Image { reference, .. } if reference == "nginx:1"));
     assert_eq!(site.spec.domains.len(), 1);
     site.notes(&["processes.web.port", "8080"]);
+}
+
+#[test]
+fn what_traefik_passed_over_gets_no_domain() {
+    let case = case(
+        "services:\n  web:\n    image: 'a:1'\n    ports: ['80']\n    labels: {traefik.enable: 'false', traefik.http.routers.a.rule: Host(`a.com`)}\n",
+    );
+    assert!(case.spec.domains.is_empty(), "{}", case.imported.yaml);
+    case.notes(&["traefik.enable", "a.com"]);
+}
+
+#[test]
+fn an_entry_point_of_the_release_command_is_told_of() {
+    let case = case(
+        "services:\n  web: {image: 'a:1', ports: ['80'], depends_on: {m: {condition: service_completed_successfully}}}\n  \
+         m: {image: 'a:1', entrypoint: [/e], command: [migrate]}\n",
+    );
+    case.notes(&["`release`", "ENTRYPOINT"]);
+}
+
+#[test]
+fn tokens_of_the_file_are_told_of() {
+    let case = case(
+        "services:\n  web: {image: 'a:1', ports: ['80'], environment: {STRIPE: sk_live_abc, HOOK: 'https://hooks.slack.com/services/x', AUTHOR: me, SMTP_LOGIN: 'a:b'}}\n",
+    );
+    for name in ["STRIPE", "HOOK", "SMTP_LOGIN"] {
+        case.notes(&[name, "looks secret"]);
+    }
+    case.notes_nothing_of("AUTHOR");
 }
