@@ -6,6 +6,7 @@ use super::interpolate::{self, Filled, Report};
 use super::labels::Rule;
 use super::{Project, dotenv};
 use crate::decode::{Leaf, listed};
+use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
 use crate::import::secrecy::{self, is_secret_name, is_secret_value};
 use crate::import::variables::{self, From, Variable};
@@ -85,6 +86,7 @@ fn passed_on(name: &str, project: &Project<'_>, report: &mut Report) -> From {
 fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft) -> Vec<Variable> {
     let mut found: Vec<Variable> = Vec::new();
     let Some(node) = service.get("env_file") else { return found };
+    let mut report = Report::default();
     for item in node.items().unwrap_or(std::slice::from_ref(node)) {
         let path = item.scalar().or_else(|| item.get("path")?.scalar()).map(|scalar| scalar.text.clone());
         let Some(path) = path else { continue };
@@ -94,12 +96,22 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
             draft.left_out(&key, of, "it can't be read here; write its variables below `env`");
             continue;
         };
-        for (name, value) in dotenv::parse(&text, &project.variables) {
+        let lines = match item.get("format").and_then(Node::scalar).map(|format| format.text.as_str()) {
+            None => dotenv::parse(&text, &project.variables),
+            Some("raw") => dotenv::parse_raw(&text),
+            Some(other) => {
+                let why = format!(
+                    "the format {} is not known here; write its variables below `env`",
+                    quoted(other)
+                );
+                draft.left_out(&format!("env_file: {}", plain(&path)), of, &why);
+                continue;
+            }
+        };
+        for (name, value) in lines {
             found.retain(|given| given.name != name);
             if variables::usable(&name, draft) {
-                let secret = secrecy::is_secret(&name, &value);
-                let value =
-                    if secret { Some(From::Secret) } else { variables::literal(&name, &value, draft) };
+                let value = from_line(&name, value, project, &mut report, draft);
                 found.extend(value.map(|value| Variable { name, value }));
             }
         }
@@ -109,7 +121,23 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
             "its variables are below `env`, as it has them now; those that look secret without their values",
         );
     }
+    super::tell(&report, of, draft);
     found
+}
+
+/// What a file of variables has, unless it is secret.
+fn from_line(
+    name: &str,
+    value: Option<String>,
+    project: &Project<'_>,
+    report: &mut Report,
+    draft: &mut Draft,
+) -> Option<From> {
+    match value {
+        None => Some(passed_on(name, project, report)),
+        Some(value) if secrecy::is_secret(name, &value) => Some(From::Secret),
+        Some(value) => variables::literal(name, &value, draft),
+    }
 }
 
 /// The port that the variables say the program listens on, where `ports` do not.

@@ -92,7 +92,8 @@ fn is_address(value: &str, range: Range<usize>) -> bool {
         return true;
     }
     let first = before.is_empty() || before.ends_with([',', ' ', '=', '\'', '"', '[']);
-    first && (port_after(after).is_some_and(|port| port >= 80) || (before.is_empty() && after.is_empty()))
+    let lowest = if value.contains(',') { 1 } else { 80 };
+    first && (port_after(after).is_some_and(|port| port >= lowest) || (before.is_empty() && after.is_empty()))
 }
 
 /// Parts of names of variables that are addresses, and of such as are something else.
