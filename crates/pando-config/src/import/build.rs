@@ -49,7 +49,8 @@ fn dockerfile(node: &Node, context: &Out, base: &Path, draft: &mut Draft) -> Opt
         ));
         return Some(Out::text(from_context(context, &whole)));
     };
-    (inside != "Dockerfile" || node.get("dockerfile").is_some()).then(|| Out::text(inside))
+    let is_told = inside != "Dockerfile" || node.get("dockerfile").is_some();
+    draft.checked_text::<Text>("builder.dockerfile", &inside).filter(|_| is_told)
 }
 
 /// `path` seen from `context`, which it is not in.

@@ -168,6 +168,13 @@ fn asset_path(node: &Node, draft: &mut Draft) {
     if !options.is_empty() {
         draft.note(format!("`asset_path`: it is mounted read-only, without {}", quoted(options)));
     }
+    if !path.starts_with('/') {
+        draft.note(format!(
+            "`asset_path`: {} is relative; write it as it is in the image, such as `/app/public/assets`",
+            quoted(path)
+        ));
+        return;
+    }
     if let Some(path) = draft.checked_text::<Assets>("asset_path", path) {
         draft.set("asset_path", path);
     }

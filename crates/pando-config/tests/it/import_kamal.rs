@@ -243,3 +243,18 @@ fn a_dockerfile_of_kamal_is_seen_from_the_context() {
     let outside = kamal("service: a\nimage: a/b\nbuilder: {context: app/x, dockerfile: app/D}\n");
     assert_eq!(loaded(&outside).targets[0].build.clone().unwrap().dockerfile, Path::new("app/x/../D"));
 }
+
+#[test]
+fn a_primary_role_and_aliases_of_secrets_are_told_of() {
+    let imported = kamal(
+        "service: a\nimage: a/b\nservers: {app: [1.1.1.1], jobs: [1.1.1.2]}\nprimary_role: app\nenv: {secret: ['DB:DB_PRODUCTION', 'PLAIN']}\n",
+    );
+    notes(&imported, &["`primary_role`", "`app` is called `web`"]);
+    notes(&imported, &["`DB` has the value of the secret `DB_PRODUCTION`"]);
+    assert!(imported.notes.iter().all(|note| !note.contains("of the secret `PLAIN`")));
+    let imported = kamal("service: a\nimage: a/b\nservers: {app: [1.1.1.1]}\nprimary_role: b\n");
+    notes(&imported, &["`primary_role`", "no role `b`"]);
+    let imported = kamal("service: a\nimage: a/b\nservers: [1.1.1.1]\nasset_path: public/assets\n");
+    notes(&imported, &["`asset_path`", "relative"]);
+    assert!(!imported.yaml.contains("\nasset_path"), "{}", imported.yaml);
+}
