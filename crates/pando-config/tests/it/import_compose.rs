@@ -621,3 +621,11 @@ fn services_that_extend_each_other_are_called_a_cycle() {
         case("services:\n  web: {image: 'a:1', ports: ['80'], extends: {file: o.yaml, service: b}}\n");
     missing.notes(&["`extends`", "can't be read here"]);
 }
+
+#[test]
+fn a_port_that_is_none_is_not_taken_from_an_address() {
+    let case = case(
+        "services:\n  web: {image: 'a:1', ports: ['80'], environment: {URL: 'postgres://db:0/x'}}\n  db: {image: 'postgres:16'}\n",
+    );
+    assert_eq!(case.service("URL").port, 5432);
+}

@@ -65,7 +65,8 @@ impl Names {
 
 fn port_after(rest: &str) -> Option<u16> {
     let digits = rest.strip_prefix(':')?;
-    digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())].parse().ok()
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok().filter(|port| *port > 0)
 }
 
 /// Whether an address is meant there: in a URL's authority, behind `host=`, before a port, or all alone.
