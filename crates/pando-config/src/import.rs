@@ -139,18 +139,9 @@ pub fn from_files(request: &Request<'_>, files: &dyn Files) -> Result<Imported, 
         let text = text_of(first, files)?;
         return procfile::import(&shown, text.text(), request.app, request.base);
     }
-    let mut sources = Vec::new();
-    let mut erb = false;
-    for path in request.files {
-        let text = text_of(path, files)?;
-        erb |= kamal::has_erb(text.text());
-        let format = Format::of(path).unwrap_or(Format::Yaml);
-        let text =
-            if format == Format::Yaml { kamal::without_erb(text.text()) } else { text.text().to_owned() };
-        sources.push((path.clone(), parsed(format, &path.display().to_string(), &text)?));
-    }
+    let (sources, erb) = sources(request, first, files)?;
     let told = sources.first().and_then(|(_, node)| Kind::told_by(node));
-    let kind = request.kind.or(told).or_else(|| Kind::of(first));
+    let kind = request.kind.or(erb.then_some(Kind::Kamal)).or(told).or_else(|| Kind::of(first));
     let Some(kind) = kind.filter(|kind| *kind != Kind::Procfile) else {
         let hint = "a Procfile, and files of Compose, Kamal and Haloy can be imported; `--kind` says which of them it is";
         return Err(whole(&shown, "neither the file's name nor its content says what it is", Some(hint)));
@@ -161,6 +152,38 @@ pub fn from_files(request: &Request<'_>, files: &dyn Files) -> Result<Imported, 
         (Kind::Haloy, [(_, node), ..]) => haloy::import(node, request.app, request.base),
         _ => compose::import(&sources, request, files),
     }
+}
+
+/// The files as trees, and whether ERB was taken out of them, which Kamal's alone may have.
+fn sources(
+    request: &Request<'_>,
+    first: &Path,
+    files: &dyn Files,
+) -> Result<(Vec<(PathBuf, Node)>, bool), Problems> {
+    let is_kamal = match request.kind {
+        Some(kind) => kind == Kind::Kamal,
+        None => looks_like_kamal(first, text_of(first, files)?.text()),
+    };
+    let mut sources = Vec::new();
+    let mut erb = false;
+    for path in request.files {
+        let text = text_of(path, files)?;
+        let format = Format::of(path).unwrap_or(Format::Yaml);
+        let without = kamal::without_erb(text.text()).filter(|_| is_kamal && format == Format::Yaml);
+        erb |= without.is_some();
+        let text = without.as_deref().unwrap_or(text.text());
+        sources.push((path.clone(), parsed(format, &path.display().to_string(), text)?));
+    }
+    Ok((sources, erb))
+}
+
+/// Whether a file is Kamal's, before it is known to be YAML: by its keys, or as `config/deploy*.yml`.
+fn looks_like_kamal(path: &Path, text: &str) -> bool {
+    let has =
+        |key: &str| text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let in_config = path.parent().and_then(Path::file_name).is_some_and(|name| name == "config");
+    let named = in_config && Kind::of(path) == Some(Kind::Kamal);
+    !has("services") && (named || (has("service") && (has("image") || has("servers"))))
 }
 
 /// Some tools have one file, and only Compose's has several apps in it.

@@ -13,10 +13,13 @@ use crate::value::{EnvName, EnvText, Text};
 /// `build` from a map with keys such as `context`, or from the context alone. `at`: what it is called where it is from. `base`: what
 /// its paths are seen from, seen from where the new file will be.
 pub(super) fn keys(node: Option<&Node>, at: &str, base: &Path, draft: &mut Draft) -> Out {
-    let mut pairs = vec![("context".to_owned(), context(node, at, base, draft))];
+    let context = context(node, at, base, draft);
+    let rebased = node.filter(|_| at == "builder").and_then(|node| dockerfile(node, &context, base, draft));
+    let mut pairs = vec![("context".to_owned(), context)];
     for entry in node.and_then(Node::entries).unwrap_or_default() {
         match entry.key.as_str() {
             "context" => {}
+            "dockerfile" if rebased.is_some() => {}
             key @ ("dockerfile" | "target") => {
                 let value = draft.checked::<Text>(&format!("{at}.{key}"), &entry.value);
                 pairs.extend(value.map(|value| (key.to_owned(), value)));
@@ -25,7 +28,40 @@ pub(super) fn keys(node: Option<&Node>, at: &str, base: &Path, draft: &mut Draft
             key => left_out(key, at, draft),
         }
     }
+    pairs.extend(rebased.map(|path| ("dockerfile".to_owned(), path)));
     Out::Map(pairs)
+}
+
+/// Kamal's is seen from where it runs, as its context is; Pando's, from the context. `None`: it names no context, and they are the same.
+fn dockerfile(node: &Node, context: &Out, base: &Path, draft: &mut Draft) -> Option<Out> {
+    node.get("context")?;
+    let Out::Text(context) = context else { return None };
+    let typed = node.get("dockerfile").and_then(Node::scalar).map_or("Dockerfile", |scalar| &scalar.text);
+    let whole = joined(base, typed);
+    let inside = Path::new(&whole).strip_prefix(context).map(|path| path.to_string_lossy().into_owned());
+    let inside = if context == "." && !whole.starts_with("..") { Ok(whole.clone()) } else { inside };
+    let Ok(inside) = inside else {
+        draft.note(format!(
+            "`builder.dockerfile`: {} lies outside the context {}, and `build.dockerfile` is relative to that: it is written as seen \
+             from there; put it into the context if the builder can't read it",
+            quoted(&whole),
+            quoted(context)
+        ));
+        return Some(Out::text(from_context(context, &whole)));
+    };
+    let is_told = inside != "Dockerfile" || node.get("dockerfile").is_some();
+    draft.checked_text::<Text>("builder.dockerfile", &inside).filter(|_| is_told)
+}
+
+/// `path` seen from `context`, which it is not in.
+fn from_context(context: &str, path: &str) -> String {
+    if path.starts_with('/') || context.starts_with('/') {
+        return path.to_owned();
+    }
+    let (here, there): (Vec<&str>, Vec<&str>) = (context.split('/').collect(), path.split('/').collect());
+    let common = here.iter().zip(&there).take_while(|(one, other)| one == other).count();
+    let ups = here[common..].iter().filter(|part| **part != ".").map(|_| "..");
+    ups.chain(there[common..].iter().copied()).collect::<Vec<_>>().join("/")
 }
 
 fn context(node: Option<&Node>, at: &str, base: &Path, draft: &mut Draft) -> Out {

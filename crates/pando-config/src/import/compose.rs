@@ -21,6 +21,7 @@ mod ports;
 mod project;
 pub(super) mod resources;
 mod run;
+mod scalars;
 mod service;
 mod write;
 

@@ -10,7 +10,7 @@ mod roles;
 
 use std::path::{Path, PathBuf};
 
-pub(super) use erb::{has_erb, without_erb};
+pub(super) use erb::without_erb;
 
 use super::draft::Draft;
 use super::mounts::{self, Mount};
@@ -167,6 +167,13 @@ fn asset_path(node: &Node, draft: &mut Draft) {
     let (path, options) = typed.split_once(':').unwrap_or((typed, ""));
     if !options.is_empty() {
         draft.note(format!("`asset_path`: it is mounted read-only, without {}", quoted(options)));
+    }
+    if !path.starts_with('/') {
+        draft.note(format!(
+            "`asset_path`: {} is relative; write it as it is in the image, such as `/app/public/assets`",
+            quoted(path)
+        ));
+        return;
     }
     if let Some(path) = draft.checked_text::<Assets>("asset_path", path) {
         draft.set("asset_path", path);

@@ -13,6 +13,10 @@ use crate::diagnostic::Sink;
 use crate::source::{SourceFile, Span};
 use crate::tree::{Entry, Kind, Node, Scalar, Value};
 
+/// Of Compose, where it merges files.
+const MERGE_TAGS: &str = "Compose reads it where files are merged, and here it is not read: let `docker compose config --no-interpolate` write the merged \
+                          file, and import that, or take the key out of the first file yourself";
+
 /// What aliases may add up to. Files of people stay far below; files that multiply themselves stop here.
 const MOST_NODES_BY_ALIAS: usize = 20_000;
 
@@ -241,7 +245,11 @@ impl<'a> Builder<'a> {
     fn foreign_tag(&mut self, tag: &Tag, span: Span) {
         // `!` alone only says "not a number".
         if !tag.suffix.is_empty() {
-            self.sink.error(span, format!("the tag `{tag}` means nothing here"));
+            let message = format!("the tag `{tag}` means nothing here");
+            match tag.suffix.as_str() {
+                "reset" | "override" => self.sink.error_hint(span, message, MERGE_TAGS),
+                _ => self.sink.error(span, message),
+            }
         }
     }
 

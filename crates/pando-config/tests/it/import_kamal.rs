@@ -199,3 +199,62 @@ fn a_file_is_known_by_what_is_in_it() {
     let two = from(&[("Procfile", "web: a"), ("b", "")], &["Procfile", "b"], None, "").unwrap_err();
     assert!(two.contains("only one"), "{two}");
 }
+
+#[test]
+fn erb_is_kamals_alone() {
+    let compose = "services:\n  web:\n    build: .\n    ports: ['8000:8000']\n    command: gunicorn app --access-logformat '%(h)s <%(u)s> %(t)s'\n    \
+                   environment: {IMPORTANT: '1', FMT: 'a <%x%> b'}\n  worker: {build: ., command: bin/worker}\n";
+    for name in ["compose.yaml", "config/deploy.yml", "x.yml"] {
+        let imported = from(&[(name, compose)], &[name], None, "").unwrap();
+        let spec = &loaded(&imported).targets[0].spec;
+        assert_eq!(spec.processes.len(), 2, "{}", imported.yaml);
+        assert!(
+            imported.yaml.contains("<%(u)s> %(t)s") && imported.yaml.contains("a <%x%> b"),
+            "{}",
+            imported.yaml
+        );
+        assert!(imported.notes.iter().all(|note| !note.contains("ERB")));
+    }
+    let text = "service: a\nimage: a/b\nservers: [1.1.1.1]\nenv: {clear: {A: '<%= x %>', B: '<% y', C: c}}\n";
+    for (name, kind) in [("config/deploy.yml", None), ("x.yml", None), ("y.yml", Some(Kind::Kamal))] {
+        let imported = from(&[(name, text)], &[name], kind, "").unwrap();
+        notes(&imported, &["ERB"]);
+        assert!(imported.yaml.contains("<% y") && imported.yaml.contains("name: C"), "{}", imported.yaml);
+        assert!(!imported.yaml.contains("<%= x"), "{}", imported.yaml);
+    }
+}
+
+#[test]
+fn a_dockerfile_of_kamal_is_seen_from_the_context() {
+    for (builder, context, dockerfile) in [
+        ("{context: backend, dockerfile: backend/Dockerfile}", "backend", "backend/Dockerfile"),
+        ("{context: ., dockerfile: docker/D}", ".", "./docker/D"),
+        ("{dockerfile: D}", ".", "./D"),
+    ] {
+        let imported = kamal(&format!("service: a\nimage: a/b\nservers: [1.1.1.1]\nbuilder: {builder}\n"));
+        let build = loaded(&imported).targets[0].build.clone().unwrap();
+        assert_eq!((build.context, build.dockerfile), (PathBuf::from(context), PathBuf::from(dockerfile)));
+        assert!(imported.notes.iter().all(|note| !note.contains("outside")), "{builder}");
+    }
+    for builder in ["{context: app/x, dockerfile: app/D}", "{context: app/x}"] {
+        let imported = kamal(&format!("service: a\nimage: a/b\nservers: [1.1.1.1]\nbuilder: {builder}\n"));
+        notes(&imported, &["builder.dockerfile", "outside the context `app/x`"]);
+    }
+    let outside = kamal("service: a\nimage: a/b\nbuilder: {context: app/x, dockerfile: app/D}\n");
+    assert_eq!(loaded(&outside).targets[0].build.clone().unwrap().dockerfile, Path::new("app/x/../D"));
+}
+
+#[test]
+fn a_primary_role_and_aliases_of_secrets_are_told_of() {
+    let imported = kamal(
+        "service: a\nimage: a/b\nservers: {app: [1.1.1.1], jobs: [1.1.1.2]}\nprimary_role: app\nenv: {secret: ['DB:DB_PRODUCTION', 'PLAIN']}\n",
+    );
+    notes(&imported, &["`primary_role`", "`app` is called `web`"]);
+    notes(&imported, &["`DB` has the value of the secret `DB_PRODUCTION`"]);
+    assert!(imported.notes.iter().all(|note| !note.contains("of the secret `PLAIN`")));
+    let imported = kamal("service: a\nimage: a/b\nservers: {app: [1.1.1.1]}\nprimary_role: b\n");
+    notes(&imported, &["`primary_role`", "no role `b`"]);
+    let imported = kamal("service: a\nimage: a/b\nservers: [1.1.1.1]\nasset_path: public/assets\n");
+    notes(&imported, &["`asset_path`", "relative"]);
+    assert!(!imported.yaml.contains("\nasset_path"), "{}", imported.yaml);
+}

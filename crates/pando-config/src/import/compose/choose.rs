@@ -1,5 +1,7 @@
 //! Which services of a file are the app: those of one image or one build. An app of Pando has one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::Service;
 use super::databases::{image_of, kind_of};
 use crate::decode::listed;
@@ -7,16 +9,19 @@ use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
 use crate::import::known::{self, Beside};
 use crate::import::variables;
-use crate::tree::Node;
+use crate::source::Span;
+use crate::tree::{Entry, Node, Value};
 
 /// How an image is built, as far as two builds may differ.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 struct Build {
     context: String,
     dockerfile: String,
     target: String,
     args: Vec<(String, Option<String>)>,
     inline: Option<String>,
+    /// All other keys.
+    others: BTreeMap<String, Value>,
 }
 
 impl Build {
@@ -34,19 +39,51 @@ impl Build {
             target: of("target").unwrap_or_default(),
             args,
             inline: of("dockerfile_inline"),
+            others: others(node),
         }
     }
 
     /// The keys in which `self` is another one than `other`.
-    fn differences(&self, other: &Self) -> Vec<&'static str> {
+    fn differences(&self, other: &Self) -> Vec<String> {
         let all = [
             ("context", self.context != other.context),
             ("dockerfile", self.dockerfile != other.dockerfile || self.inline != other.inline),
             ("target", self.target != other.target),
             ("args", self.args != other.args),
         ];
-        all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+        let own = all.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key.to_owned());
+        let keys: BTreeSet<&String> = self.others.keys().chain(other.others.keys()).collect();
+        let differ = keys.into_iter().filter(|key| self.others.get(*key) != other.others.get(*key));
+        own.chain(differ.map(|key| plain(key))).collect()
     }
+}
+
+/// The keys of a build that are not compared by their meaning.
+fn others(node: &Node) -> BTreeMap<String, Value> {
+    let compared = ["context", "dockerfile", "target", "args", "dockerfile_inline"];
+    let given = node.entries().unwrap_or_default().iter();
+    let given = given.filter(|entry| !compared.contains(&entry.key.as_str()) && !entry.value.is_null());
+    given.map(|entry| (entry.key.clone(), without_places(&entry.value).value)).collect()
+}
+
+/// Where a value stands in its file is no part of what it is.
+fn without_places(node: &Node) -> Node {
+    let span = Span::default();
+    let value = match &node.value {
+        Value::Scalar(scalar) => Value::Scalar(scalar.clone()),
+        Value::List(items) => Value::List(items.iter().map(without_places).collect()),
+        Value::Map(entries) => {
+            let entry = |entry: &Entry| Entry {
+                key: entry.key.clone(),
+                key_span: span,
+                value: without_places(&entry.value),
+            };
+            let mut entries: Vec<Entry> = entries.iter().map(entry).collect();
+            entries.sort_by(|one, other| one.key.cmp(&other.key));
+            Value::Map(entries)
+        }
+    };
+    Node { span, value }
 }
 
 /// Where a service is better suited to be the app than others: higher is better.
@@ -126,7 +163,7 @@ pub(super) fn tell_other(main: &Service, service: &Service, file: &str, draft: &
         (None, Some(ours), Some(theirs)) => format!(
             "{at}: it is built otherwise than {} ({}), and an app has one image, so it is an app of its own: {own_file}",
             quoted(&main.name),
-            listed(Build::of(theirs).differences(&Build::of(ours)), "and")
+            listed(Build::of(theirs).differences(&Build::of(ours)).iter().map(String::as_str), "and")
         ),
         (None, _, None) if image_of(service).is_none() => {
             format!("{at}: it names neither an image nor a build, so there is nothing to run")

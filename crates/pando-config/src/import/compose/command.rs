@@ -6,6 +6,10 @@ use crate::import::shell;
 use crate::import::write::Out;
 use crate::tree::Node;
 
+/// Of release commands that were entry points.
+pub(super) const IMAGE_ENTRYPOINT_OF_RELEASE: &str = "`release`: an `entrypoint` is written in front of the command, but the image's own \
+    `ENTRYPOINT` stays before both; if it has one that is in the way, build an image without";
+
 /// The command line of a service, if it names one.
 pub(super) fn line(service: &Node) -> Option<String> {
     let words = ["entrypoint", "command"].iter().filter_map(|key| service.get(key)).filter_map(shell::words);

@@ -2,23 +2,57 @@
 
 use super::interpolate::{self, Filled, Report, Variables};
 
-/// `NAME=value`, one a line, perhaps quoted; later ones may be made of earlier ones. Lines that are none are passed over, as are
-/// values that take what is not known.
-pub(super) fn parse(text: &str, known: &Variables) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = Vec::new();
+/// A variable; without a value it has that of whoever runs Compose.
+pub(super) type Line = (String, Option<String>);
+
+/// `NAME=value`, `NAME: value` or `NAME`, one a line, values perhaps quoted; later ones may be made of earlier ones. Lines that are
+/// none are passed over, as are values that take what is not known.
+pub(super) fn parse(text: &str, known: &Variables) -> Vec<Line> {
+    let mut found: Vec<Line> = Vec::new();
     let mut seen = known.clone();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let line = line.trim_start();
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let Some((name, typed)) = line.split_once('=').filter(|_| !line.starts_with('#')) else { continue };
-        let name = name.trim();
-        let Some(value) = value(typed.trim_start(), &mut lines, &seen) else { continue };
-        seen.insert(name.to_owned(), value.clone());
-        found.retain(|(given, _)| given != name);
-        found.push((name.to_owned(), value));
+        let Some((name, typed)) = taken_apart(line) else { continue };
+        let value = match typed {
+            Some(typed) => match value(typed.trim_start(), &mut lines, &seen) {
+                Some(value) => Some(value),
+                None => continue,
+            },
+            None => None,
+        };
+        seen.extend(value.clone().map(|value| (name.to_owned(), value)));
+        add(&mut found, name, value);
     }
     found
+}
+
+/// As `format: raw` has it: what stands behind `=` is the value, quotes and `$` included.
+pub(super) fn parse_raw(text: &str) -> Vec<Line> {
+    let mut found = Vec::new();
+    for line in text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let (name, value) =
+            line.split_once('=').map_or((line.trim_end(), None), |(name, value)| (name, Some(value)));
+        add(&mut found, name, value.map(str::to_owned));
+    }
+    found
+}
+
+/// The later one of a name counts.
+fn add(found: &mut Vec<Line>, name: &str, value: Option<String>) {
+    found.retain(|(given, _)| given != name);
+    found.push((name.to_owned(), value));
+}
+
+/// The name, and what stands behind `=` or `:`.
+fn taken_apart(line: &str) -> Option<(&str, Option<&str>)> {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+    };
+    let end = line.find(['=', ':']).unwrap_or(line.len());
+    let (name, typed) = (line[..end].trim(), line.get(end + 1..));
+    is_name(name).then_some((name, typed))
 }
 
 fn value(typed: &str, lines: &mut std::str::Lines<'_>, seen: &Variables) -> Option<String> {
@@ -84,17 +118,21 @@ mod tests {
     #[test]
     fn lines_are_variables() {
         let text = "# a comment\nA=1\nexport B = two words # told\nC='$A # kept'\nD=\"x\\n$A\"\n\nE=\nF=${A}0\nnothing\n\
-                    KEY=\"-----BEGIN\nmiddle\nEND\"\nA=2\n";
+                    KEY=\"-----BEGIN\nmiddle\nEND\"\nY: of yaml\nA=2\n";
         let expected = [
-            ("B", "two words"),
-            ("C", "$A # kept"),
-            ("D", "x\n1"),
-            ("E", ""),
-            ("F", "10"),
-            ("KEY", "-----BEGIN\nmiddle\nEND"),
-            ("A", "2"),
+            ("B", Some("two words")),
+            ("C", Some("$A # kept")),
+            ("D", Some("x\n1")),
+            ("E", Some("")),
+            ("F", Some("10")),
+            ("nothing", None),
+            ("KEY", Some("-----BEGIN\nmiddle\nEND")),
+            ("Y", Some("of yaml")),
+            ("A", Some("2")),
         ];
-        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(parse(text, &Variables::new()), expected);
+        let owned = |(name, value): (&str, Option<&str>)| (name.to_owned(), value.map(str::to_owned));
+        assert_eq!(parse(text, &Variables::new()), expected.map(owned));
+        let raw = [("A", Some("\"$B\" # c")), ("B", None)].map(owned);
+        assert_eq!(parse_raw("# x\n\nA=1\n A=\"$B\" # c\nB\n").as_slice(), [raw[0].clone(), raw[1].clone()]);
     }
 }

@@ -6,8 +6,9 @@ use super::interpolate::{self, Filled, Report};
 use super::labels::Rule;
 use super::{Project, dotenv};
 use crate::decode::{Leaf, listed};
+use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
-use crate::import::secrecy::{is_secret_name, is_secret_value};
+use crate::import::secrecy::{self, is_secret_name, is_secret_value};
 use crate::import::variables::{self, From, Variable};
 use crate::tree::{Node, Scalar};
 use crate::value::Host;
@@ -39,9 +40,7 @@ fn written(
     draft: &mut Draft,
 ) -> Option<From> {
     match interpolate::fill(value, &project.variables, report) {
-        Filled::Known(filled)
-            if filled != value.replace("$$", "$") && (is_secret_name(name) || is_secret_value(&filled)) =>
-        {
+        Filled::Known(filled) if filled != value.replace("$$", "$") && secrecy::is_secret(name, &filled) => {
             Some(From::Secret)
         }
         Filled::Known(filled) => variables::literal(name, &filled, draft),
@@ -75,7 +74,7 @@ fn tell_parts(name: &str, value: &str, taken: &[String], project: &Project<'_>, 
 fn passed_on(name: &str, project: &Project<'_>, report: &mut Report) -> From {
     match project.variables.get(name) {
         _ if is_secret_name(name) => From::Secret,
-        Some(value) if is_secret_value(value) => From::Secret,
+        Some(value) if secrecy::is_secret(name, value) => From::Secret,
         Some(value) => {
             report.from_file.insert(name.to_owned());
             From::Value(value.clone())
@@ -87,6 +86,7 @@ fn passed_on(name: &str, project: &Project<'_>, report: &mut Report) -> From {
 fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft) -> Vec<Variable> {
     let mut found: Vec<Variable> = Vec::new();
     let Some(node) = service.get("env_file") else { return found };
+    let mut report = Report::default();
     for item in node.items().unwrap_or(std::slice::from_ref(node)) {
         let path = item.scalar().or_else(|| item.get("path")?.scalar()).map(|scalar| scalar.text.clone());
         let Some(path) = path else { continue };
@@ -96,12 +96,22 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
             draft.left_out(&key, of, "it can't be read here; write its variables below `env`");
             continue;
         };
-        for (name, value) in dotenv::parse(&text, &project.variables) {
+        let lines = match item.get("format").and_then(Node::scalar).map(|format| format.text.as_str()) {
+            None => dotenv::parse(&text, &project.variables),
+            Some("raw") => dotenv::parse_raw(&text),
+            Some(other) => {
+                let why = format!(
+                    "the format {} is not known here; write its variables below `env`",
+                    quoted(other)
+                );
+                draft.left_out(&format!("env_file: {}", plain(&path)), of, &why);
+                continue;
+            }
+        };
+        for (name, value) in lines {
             found.retain(|given| given.name != name);
             if variables::usable(&name, draft) {
-                let secret = is_secret_name(&name) || is_secret_value(&value);
-                let value =
-                    if secret { Some(From::Secret) } else { variables::literal(&name, &value, draft) };
+                let value = from_line(&name, value, project, &mut report, draft);
                 found.extend(value.map(|value| Variable { name, value }));
             }
         }
@@ -111,7 +121,23 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
             "its variables are below `env`, as it has them now; those that look secret without their values",
         );
     }
+    super::tell(&report, of, draft);
     found
+}
+
+/// What a file of variables has, unless it is secret.
+fn from_line(
+    name: &str,
+    value: Option<String>,
+    project: &Project<'_>,
+    report: &mut Report,
+    draft: &mut Draft,
+) -> Option<From> {
+    match value {
+        None => Some(passed_on(name, project, report)),
+        Some(value) if secrecy::is_secret(name, &value) => Some(From::Secret),
+        Some(value) => variables::literal(name, &value, draft),
+    }
 }
 
 /// The port that the variables say the program listens on, where `ports` do not.

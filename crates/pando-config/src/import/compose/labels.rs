@@ -38,10 +38,18 @@ pub(super) fn port(labels: &Node) -> Option<u16> {
 
 pub(super) fn carry_over(labels: &Node, process: &mut Process, draft: &mut Draft) {
     let mut others = Vec::new();
+    let hidden = is_hidden(labels);
     for (key, value) in variables::pairs(labels) {
         let (key, value) = (key.trim().to_owned(), value.unwrap_or_default());
         let is_rule = key.starts_with("traefik.http.routers.") && key.ends_with(".rule");
-        if is_rule {
+        if is_rule && hidden {
+            draft.note(format!(
+                "`labels` of `{}`: with `traefik.enable: false`, {} brought it no requests; if they are to come to it, write it as \
+                 `domains` or `routes`",
+                process.service,
+                quoted(&value)
+            ));
+        } else if is_rule {
             match rules(&value) {
                 Some(found) => process.rules.extend(found),
                 None => draft.note(format!(
@@ -55,6 +63,13 @@ pub(super) fn carry_over(labels: &Node, process: &mut Process, draft: &mut Draft
         }
     }
     tell_others(&others, process, draft);
+}
+
+/// Whether Traefik was told to pass it over.
+fn is_hidden(labels: &Node) -> bool {
+    let is_false = |value: &str| matches!(value, "0" | "f" | "F" | "false" | "False" | "FALSE");
+    let enabled = variables::pairs(labels).into_iter().rfind(|(key, _)| key.trim() == "traefik.enable");
+    enabled.and_then(|(_, value)| value).is_some_and(|value| is_false(value.trim()))
 }
 
 fn tell_others(others: &[String], process: &Process, draft: &mut Draft) {

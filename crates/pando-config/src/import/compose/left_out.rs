@@ -88,11 +88,18 @@ fn why(key: &str) -> &'static str {
     }
 }
 
+/// Neither nothing nor an empty map.
+fn says_something(node: &Node) -> bool {
+    !node.is_null() && node.entries().is_none_or(|entries| !entries.is_empty())
+}
+
 /// Keys of the file beside `services`.
 pub(super) fn tell_of_file(node: &Node, draft: &mut Draft) {
     for entry in node.entries().unwrap_or_default() {
-        let more =
-            entry.value.entries().is_some_and(|entries| entries.iter().any(|entry| !entry.value.is_null()));
+        let more = entry
+            .value
+            .entries()
+            .is_some_and(|entries| entries.iter().any(|entry| says_something(&entry.value)));
         let why = match entry.key.as_str() {
             // The last says which version of Compose it was for, which Compose itself does not read any more.
             "services" | "name" | "version" => continue,

@@ -65,7 +65,8 @@ impl Names {
 
 fn port_after(rest: &str) -> Option<u16> {
     let digits = rest.strip_prefix(':')?;
-    digits[..digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len())].parse().ok()
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].parse().ok().filter(|port| *port > 0)
 }
 
 /// Whether an address is meant there: in a URL's authority, behind `host=`, before a port, or all alone.
@@ -92,7 +93,8 @@ fn is_address(value: &str, range: Range<usize>) -> bool {
         return true;
     }
     let first = before.is_empty() || before.ends_with([',', ' ', '=', '\'', '"', '[']);
-    first && (port_after(after).is_some_and(|port| port >= 80) || (before.is_empty() && after.is_empty()))
+    let lowest = if value.contains(',') { 1 } else { 80 };
+    first && (port_after(after).is_some_and(|port| port >= lowest) || (before.is_empty() && after.is_empty()))
 }
 
 /// Parts of names of variables that are addresses, and of such as are something else.

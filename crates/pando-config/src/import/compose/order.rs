@@ -99,6 +99,10 @@ pub(super) fn write_release(one_offs: &[OneOff], draft: &mut Draft) {
     }
     let names = listed(awaited.iter().map(|one| one.service.name.as_str()), "and");
     let line = awaited.iter().filter_map(|one| one.line.as_deref()).collect::<Vec<_>>().join(" && ");
+    let mut entrypoints = awaited.iter().filter(|one| one.service.node.get("entrypoint").is_some());
+    if entrypoints.next().is_some() {
+        draft.note(command::IMAGE_ENTRYPOINT_OF_RELEASE);
+    }
     let comment =
         format!("Runs once per deployment, before traffic moves, as {names} did before the others.");
     draft.set_with(&comment, "release", Out::text(line));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::interpolate::{self, Report, Variables};
 use super::names::Names;
-use super::{Service, dotenv, extend, merge};
+use super::{Service, dotenv, extend, merge, scalars};
 use crate::diagnostic::quoted;
 use crate::files::Files;
 use crate::import::draft::Draft;
@@ -36,7 +36,8 @@ impl<'a> Project<'a> {
         let node = others.iter().fold(first.clone(), |node, (_, over)| merge::merged("", &node, over));
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let text = files.read(&directory.join(".env")).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let variables = dotenv::parse(&text.unwrap_or_default(), &Variables::new()).into_iter().collect();
+        let variables = dotenv::parse(&text.unwrap_or_default(), &Variables::new());
+        let variables = variables.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         let project = Self { node, directory, variables, files, names: Names::default() };
         project.tell_overrides(sources, draft);
         Some(project)
@@ -68,6 +69,7 @@ impl<'a> Project<'a> {
                 draft.note(format!("`services`: {} has no keys", quoted(&entry.key)));
                 continue;
             };
+            let resolved = scalars::as_texts(&resolved);
             let mut report = Report::default();
             let filled = interpolate::tree(&resolved, "", &self.variables, &mut report);
             let typed_image = resolved.get("image").and_then(Node::scalar).map(|scalar| scalar.text.clone());

@@ -5,9 +5,10 @@ use super::service::{Process, process};
 use super::{Parts, Project, command, labels};
 use crate::decode::listed;
 use crate::diagnostic::quoted;
-use crate::import::draft::Draft;
+use crate::import::draft::{Draft, plain};
 use crate::import::mounts::{self, Mount};
-use crate::import::secrecy::{has_password, is_secret_name};
+use crate::import::secrecy::is_secret;
+use crate::import::shell;
 use crate::import::variables::{self, From, Variable};
 use crate::import::write::Out;
 
@@ -16,6 +17,7 @@ pub(super) fn processes(parts: &Parts, project: &Project<'_>, draft: &mut Draft)
     let mine = parts.mine.iter();
     let mut found: Vec<Process> =
         mine.map(|service| process(&service.name, &service.node, project, draft)).collect();
+    rename_web(&mut found, parts.proxied, draft);
     if found.iter().all(|process| process.name != "web") {
         name_web(&mut found, parts.proxied, draft);
     }
@@ -41,6 +43,33 @@ pub(super) fn processes(parts: &Parts, project: &Project<'_>, draft: &mut Draft)
         }
     }
     kept
+}
+
+/// Calls a process `web` otherwise that nobody reaches, where another one is reached.
+fn rename_web(processes: &mut [Process], proxied: bool, draft: &mut Draft) {
+    let is_reached = |process: &Process| {
+        !process.rules.is_empty()
+            || process.keys.iter().any(|(key, _)| key == "port")
+            || process.published.is_some()
+    };
+    let listens = |process: &Process| {
+        let line = process.keys.iter().find(|(key, _)| key == "command");
+        matches!(line, Some((_, Out::Text(line))) if shell::fixed_port(line).is_some())
+    };
+    let Some(at) = processes.iter().position(|process| process.name == "web") else { return };
+    let others = processes.iter().any(|process| process.name != "web" && is_reached(process));
+    if proxied || !others || is_reached(&processes[at]) || listens(&processes[at]) {
+        return;
+    }
+    let is_free = |name: &String| processes.iter().all(|process| process.name != *name);
+    let names = std::iter::once("worker".to_owned()).chain((2..).map(|number| format!("web-{number}")));
+    let Some(name) = names.take(processes.len() + 2).find(is_free) else { return };
+    draft.note(format!(
+        "`services.{}`: it has no `ports`, and another service has, which is `web` here, as the process that gets the requests is called; \
+         this one is called `{name}`",
+        plain(&processes[at].service)
+    ));
+    processes[at].name = name;
 }
 
 /// Calls the process `web` that gets requests: one with a rule, or else with a port, or else the only one behind a proxy.
@@ -111,7 +140,7 @@ fn tell_secrets(process: &Process, draft: &mut Draft) {
     for variable in &process.env {
         if let From::Value(value) = &variable.value
             && !value.is_empty()
-            && (is_secret_name(&variable.name) || has_password(value))
+            && is_secret(&variable.name, value)
         {
             draft.left_out(
                 &variable.name,

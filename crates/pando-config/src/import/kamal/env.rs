@@ -2,8 +2,9 @@
 
 use super::erb::PLACE;
 use crate::decode::listed;
+use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
-use crate::import::secrecy::{has_password, is_secret_name};
+use crate::import::secrecy::{is_secret, is_secret_name};
 use crate::import::variables::{self, From, Variable};
 use crate::import::write::Out;
 use crate::tree::Node;
@@ -24,7 +25,15 @@ pub(super) fn variables(node: Option<&Node>, at: &str, draft: &mut Draft) -> Opt
     }
     for item in node.get("secret").filter(|_| nested).and_then(Node::items).unwrap_or_default() {
         let typed = item.scalar().map(|scalar| scalar.text.as_str()).unwrap_or_default();
-        let name = typed.split(':').next().unwrap_or(typed).to_owned();
+        let (name, source) = typed.split_once(':').unwrap_or((typed, ""));
+        let name = name.to_owned();
+        if !source.is_empty() && source != name {
+            draft.note(format!(
+                "`{at}.secret`: `{}` has the value of the secret {}",
+                plain(&name),
+                quoted(source)
+            ));
+        }
         if variables::usable(&name, draft) {
             found.push(Variable { name, value: From::Secret });
         }
@@ -37,7 +46,7 @@ fn value(name: &str, value: &str, at: &str, draft: &mut Draft) -> Option<From> {
     if value.contains(PLACE) {
         return Some(if is_secret_name(name) { From::Secret } else { From::Unknown });
     }
-    if !value.is_empty() && (is_secret_name(name) || has_password(value)) {
+    if !value.is_empty() && is_secret(name, value) {
         draft.left_out(
             name,
             at,

@@ -3,24 +3,36 @@
 /// What ERB is replaced by before the file is read.
 pub(super) const PLACE: &str = "erb-was-here";
 
-pub(in crate::import) fn has_erb(text: &str) -> bool {
-    text.contains("<%")
-}
-
-/// `text` with each `<% … %>` replaced by a word, and as many lines as before.
-pub(in crate::import) fn without_erb(text: &str) -> String {
+/// `text` with each `<% … %>` replaced by a word, and as many lines as before. What is not closed stays. `None`: there is none.
+pub(in crate::import) fn without_erb(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.find("<%") {
-        out.push_str(&rest[..start]);
-        let after = &rest[start..];
-        let end = after.find("%>").map_or(after.len(), |end| end + 2);
-        let (erb, tail) = after.split_at(end);
-        if erb.starts_with("<%=") {
+    while let Some((before, erb, after)) = next(rest) {
+        out.push_str(before);
+        if erb.starts_with('=') {
             out.push_str(PLACE);
         }
         out.extend(erb.chars().filter(|c| *c == '\n'));
-        rest = tail;
+        rest = after;
     }
-    out + rest
+    (rest.len() < text.len()).then(|| out + rest)
+}
+
+/// What stands before, in and behind the first one.
+fn next(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once("<%")?;
+    let (erb, after) = rest.split_once("%>")?;
+    Some((before, erb, after))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_closed_is_replaced() {
+        assert_eq!(without_erb("a: <%= 1 %>\n<%\nx\n%>b: 2").as_deref(), Some("a: erb-was-here\n\n\nb: 2"));
+        assert_eq!(without_erb("a: <%= 1 %>\nb: '<% x'\n").as_deref(), Some("a: erb-was-here\nb: '<% x'\n"));
+        assert_eq!(without_erb("a: '<% x'\nb: 1\n"), None);
+    }
 }

@@ -25,6 +25,18 @@ pub(super) fn roles(node: &Node, draft: &mut Draft) -> Vec<Role> {
     let mut found: Vec<Role> = Vec::new();
     let primary = text_of(node, "primary_role").unwrap_or_else(|| "web".to_owned());
     let roles = node.get("servers").and_then(Node::entries).unwrap_or_default();
+    let named = node.get("primary_role").is_some() && !roles.is_empty() && primary != "web";
+    if named && roles.iter().any(|role| role.key == primary) {
+        draft.note(format!(
+            "`primary_role`: {} is called `web` here, since that process gets the requests; so is the role of its servers",
+            quoted(&primary)
+        ));
+    } else if named {
+        draft.note(format!(
+            "`primary_role`: `servers` has no role {}; the first is taken for it",
+            quoted(&primary)
+        ));
+    }
     let first = roles.first().map(|role| role.key.clone()).unwrap_or_default();
     let primary = if roles.iter().any(|role| role.key == primary) { primary } else { first };
     for role in roles {
