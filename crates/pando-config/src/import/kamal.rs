@@ -175,7 +175,23 @@ fn asset_path(node: &Node, draft: &mut Draft) {
         ));
         return;
     }
+    if let Some(volume) = volume_in_the_way(node, path) {
+        draft.note(format!(
+            "`asset_path`: {} and the volume at {} are in each other's way; mount that elsewhere",
+            quoted(path),
+            quoted(&volume)
+        ));
+        return;
+    }
     if let Some(path) = draft.checked_text::<Assets>("asset_path", path) {
         draft.set("asset_path", path);
     }
+}
+
+/// The path of a volume that holds `path`, or lies in it.
+fn volume_in_the_way(node: &Node, path: &str) -> Option<String> {
+    let volumes = node.get("volumes").and_then(Node::items).unwrap_or_default().iter();
+    let mut targets = volumes.filter_map(|volume| volume.scalar()?.text.split(':').nth(1).map(str::to_owned));
+    let path = Path::new(path);
+    targets.find(|target| path.starts_with(target) || Path::new(target).starts_with(path))
 }

@@ -29,7 +29,7 @@ const WORDS: [&str; 24] = [
 ];
 
 /// How values begin that are tokens, of whichever service.
-const TOKENS: [&str; 14] = [
+const TOKENS: [&str; 12] = [
     "sk_",
     "rk_",
     "sk-",
@@ -38,9 +38,7 @@ const TOKENS: [&str; 14] = [
     "ghs_",
     "github_pat_",
     "glpat-",
-    "xoxb-",
-    "xoxp-",
-    "xoxa-",
+    "xox",
     "AKIA",
     "eyJ",
     "https://hooks.slack.com/",

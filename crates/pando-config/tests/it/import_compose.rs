@@ -10,13 +10,13 @@ use pando_model::{AppSpec, EnvValue, HealthKind, ProcessName, ProcessSpec};
 use crate::Whole;
 
 /// An import of `compose.yaml` beside other files.
-struct Case {
-    imported: Imported,
-    spec: AppSpec,
-    build: Option<pando_config::Build>,
+pub(crate) struct Case {
+    pub(crate) imported: Imported,
+    pub(crate) spec: AppSpec,
+    pub(crate) build: Option<pando_config::Build>,
 }
 
-fn case_with(yaml: &str, others: &[(&str, &str)], service: Option<&str>, base: &str) -> Case {
+pub(crate) fn case_with(yaml: &str, others: &[(&str, &str)], service: Option<&str>, base: &str) -> Case {
     let files = others.iter().fold(MemoryFiles::default(), |files, (name, text)| files.with(*name, *text));
     let files = files.with("compose.yaml", yaml);
     let paths = [PathBuf::from("compose.yaml")];
@@ -30,26 +30,26 @@ fn case_with(yaml: &str, others: &[(&str, &str)], service: Option<&str>, base: &
     Case { spec: target.spec, build: target.build, imported }
 }
 
-fn case(yaml: &str) -> Case {
+pub(crate) fn case(yaml: &str) -> Case {
     case_with(yaml, &[], None, "")
 }
 
 impl Case {
-    fn process(&self, name: &str) -> &ProcessSpec {
+    pub(crate) fn process(&self, name: &str) -> &ProcessSpec {
         let name = ProcessName::new(name).unwrap();
         self.spec.processes.get(&name).unwrap_or_else(|| panic!("no `{name}`\n{}", self.imported.yaml))
     }
 
-    fn command(&self, name: &str) -> &str {
+    pub(crate) fn command(&self, name: &str) -> &str {
         self.process(name).command.as_deref().unwrap_or_default()
     }
 
     /// A variable as the process is told it.
-    fn told(&self, process: &str, name: &str) -> Option<EnvValue> {
+    pub(crate) fn told(&self, process: &str, name: &str) -> Option<EnvValue> {
         self.process(process).env.get(name).or(self.spec.env.get(name)).cloned()
     }
 
-    fn value(&self, name: &str) -> String {
+    pub(crate) fn value(&self, name: &str) -> String {
         match self.told("web", name) {
             Some(EnvValue::Value(value)) => value,
             other => panic!("{name}: {other:?}\n{}", self.imported.yaml),
@@ -57,7 +57,7 @@ impl Case {
     }
 
     /// The service that a variable comes from.
-    fn service(&self, name: &str) -> &ServiceSpec {
+    pub(crate) fn service(&self, name: &str) -> &ServiceSpec {
         match self.told("web", name) {
             Some(EnvValue::Service(service)) => &self.spec.services[&service],
             other => panic!("{name}: {other:?}\n{}", self.imported.yaml),
@@ -65,12 +65,12 @@ impl Case {
     }
 
     /// A note that has all of these words.
-    fn notes(&self, words: &[&str]) {
+    pub(crate) fn notes(&self, words: &[&str]) {
         let found = self.imported.notes.iter().any(|note| words.iter().all(|word| note.contains(word)));
         assert!(found, "no note with {words:?} in:\n{}", self.imported.notes.join("\n"));
     }
 
-    fn notes_nothing_of(&self, word: &str) {
+    pub(crate) fn notes_nothing_of(&self, word: &str) {
         assert!(!self.imported.notes.iter().any(|note| note.contains(word)), "{:?}", self.imported.notes);
     }
 }
@@ -523,109 +523,4 @@ fn what_is_beside_the_app_is_not_taken_for_it() {
     assert!(matches!(&site.spec.run, RunSource::Image { reference, .. } if reference == "nginx:1"));
     assert_eq!(site.spec.domains.len(), 1);
     site.notes(&["processes.web.port", "8080"]);
-}
-
-#[test]
-fn what_traefik_passed_over_gets_no_domain() {
-    let case = case(
-        "services:\n  web:\n    image: 'a:1'\n    ports: ['80']\n    labels: {traefik.enable: 'false', traefik.http.routers.a.rule: Host(`a.com`)}\n",
-    );
-    assert!(case.spec.domains.is_empty(), "{}", case.imported.yaml);
-    case.notes(&["traefik.enable", "a.com"]);
-}
-
-#[test]
-fn an_entry_point_of_the_release_command_is_told_of() {
-    let case = case(
-        "services:\n  web: {image: 'a:1', ports: ['80'], depends_on: {m: {condition: service_completed_successfully}}}\n  \
-         m: {image: 'a:1', entrypoint: [/e], command: [migrate]}\n",
-    );
-    case.notes(&["`release`", "ENTRYPOINT"]);
-}
-
-#[test]
-fn tokens_of_the_file_are_told_of() {
-    let case = case(
-        "services:\n  web: {image: 'a:1', ports: ['80'], environment: {STRIPE: sk_live_abc, HOOK: 'https://hooks.slack.com/services/x', AUTHOR: me, SMTP_LOGIN: 'a:b'}}\n",
-    );
-    for name in ["STRIPE", "HOOK", "SMTP_LOGIN"] {
-        case.notes(&[name, "looks secret"]);
-    }
-    case.notes_nothing_of("AUTHOR");
-}
-
-#[test]
-fn files_of_variables_are_read_in_their_formats() {
-    let yaml = "services:\n  web:\n    image: 'a:1'\n    ports: ['80']\n    env_file: [{path: r.env, format: raw}, n.env, {path: o.env, format: odd}]\n";
-    let others = [("r.env", "A=\"x\" # $B\nR\n"), ("n.env", "B: of yaml\nC=\"x\"\n"), ("o.env", "D=1\n")];
-    let case = case_with(yaml, &others, None, "");
-    assert_eq!(case.value("A"), "\"x\" # $B");
-    assert_eq!((case.value("B").as_str(), case.value("C").as_str()), ("of yaml", "x"));
-    assert!(case.told("web", "D").is_none());
-    case.notes(&["o.env", "format `odd`"]);
-    case.notes(&["`env`: `R`: taken from an environment"]);
-}
-
-#[test]
-fn values_without_quotes_are_as_compose_makes_them() {
-    let case = case(
-        "services:\n  web: {build: {context: ., args: {V: 1.10}}, ports: ['80'], environment: {A: True, B: 1.50, C: 012, D: 0x1F, E: '012', F: yes}}\n",
-    );
-    for (name, value) in [("A", "true"), ("B", "1.5"), ("C", "10"), ("D", "31"), ("E", "012"), ("F", "yes")] {
-        assert_eq!(case.value(name), value, "{name}");
-    }
-    assert_eq!(case.build.as_ref().unwrap().args["V"], "1.1");
-}
-
-#[test]
-fn the_service_with_ports_is_web() {
-    let renamed = case(
-        "services:\n  web: {image: 'a:1', command: bin/work}\n  api: {image: 'a:1', command: bin/api, ports: ['80:3000'], depends_on: [web]}\n",
-    );
-    assert_eq!((renamed.command("web"), renamed.command("worker")), ("bin/api", "bin/work"));
-    renamed.notes(&["services.web", "called `worker`"]);
-    renamed.notes(&["services.api", "called `web`"]);
-    let kept = case(
-        "services:\n  web: {image: 'a:1', command: bin/web -p 3000}\n  api: {image: 'a:1', command: bin/api, ports: ['80:4000']}\n",
-    );
-    assert_eq!(kept.command("web"), "bin/web -p 3000");
-}
-
-#[test]
-fn tags_of_merging_are_an_error_with_a_remedy() {
-    for tag in ["!reset []", "!override ['80']"] {
-        let files = MemoryFiles::default()
-            .with("compose.yaml", format!("services: {{web: {{image: a, ports: {tag}}}}}\n"));
-        let problems = import::from_file(Path::new("compose.yaml"), "a", &files).unwrap_err().to_string();
-        assert!(problems.contains("docker compose config"), "{problems}");
-    }
-}
-
-#[test]
-fn plain_volumes_and_lists_of_addresses_are_told_of_rightly() {
-    let case = case(
-        "services:\n  web: {image: 'a:1', ports: ['80'], volumes: ['data:/d'], environment: {LIST: 'a:1,api:2'}}\n  api: {image: 'b:1'}\nvolumes: {data: {}}\n",
-    );
-    case.notes_nothing_of("drivers, options");
-    case.notes(&["`LIST` names `api`"]);
-}
-
-#[test]
-fn services_that_extend_each_other_are_called_a_cycle() {
-    let ring = case(
-        "services:\n  web: {image: 'a:1', ports: ['80'], extends: b}\n  b: {image: 'a:1', extends: {service: web}}\n",
-    );
-    ring.notes(&["`extends`", "cycle"]);
-    ring.notes_nothing_of("can't be read here");
-    let missing =
-        case("services:\n  web: {image: 'a:1', ports: ['80'], extends: {file: o.yaml, service: b}}\n");
-    missing.notes(&["`extends`", "can't be read here"]);
-}
-
-#[test]
-fn a_port_that_is_none_is_not_taken_from_an_address() {
-    let case = case(
-        "services:\n  web: {image: 'a:1', ports: ['80'], environment: {URL: 'postgres://db:0/x'}}\n  db: {image: 'postgres:16'}\n",
-    );
-    assert_eq!(case.service("URL").port, 5432);
 }

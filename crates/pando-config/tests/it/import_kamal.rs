@@ -258,3 +258,11 @@ fn a_primary_role_and_aliases_of_secrets_are_told_of() {
     notes(&imported, &["`asset_path`", "relative"]);
     assert!(!imported.yaml.contains("\nasset_path"), "{}", imported.yaml);
 }
+
+#[test]
+fn an_asset_path_within_a_volume_is_told_of() {
+    let text = "service: a\nimage: a/b\nservers: [1.1.1.1]\nvolumes: ['storage:/rails']\nasset_path: /rails/public/assets\n";
+    let imported = kamal(text);
+    loaded(&imported);
+    notes(&imported, &["`asset_path`", "volume at `/rails`"]);
+}

@@ -6,6 +6,7 @@ mod examples;
 mod formats;
 mod import;
 mod import_compose;
+mod import_compose_details;
 mod import_kamal;
 mod problems;
 mod properties;
