@@ -1,10 +1,10 @@
 //! Commands beside a replica, in its container, and on their own, in a container of their image that lives as long as they do.
 
+mod family;
 mod live;
 mod streams;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
@@ -325,16 +325,12 @@ impl Command {
     /// When that is not allowed, or the engine can't be asked.
     pub async fn kill(&self, hard: bool) -> Result<(), EngineError> {
         match self.kind.clone() {
-            Kind::Beside(id) => {
-                let found = self.engine.call(|docker| async move { docker.inspect_exec(&id).await }).await?;
-                let pid = found.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 1);
-                match pid.filter(|_| found.running == Some(true)) {
-                    Some(pid) => signal(pid, hard).map_err(|error| {
-                        EngineError::Unfit(format!("the command (pid {pid}) can't be ended: {error}"))
-                    }),
-                    None => Ok(()),
-                }
-            }
+            Kind::Beside(id) => match self.pid(&id).await? {
+                Some(pid) => family::signal(pid, hard).map_err(|error| {
+                    EngineError::Unfit(format!("the command (pid {pid}) can't be ended: {error}"))
+                }),
+                None => Ok(()),
+            },
             Kind::Alone(id) => {
                 let options =
                     KillContainerOptions { signal: if hard { "SIGKILL" } else { "SIGTERM" }.to_owned() };
@@ -345,6 +341,20 @@ impl Command {
                     _ => Ok(()),
                 }
             }
+        }
+    }
+
+    /// Of a command beside a run; `None`: it has ended. The engine may hear its output before it knows its pid.
+    async fn pid(&self, id: &str) -> Result<Option<u32>, EngineError> {
+        let until = Instant::now() + END_WITHIN;
+        loop {
+            let id = id.to_owned();
+            let found = self.engine.call(|docker| async move { docker.inspect_exec(&id).await }).await?;
+            let pid = found.pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid > 1);
+            if found.running != Some(true) || pid.is_some() || Instant::now() >= until {
+                return Ok(pid.filter(|_| found.running == Some(true)));
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -361,33 +371,4 @@ impl Command {
             tracing::warn!("the container of a command is left for now: {error}");
         }
     }
-}
-
-fn signal(pid: u32, hard: bool) -> io::Result<()> {
-    use rustix::process::Signal;
-    if !hard {
-        return family(pid).iter().try_for_each(|process| process.signal(Signal::TERM));
-    }
-    // Held first: what starts another in the moment of its death leaves that one behind without a parent to find it by.
-    let mut held = BTreeSet::new();
-    for _ in 0..ROUNDS {
-        let new: Vec<_> = family(pid).into_iter().filter(|process| !held.contains(&process.pid)).collect();
-        if new.is_empty() {
-            break;
-        }
-        new.iter().try_for_each(|process| process.signal(Signal::STOP))?;
-        held.extend(new.iter().map(|process| process.pid));
-    }
-    family(pid).iter().try_for_each(|process| process.signal(Signal::KILL))
-}
-
-/// What forks faster than it can be held is not held; some of it may be left.
-const ROUNDS: usize = 20;
-
-/// A process and all that descends from it.
-fn family(pid: u32) -> Vec<crate::proc::Process> {
-    let all = crate::proc::all();
-    let mut whole = crate::proc::descendants(&all, pid);
-    whole.extend(all.iter().find(|stat| stat.pid == pid).map(crate::proc::Stat::process));
-    whole
 }

@@ -19,6 +19,15 @@ use crate::run::RunKey;
 /// Between two tries.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// Pauses before it is looked for processes that nobody knows of.
+const LOOKS: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+
 /// Undoes a start whose key is locked by the caller.
 pub(super) async fn failed_start(shared: &Arc<Shared>, record: &Record) {
     let key = record.spec.key;
@@ -59,6 +68,17 @@ fn undo_later(shared: &Arc<Shared>, key: RunKey) {
     });
 }
 
+/// Looked for at once and again for a while: what a dead engine had begun may come to life after it.
+fn end_unknown_soon(shared: &Arc<Shared>, id: String) {
+    shared.book.tasks.spawn_until_shutdown(async move {
+        for pause in LOOKS {
+            tokio::time::sleep(pause).await;
+            let id = id.clone();
+            let _ = blocking(move || end_unknown(&id)).await;
+        }
+    });
+}
+
 /// Ends what runs of a container that the engine has removed: one that was killed in the middle of a start knows nothing of the
 /// processes that came of it. A cgroup carries the container's id, which is given once.
 fn end_unknown(id: &str) -> io::Result<()> {
@@ -95,7 +115,7 @@ async fn undo(shared: &Arc<Shared>, key: RunKey) -> Result<(), EngineError> {
     {
         let id = found.id.unwrap_or(record.container);
         shared.remove(&id).await?;
-        let _ = blocking(move || end_unknown(&id)).await;
+        end_unknown_soon(shared, id);
     }
     if let Err(error) = blocking(move || records.0.remove()).await {
         tracing::warn!(target: "pando", "the record of a failed start can't be removed: {error}");
