@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::access_log;
 use crate::plane::Plane;
 use crate::serve::Entrance;
-use guests::Guests;
+use guests::{Bounded, Guests};
 use share::{Handed, Shares};
 
 /// Connections that were handed over and not taken yet.
@@ -176,5 +176,6 @@ struct Accepted {
     tcp: tokio::net::TcpStream,
     address: SocketAddr,
     entrance: Entrance,
+    guest: Bounded,
     seat: Option<tokio::sync::OwnedSemaphorePermit>,
 }

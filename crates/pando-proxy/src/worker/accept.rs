@@ -1,6 +1,7 @@
 //! Accepts connections, and serves them here or hands them on.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::guests::Bounded;
 use super::share::Handed;
 use super::waiting::{self, Presence};
 use super::{Accepted, Common};
@@ -44,11 +46,14 @@ pub(super) async fn accept(listener: TcpListener, entrance: Entrance, common: Co
         };
         match accepted {
             Ok((tcp, address)) => {
-                let seat = seat(&common).await;
-                file(&tcp, &common).await;
-                let accepted = Accepted { tcp, address, entrance, seat };
-                if let Some(own) = common.shares.hand_on(accepted) {
-                    serve(own, &common);
+                // First: for somebody who has too many already nobody has to go.
+                if let Some(guest) = enter(address, &common) {
+                    let seat = seat(&common).await;
+                    file(&tcp, &common).await;
+                    let accepted = Accepted { tcp, address, entrance, guest, seat };
+                    if let Some(own) = common.shares.hand_on(accepted) {
+                        serve(own, &common);
+                    }
                 }
                 in_a_row += 1;
                 if in_a_row == AT_ONCE {
@@ -90,6 +95,19 @@ pub(super) async fn receive(mut queue: mpsc::Receiver<Handed>, common: Common) {
     }
 }
 
+/// Counts a connection of this address. `None`: it has as many as it may, and this one is closed.
+fn enter(address: SocketAddr, common: &Common) -> Option<Bounded> {
+    // Behind a proxy there are many.
+    let Some(guests) = common.guests.as_ref().filter(|_| !common.plane.is_proxied(address.ip())) else {
+        return Some(None);
+    };
+    let guest = guests.enter(address.ip());
+    if guest.is_none() {
+        common.plane.gauges.refused_connections.fetch_add(1, Relaxed);
+    }
+    guest.map(Some)
+}
+
 /// A place for one more connection. Where all are taken, another one goes that waits for nothing; where none does, the new one
 /// waits. `None`: the shutdown has begun, and whoever came before it is served all the same.
 async fn seat(common: &Common) -> Option<OwnedSemaphorePermit> {
@@ -127,15 +145,8 @@ fn is_of_one(error: &io::Error) -> bool {
 }
 
 fn serve(accepted: Accepted, common: &Common) {
-    let Accepted { tcp, address, entrance, seat } = accepted;
+    let Accepted { tcp, address, entrance, guest, seat } = accepted;
     let (plane, stop) = (Arc::clone(&common.plane), common.clients.shutdown().child());
-    // Behind a proxy there are many.
-    let bounded = common.guests.as_ref().filter(|_| !plane.is_proxied(address.ip()));
-    let guest = bounded.map(|guests| guests.enter(address.ip()));
-    if let Some(None) = guest {
-        plane.gauges.refused_connections.fetch_add(1, Relaxed);
-        return;
-    }
     let place = common.shares.take_place();
     let open = Open::new(Arc::clone(&plane));
     let (stay, presence) = (waiting::arrive(), Presence::default());

@@ -19,6 +19,9 @@ pub(super) struct Guest {
     of: IpAddr,
 }
 
+/// `None`: this connection's address is not bounded.
+pub(super) type Bounded = Option<Guest>;
+
 impl Guests {
     pub(super) fn new(most: NonZeroUsize) -> Arc<Self> {
         Arc::new(Self { most, counts: Mutex::default() })

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::guests::Bounded;
 use super::{Accepted, index};
 use crate::serve::Entrance;
 
@@ -30,6 +31,7 @@ pub(super) struct Handed {
     tcp: std::net::TcpStream,
     address: SocketAddr,
     entrance: Entrance,
+    guest: Bounded,
     seat: Option<OwnedSemaphorePermit>,
 }
 
@@ -37,8 +39,8 @@ impl Handed {
     /// # Errors
     /// It can't be waited for here.
     pub(super) fn arrive(self) -> io::Result<Accepted> {
-        let Self { tcp, address, entrance, seat } = self;
-        Ok(Accepted { tcp: TcpStream::from_std(tcp)?, address, entrance, seat })
+        let Self { tcp, address, entrance, guest, seat } = self;
+        Ok(Accepted { tcp: TcpStream::from_std(tcp)?, address, entrance, guest, seat })
     }
 }
 
@@ -71,9 +73,9 @@ impl Shares {
         let counts: Vec<usize> = self.counts.iter().map(|count| count.load(Relaxed)).collect();
         let Some(other) = receiver(&counts, index(), self.spread) else { return Some(accepted) };
         let Ok(permit) = self.doors[other].try_reserve() else { return Some(accepted) };
-        let Accepted { tcp, address, entrance, seat } = accepted;
+        let Accepted { tcp, address, entrance, guest, seat } = accepted;
         match tcp.into_std() {
-            Ok(tcp) => permit.send(Handed { tcp, address, entrance, seat }),
+            Ok(tcp) => permit.send(Handed { tcp, address, entrance, guest, seat }),
             Err(error) => tracing::debug!(%error, "a connection was lost on its way to another thread"),
         }
         None

@@ -554,3 +554,21 @@ async fn an_address_has_so_many_connections_where_that_is_set() {
     .await;
     assert!(proxy.metrics().await.contains("pando_proxy_connections_refused_total "));
 }
+
+#[tokio::test]
+async fn nobody_goes_for_an_address_that_has_too_many() {
+    let app = App::named("ok").await;
+    let proxy = Proxy::start_with(|settings, _| {
+        settings.limits.connections = 2;
+        settings.limits.connections_per_address = std::num::NonZeroUsize::new(2);
+    })
+    .await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    let (mut first, mut second) = (proxy.client().await, proxy.client().await);
+    assert_eq!((first.get("/").await.status, second.get("/").await.status), (200, 200));
+    // All places are taken by idle ones, any of whom would go for a newcomer who may come.
+    for _ in 0..4 {
+        assert_eq!(proxy.client().await.rest().await, b"");
+    }
+    assert_eq!((first.get("/").await.status, second.get("/").await.status), (200, 200));
+}
