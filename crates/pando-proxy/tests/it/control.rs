@@ -60,24 +60,21 @@ async fn a_poll_waits_for_change_and_not_for_traffic() {
     assert_eq!(woken.version.unwrap().revision, 2);
 }
 
+/// Whoever has the acknowledgement may rely on it, a restart at once included. (How long it takes is `benches/table.rs`'s.)
 #[tokio::test]
-async fn a_route_change_is_acknowledged_fast() {
+async fn what_is_acknowledged_is_kept() {
     let app = App::named("ok").await;
     let proxy = Proxy::start_with(|settings, directory| {
         settings.state_file = Some(directory.join("state.json"));
     })
     .await;
     proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
-    let mut took: Vec<_> = Vec::new();
     for revision in 2..22 {
-        let table = TableBuilder::serving(revision, [&app.endpoint]);
-        let started = Instant::now();
-        proxy.put(&table).await;
-        took.push(started.elapsed());
+        proxy.put(&TableBuilder::serving(revision, [&app.endpoint])).await;
+        let kept = std::fs::read(proxy.directory.path().join("state.json")).unwrap();
+        let kept: serde_json::Value = serde_json::from_slice(&kept).unwrap();
+        assert_eq!(kept["version"]["revision"], revision, "{kept}");
     }
-    took.sort();
-    // The aim is 50 ms; the median leaves room for a machine that does other things too.
-    assert!(took[took.len() / 2] < Duration::from_millis(50), "{took:?}");
 }
 
 #[tokio::test]
