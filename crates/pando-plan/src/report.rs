@@ -143,7 +143,9 @@ fn waits(view: &View<'_>, app: &AppPlan<'_>, step: &Step<'_>) -> Vec<String> {
         .iter()
         .filter_map(|member| Some((member.replica.ordinal, member_wait(view, member)?)))
         .collect();
-    of_members.sort_by_key(|(ordinal, _)| *ordinal);
+    // Of a replica's two instances, the old and the new, both may wait for the same.
+    of_members.sort();
+    of_members.dedup();
     waits.extend(of_members.into_iter().map(|(_, wait)| wait));
     let serves = |member: &Member<'_>| member.kind.routed && matches!(member.phase, Phase::Serving { .. });
     let balanced = members.iter().any(|member| serves(member) && !member.is_available());
