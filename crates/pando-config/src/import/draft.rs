@@ -1,5 +1,8 @@
 //! The file being written: its keys in order, each with a comment, and the notes.
 
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
 use super::Imported;
 use super::write::{self, Out};
 use crate::decode::{Leaf, listed};
@@ -15,14 +18,31 @@ pub(super) struct Draft {
     source: String,
     keys: Vec<Line>,
     notes: Vec<Note>,
+    /// The notes by what they say, so that none is there twice: their places in `notes`.
+    told: HashMap<String, usize>,
     /// Variables whose values are secret, by name.
-    secrets: Vec<String>,
+    secrets: Names,
     /// Variables whose values only the caller's environment has.
-    unknown: Vec<String>,
+    unknown: Names,
     /// Variables of the other tool that have the values that its file has for want of others.
-    defaults: Vec<String>,
+    defaults: Names,
     /// Variables of the other tool that have the values of `.env`.
-    in_file: Vec<String>,
+    in_file: Names,
+}
+
+/// Names in the order in which they came, each once.
+#[derive(Debug, Default)]
+struct Names {
+    list: Vec<String>,
+    known: BTreeSet<String>,
+}
+
+impl Names {
+    fn push(&mut self, name: &str) {
+        if self.known.insert(name.to_owned()) {
+            self.list.push(name.to_owned());
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -31,7 +51,9 @@ enum Note {
     /// The same key of several things that have names.
     Key {
         key: String,
+        /// In the order in which they came.
         of: Vec<String>,
+        known: BTreeSet<String>,
         why: String,
     },
 }
@@ -56,10 +78,11 @@ impl Draft {
             source: source.to_owned(),
             keys: Vec::new(),
             notes: Vec::new(),
-            secrets: Vec::new(),
-            unknown: Vec::new(),
-            defaults: Vec::new(),
-            in_file: Vec::new(),
+            told: HashMap::new(),
+            secrets: Names::default(),
+            unknown: Names::default(),
+            defaults: Names::default(),
+            in_file: Names::default(),
         }
     }
 
@@ -83,8 +106,8 @@ impl Draft {
     /// Something that was not carried over, or has to be done by hand.
     pub(super) fn note(&mut self, note: impl Into<String>) {
         let note = one_line(&note.into());
-        let is_new = |given: &Note| !matches!(given, Note::Plain(given) if *given == note);
-        if self.notes.iter().all(is_new) {
+        if let Entry::Vacant(place) = self.told.entry(note.clone()) {
+            place.insert(self.notes.len());
             self.notes.push(Note::Plain(note));
         }
     }
@@ -92,17 +115,21 @@ impl Draft {
     /// `key` of `name` was not carried over. What is said of the same key of others for the same reason becomes one note.
     pub(super) fn left_out(&mut self, key: &str, name: &str, why: &str) {
         let (key, name, why) = (one_line(key), one_line(name), one_line(why));
-        for note in &mut self.notes {
-            if let Note::Key { key: given, of, why: reason } = note
-                && (&*given, &*reason) == (&key, &why)
-            {
-                if !of.contains(&name) {
+        // No text of a note has a line end in it.
+        match self.told.entry(format!("{key}\n{why}")) {
+            Entry::Vacant(place) => {
+                place.insert(self.notes.len());
+                let of = BTreeSet::from([name.clone()]);
+                self.notes.push(Note::Key { key, of: vec![name], known: of, why });
+            }
+            Entry::Occupied(place) => {
+                if let Some(Note::Key { of, known, .. }) = self.notes.get_mut(*place.get())
+                    && known.insert(name.clone())
+                {
                     of.push(name);
                 }
-                return;
             }
         }
-        self.notes.push(Note::Key { key, of: vec![name], why });
     }
 
     /// The name of the app: the one given, or else `app`, as a DNS label.
@@ -152,25 +179,25 @@ impl Draft {
     pub(super) fn secret(&mut self, variable: &str) -> Out {
         let secret = to_label(variable).replace('-', "_");
         let secret = if secret.is_empty() { "secret".to_owned() } else { secret };
-        push_new(&mut self.secrets, variable);
+        self.secrets.push(variable);
         let from = Out::pairs([("secret", Out::text(secret))]);
         Out::Later(Box::new(Out::pairs([("name", Out::text(variable)), ("from", from)])))
     }
 
     /// The entry of a variable whose value is not known here, which the file has as a comment.
     pub(super) fn unknown(&mut self, variable: &str) -> Out {
-        push_new(&mut self.unknown, variable);
+        self.unknown.push(variable);
         Out::Later(Box::new(Out::pairs([("name", Out::text(variable)), ("value", Out::text("…"))])))
     }
 
     /// A variable that was filled in with the value that the file has for want of another.
     pub(super) fn by_default(&mut self, variable: &str) {
-        push_new(&mut self.defaults, variable);
+        self.defaults.push(variable);
     }
 
     /// A variable that was filled in with the value of `.env`.
     pub(super) fn by_file(&mut self, variable: &str) {
-        push_new(&mut self.in_file, variable);
+        self.in_file.push(variable);
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -178,28 +205,28 @@ impl Draft {
         for (names, values) in
             [(&self.defaults, "the defaults of the file"), (&self.in_file, "the values of `.env`")]
         {
-            if !names.is_empty() {
-                let names: Vec<String> = names.iter().map(|name| format!("${{{name}}}")).collect();
+            if !names.list.is_empty() {
+                let names: Vec<String> = names.list.iter().map(|name| format!("${{{name}}}")).collect();
                 let names = listed(names.iter().map(String::as_str), "and");
                 notes.push(one_line(&format!("{names}: filled in with {values}, once and for all")));
             }
         }
-        if !self.secrets.is_empty() {
-            let names = listed(self.secrets.iter().map(String::as_str), "and");
+        if !self.secrets.list.is_empty() {
+            let names = listed(self.secrets.list.iter().map(String::as_str), "and");
             notes.push(one_line(&format!(
                 "`env`: {names}: secret; this version of Pando takes no values from secrets yet, so they stand as comments: give them a \
                  `value`, or let the app read them from a file on its server"
             )));
         }
-        if !self.unknown.is_empty() {
-            let names = listed(self.unknown.iter().map(String::as_str), "and");
+        if !self.unknown.list.is_empty() {
+            let names = listed(self.unknown.list.iter().map(String::as_str), "and");
             notes.push(one_line(&format!(
                 "`env`: {names}: taken from an environment that is not known here, so they stand as comments: give them a `value`"
             )));
         }
         notes.extend(self.notes.drain(..).map(|note| match note {
             Note::Plain(text) => text,
-            Note::Key { key, of, why } => {
+            Note::Key { key, of, why, .. } => {
                 format!("`{key}` of {}: {why}", listed(of.iter().map(String::as_str), "and"))
             }
         }));
@@ -252,12 +279,6 @@ pub(super) fn plain(text: &str) -> String {
         }
     });
     kept.take(LONGEST).collect()
-}
-
-fn push_new(list: &mut Vec<String>, name: &str) {
-    if list.iter().all(|given| given != name) {
-        list.push(name.to_owned());
-    }
 }
 
 /// Whatever a key or value of the file is made of.

@@ -1,14 +1,17 @@
 //! `environment` and `env_file`: the variables that a service is told.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::dotenv::{Given, Line};
 use super::interpolate::{self, Filled, Report};
+use super::keys::Keys;
 use super::labels::Rule;
 use super::{Project, dotenv};
 use crate::decode::{Leaf, listed};
 use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
-use crate::import::secrecy::{self, is_secret_name, is_secret_value};
+use crate::import::secrecy::{self, is_secret_name};
 use crate::import::variables::{self, From, Variable};
 use crate::tree::{Node, Scalar};
 use crate::value::Host;
@@ -17,11 +20,13 @@ use crate::value::Host;
 pub(super) fn variables(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft) -> Vec<Variable> {
     let mut found = from_files(of, service, project, draft);
     let mut report = Report::default();
-    for (name, value) in service.get("environment").map(variables::pairs).unwrap_or_default() {
-        found.retain(|given| given.name != name);
+    let written = service.get("environment").map(variables::pairs).unwrap_or_default();
+    let names: BTreeSet<&str> = written.iter().map(|(name, _)| name.as_str()).collect();
+    found.retain(|given| !names.contains(&*given.name));
+    for (name, value) in written.iter().cloned() {
         if variables::usable(&name, draft) {
             let value = match value {
-                Some(value) => written(&name, &value, project, &mut report, draft),
+                Some(value) => self::written(&name, &value, project, &mut report, draft),
                 None => Some(passed_on(&name, project, &mut report)),
             };
             found.extend(value.map(|value| Variable { name, value }));
@@ -55,7 +60,7 @@ fn written(
 }
 
 fn is_secret(name: &str, project: &Project<'_>) -> bool {
-    is_secret_name(name) || project.variables.get(name).is_some_and(|value| is_secret_value(value))
+    is_secret_name(name) || project.variables.get(name).is_some_and(|value| value.text().is_none())
 }
 
 /// What has to be known to write the value by hand.
@@ -74,12 +79,14 @@ fn tell_parts(name: &str, value: &str, taken: &[String], project: &Project<'_>, 
 fn passed_on(name: &str, project: &Project<'_>, report: &mut Report) -> From {
     match project.variables.get(name) {
         _ if is_secret_name(name) => From::Secret,
-        Some(value) if secrecy::is_secret(name, value) => From::Secret,
-        Some(value) => {
-            report.from_file.insert(name.to_owned());
-            From::Value(value.clone())
-        }
         None => From::Unknown,
+        Some(value) => match value.text().filter(|value| !secrecy::is_secret(name, value)) {
+            None => From::Secret,
+            Some(value) => {
+                report.from_file.insert(name.to_owned());
+                From::Value(value.to_owned())
+            }
+        },
     }
 }
 
@@ -88,31 +95,14 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
     let Some(node) = service.get("env_file") else { return found };
     let mut report = Report::default();
     for item in node.items().unwrap_or(std::slice::from_ref(node)) {
-        let path = item.scalar().or_else(|| item.get("path")?.scalar()).map(|scalar| scalar.text.clone());
-        let Some(path) = path else { continue };
-        let text = project.files.read(&project.directory.join(Path::new(&path)));
-        let Some(text) = text.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
-            let key = format!("env_file: {}", plain(&path));
-            draft.left_out(&key, of, "it can't be read here; write its variables below `env`");
-            continue;
-        };
-        let lines = match item.get("format").and_then(Node::scalar).map(|format| format.text.as_str()) {
-            None => dotenv::parse(&text, &project.variables),
-            Some("raw") => dotenv::parse_raw(&text),
-            Some(other) => {
-                let why = format!(
-                    "the format {} is not known here; write its variables below `env`",
-                    quoted(other)
-                );
-                draft.left_out(&format!("env_file: {}", plain(&path)), of, &why);
-                continue;
-            }
-        };
-        for (name, value) in lines {
-            found.retain(|given| given.name != name);
-            if variables::usable(&name, draft) {
-                let value = from_line(&name, value, project, &mut report, draft);
-                found.extend(value.map(|value| Variable { name, value }));
+        let Some((path, read)) = file(item, of, project, draft) else { continue };
+        dotenv::tell_unread(&read, &path, draft);
+        let names: BTreeSet<&str> = read.lines.iter().map(|line| line.name.as_str()).collect();
+        found.retain(|given| !names.contains(&*given.name));
+        for line in &read.lines {
+            if variables::usable(&line.name, draft) {
+                let value = from_line(line, &path, project, &mut report, draft);
+                found.extend(value.map(|value| Variable { name: line.name.clone(), value }));
             }
         }
         draft.left_out(
@@ -125,18 +115,65 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
     found
 }
 
+/// A file that an item of `env_file` names, and what is in it. `None`: it can't be had, which is noted.
+fn file(item: &Node, of: &str, project: &Project<'_>, draft: &mut Draft) -> Option<(String, dotenv::Read)> {
+    let mut keys = Keys::of(item);
+    let path = item.scalar().map(|scalar| scalar.text.as_str()).or_else(|| keys.text("path"));
+    let (format, required) = (keys.text("format"), keys.flag("required"));
+    keys.name_others("env_file", of, "Compose has no such key", draft);
+    let at = project.reader.place(item.span);
+    let Some(path) = path else {
+        draft.left_out(&format!("env_file ({at})"), of, "it names no file");
+        return None;
+    };
+    let (key, whole) = (format!("env_file: {}", plain(path)), project.directory.join(Path::new(path)));
+    if required == Some(false) && project.reader.is_missing(&whole) {
+        draft.left_out(&key, of, "it is not there, and need not be: what it would have had on a server is to be written below `env`");
+        return None;
+    }
+    let text = match project.reader.text(&whole) {
+        Ok(text) => text,
+        Err(why) => {
+            draft.left_out(
+                &key,
+                of,
+                &format!("it can't be read here ({at}: {why}); write its variables below `env`"),
+            );
+            return None;
+        }
+    };
+    project.reader.tell_outside(&whole, "env_file", item.span, draft);
+    match format {
+        None => Some((path.to_owned(), dotenv::parse(&text, &project.variables))),
+        Some("raw") => Some((path.to_owned(), dotenv::parse_raw(&text))),
+        Some(other) => {
+            let why =
+                format!("the format {} is not known here; write its variables below `env`", quoted(other));
+            draft.left_out(&key, of, &why);
+            None
+        }
+    }
+}
+
 /// What a file of variables has, unless it is secret.
 fn from_line(
-    name: &str,
-    value: Option<String>,
+    line: &Line,
+    file: &str,
     project: &Project<'_>,
     report: &mut Report,
     draft: &mut Draft,
 ) -> Option<From> {
-    match value {
+    let name = &line.name;
+    match &line.value {
         None => Some(passed_on(name, project, report)),
-        Some(value) if secrecy::is_secret(name, &value) => Some(From::Secret),
-        Some(value) => variables::literal(name, &value, draft),
+        Some(Given::Secret) => Some(From::Secret),
+        Some(Given::Unknown(_)) if is_secret_name(name) => Some(From::Secret),
+        Some(Given::Unknown(names)) => {
+            dotenv::tell_unknown(name, names, file, draft);
+            Some(From::Unknown)
+        }
+        Some(Given::Text(value)) if secrecy::is_secret(name, value) => Some(From::Secret),
+        Some(Given::Text(value)) => variables::literal(name, value, draft),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Keys of a service that Pando has nothing for: what happens instead, and what to do about it.
 
+use super::keys::Keys;
 use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
 use crate::tree::{Node, Scalar};
@@ -28,14 +29,14 @@ fn restart(node: &Node, of: &str, draft: &mut Draft) {
 
 /// Being in networks is all that most say; names and addresses in them are more.
 fn networks(node: &Node, of: &str, draft: &mut Draft) {
-    let more = |entry: &crate::tree::Entry| entry.value.entries().is_some_and(|entries| !entries.is_empty());
-    let why = if node.entries().is_some_and(|entries| entries.iter().any(more)) {
-        "there are no networks with names and addresses; replicas listen on the private address of their server, and the firewall \
-         follows roles"
-    } else {
-        "replicas listen on the private address of their server, and the firewall follows roles"
-    };
+    let why = "replicas listen on the private address of their server, and the firewall follows roles";
     draft.left_out("networks", of, why);
+    for network in node.entries().unwrap_or_default() {
+        for said in Keys::of(&network.value).others() {
+            let key = format!("networks.{}.{}", plain(&network.key), plain(&said.key));
+            draft.left_out(&key, of, "there are no networks with names and addresses");
+        }
+    }
 }
 
 fn why(key: &str) -> &'static str {
@@ -114,7 +115,6 @@ pub(super) fn tell_of_file(node: &Node, draft: &mut Draft) {
             "secrets" | "configs" => {
                 "nothing is mounted from this file; copy what is no secret into the image, or mount a directory that is on each server"
             }
-            "include" => "the files that it names are not read; `--from FILE` may be given several times",
             key if key.starts_with("x-") => continue,
             _ => "Pando knows no such key of the file",
         };
