@@ -39,7 +39,7 @@ use super::draft::{Draft, plain};
 use super::{Imported, Request, directory};
 use crate::decode::listed;
 use crate::diagnostic::{Problems, quoted};
-use crate::files::Files;
+use crate::files::{Files, LARGEST_FILE};
 use crate::tree::Node;
 
 /// A service with its texts filled in.
@@ -85,7 +85,16 @@ pub(super) fn import(request: &Request<'_>, files: &dyn Files) -> Result<Importe
     write::write(&mut processes, &mut parts, &project, &mut draft);
     order::tell_lost(&one_offs, &processes, &project, &mut draft);
     left_out::tell_of_file(&project.node, &mut draft);
-    Ok(draft.finish())
+    bounded(draft.finish(), request)
+}
+
+fn bounded(imported: Imported, request: &Request<'_>) -> Result<Imported, Problems> {
+    if imported.yaml.len() > LARGEST_FILE {
+        let hint = "import the services that are one app, from a file of their own";
+        let reason = "what would be written is larger than 1 MiB, which no specification may be";
+        return Err(super::whole(&request.shown(), reason, Some(hint)));
+    }
+    Ok(imported)
 }
 
 fn name(project: &Project<'_>, request: &Request<'_>, draft: &mut Draft) {

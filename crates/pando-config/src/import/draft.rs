@@ -12,6 +12,8 @@ use crate::value::to_label;
 
 /// In lines of a comment.
 const WIDTH: usize = 100;
+/// As comments in the file, which would be too large to be read if each of thousands had some.
+const MOST_NOTES: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -207,19 +209,19 @@ impl Draft {
         {
             if !names.list.is_empty() {
                 let names: Vec<String> = names.list.iter().map(|name| format!("${{{name}}}")).collect();
-                let names = listed(names.iter().map(String::as_str), "and");
+                let names = few(names.iter().map(String::as_str));
                 notes.push(one_line(&format!("{names}: filled in with {values}, once and for all")));
             }
         }
         if !self.secrets.list.is_empty() {
-            let names = listed(self.secrets.list.iter().map(String::as_str), "and");
+            let names = few(self.secrets.list.iter().map(String::as_str));
             notes.push(one_line(&format!(
                 "`env`: {names}: secret; this version of Pando takes no values from secrets yet, so they stand as comments: give them a \
                  `value`, or let the app read them from a file on its server"
             )));
         }
         if !self.unknown.list.is_empty() {
-            let names = listed(self.unknown.list.iter().map(String::as_str), "and");
+            let names = few(self.unknown.list.iter().map(String::as_str));
             notes.push(one_line(&format!(
                 "`env`: {names}: taken from an environment that is not known here, so they stand as comments: give them a `value`"
             )));
@@ -227,7 +229,7 @@ impl Draft {
         notes.extend(self.notes.drain(..).map(|note| match note {
             Note::Plain(text) => text,
             Note::Key { key, of, why, .. } => {
-                format!("`{key}` of {}: {why}", listed(of.iter().map(String::as_str), "and"))
+                format!("`{key}` of {}: {why}", few(of.iter().map(String::as_str)))
             }
         }));
         notes
@@ -241,6 +243,12 @@ impl Draft {
             self.source
         );
         comment_lines(&mut yaml, &head, "");
+        self.write_keys(&mut yaml);
+        write_notes(&notes, &mut yaml);
+        Imported { yaml, notes }
+    }
+
+    fn write_keys(&self, yaml: &mut String) {
         let mut last_was_plain = false;
         for line in &self.keys {
             // Keys with a comment stand apart; those without, together.
@@ -249,20 +257,28 @@ impl Draft {
             }
             last_was_plain = line.comment.is_none();
             if let Some(comment) = &line.comment {
-                comment_lines(&mut yaml, comment, "");
+                comment_lines(yaml, comment, "");
             }
             match &line.content {
-                Content::Pair(key, value) => write::pair(&mut yaml, 0, key, value),
-                Content::Offer(text) => comment_lines(&mut yaml, text, ""),
+                Content::Pair(key, value) => write::pair(yaml, 0, key, value),
+                Content::Offer(text) => comment_lines(yaml, text, ""),
             }
         }
-        if !notes.is_empty() {
-            yaml.push_str("\n# Not carried over, or to be done by hand:\n");
-            for note in &notes {
-                comment_lines(&mut yaml, &format!("- {note}"), "  ");
-            }
-        }
-        Imported { yaml, notes }
+    }
+}
+
+fn write_notes(notes: &[String], yaml: &mut String) {
+    if notes.is_empty() {
+        return;
+    }
+    yaml.push_str("\n# Not carried over, or to be done by hand:\n");
+    for note in notes.iter().take(MOST_NOTES) {
+        comment_lines(yaml, &format!("- {note}"), "  ");
+    }
+    if notes.len() > MOST_NOTES {
+        let more = notes.len() - MOST_NOTES;
+        let line = format!("- {more} more, which `pando init` showed when it wrote this file");
+        comment_lines(yaml, &line, "  ");
     }
 }
 
@@ -279,6 +295,19 @@ pub(super) fn plain(text: &str) -> String {
         }
     });
     kept.take(LONGEST).collect()
+}
+
+/// As many of these names as somebody reads, and how many more there are.
+pub(super) fn few<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    const MOST: usize = 50;
+    let names: Vec<&str> = names.collect();
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => listed(names, "and"),
+        Some(more) => {
+            let shown: Vec<String> = names[..MOST].iter().map(|name| format!("`{name}`")).collect();
+            format!("{} and {more} more", shown.join(", "))
+        }
+    }
 }
 
 /// Whatever a key or value of the file is made of.

@@ -223,6 +223,12 @@ impl<'a> Builder<'a> {
                     if !places.contains_key(&entry.key) {
                         places.insert(entry.key.clone(), entry.key_span);
                         entries.push(entry);
+                        continue;
+                    }
+                    // What an earlier file has is taken away, and what is merged in here is not.
+                    let is_it = |given: &&mut Entry| given.key == entry.key && given.merge == Merge::Remove;
+                    if let Some(given) = entries.iter_mut().find(is_it) {
+                        *given = Entry { merge: Merge::Replace, ..entry };
                     }
                 }
             }

@@ -61,10 +61,10 @@ fn values_without_quotes_are_as_compose_makes_them() {
     {
         assert_eq!(odd.value(name), value, "{name}");
     }
-    odd.notes(&["`environment.E` of `web` (compose.yaml:6)", "is a date without quotes"]);
+    odd.notes(&["`environment.E` of `web` (compose.yaml:6)", "is a date to Compose"]);
     odd.notes(&["`environment.F`", "no finite number"]);
     odd.notes(&["`environment.G`", "it is a list"]);
-    odd.notes(&["`labels.L`", "date"]);
+    odd.notes_nothing_of("labels.L");
     odd.notes_nothing_of("environment.H");
     assert!(odd.told("web", "G").is_none() && odd.imported.yaml.contains("replicas: 3"));
 }

@@ -76,6 +76,8 @@ fn tags_of_merging_hold_for_what_is_extended_and_in_lists() {
     let imported = written(&["compose.yaml"], &[("compose.yaml", alone)]);
     has(&imported, &["command: run", "port: 80"]);
     has_none(&imported, &["user", "81"]);
+    let kept = "x-e: &e {A: '1', B: '2'}\nservices: {web: {image: a/b, ports: ['80'], environment: {<<: *e, B: !reset null}}}\n";
+    has(&written(&["compose.yaml"], &[("compose.yaml", kept)]), &["name: B"]);
 }
 
 #[test]
@@ -158,7 +160,13 @@ fn includes_that_can_not_be_are_errors_that_name_their_place() {
         &["compose.yaml"],
         &[("compose.yaml", "include: [none.yaml]\nservices: {web: {image: a}}\n")],
     );
-    assert!(missing.contains("none.yaml") && missing.contains("can't be read"), "{missing}");
+    assert!(
+        missing.contains("compose.yaml:1:11") && missing.contains("`none.yaml` can't be read"),
+        "{missing}"
+    );
+    let nothing =
+        refused(&["compose.yaml"], &[("compose.yaml", "include: [~]\nservices: {web: {image: a}}\n")]);
+    assert!(nothing.contains("does not say which file"), "{nothing}");
     let unknown = refused(
         &["compose.yaml"],
         &[("compose.yaml", "services: {web: {image: a}}\ninclude:\n- ${WHERE}/x.yaml\n")],
@@ -264,7 +272,7 @@ fn only_regular_files_of_a_bounded_size_are_read() {
     for include in ["include: [fifo.env]", "include: [/proc/self/environ]", "include: [/dev/zero]"] {
         let yaml = format!("{include}\nservices: {{web: {{image: a/b}}}}\n");
         std::fs::write(folder.join("compose.yaml"), yaml).unwrap();
-        assert!(of_disk(&folder).unwrap_err().to_string().contains("can't be read: it is"), "{include}");
+        assert!(of_disk(&folder).unwrap_err().to_string().contains("compose.yaml:1:11"), "{include}");
     }
     let extends = "services: {web: {image: a/b, ports: ['80'], extends: {file: fifo.env, service: x}}}\n";
     std::fs::write(folder.join("compose.yaml"), extends).unwrap();
@@ -314,6 +322,12 @@ fn files_that_are_too_much_end_quickly() {
         refused(&["compose.yaml"], &[("compose.yaml", &format!("services: {{}}\n{laughs}"))])
             .contains("aliases add up")
     );
+    let unknown: String = (0..40_000).map(|at| format!("k{at}: 1\n")).collect();
+    let many = written(
+        &["compose.yaml"],
+        &[("compose.yaml", &format!("services: {{web: {{image: a, ports: ['80']}}}}\n{unknown}"))],
+    );
+    notes(&many, &["`k49`", "and 39950 more", "no such key of the file"]);
     let extended: String = (0..1000).map(|at| format!("  s{at}: {{extends: base}}\n")).collect();
     let environment: String = (0..1000).map(|at| format!("      V{at}: x\n")).collect();
     let yaml = format!("services:\n  base:\n    image: a\n    environment:\n{environment}{extended}");

@@ -1,11 +1,12 @@
 //! Files of variables: `.env`, which Compose fills its file in from, and those that `env_file` names. They are read by the rules of
 //! Compose's own reader; a line that it would stop at is passed over here, and named.
 
+use std::collections::BTreeSet;
+
 use super::interpolate::{self, Filled, Known, Report, Variables};
-use crate::decode::listed;
 use crate::diagnostic::quoted;
-use crate::import::draft::{Draft, plain};
-use crate::import::secrecy::{is_secret, is_secret_value};
+use crate::import::draft::{Draft, few, plain};
+use crate::import::secrecy::{is_secret, is_secret_name, is_secret_value};
 
 /// What a file of variables says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -99,14 +100,22 @@ pub(super) fn tell_unread(read: &Read, file: &str, draft: &mut Draft) {
     }
 }
 
-/// Says of a variable that it is not known, since others are not that it is made of.
-pub(super) fn tell_unknown(name: &str, of: &[String], file: &str, draft: &mut Draft) {
-    let names = listed(of.iter().map(String::as_str), "and");
-    draft.note(format!(
-        "{}: {} is made with {names}, which has no value in it: where it is meant as text, it needs single quotes, for Compose, too",
-        plain(file),
-        quoted(name)
-    ));
+/// Says of variables that they are not known, since others are not that they are made of.
+pub(super) fn tell_unknown(read: &Read, file: &str, draft: &mut Draft) {
+    let unknown = read.lines.iter().filter_map(|line| match &line.value {
+        Some(Given::Unknown(of)) if !is_secret_name(&line.name) => Some((line.name.as_str(), of)),
+        _ => None,
+    });
+    let (names, of): (Vec<&str>, Vec<&Vec<String>>) = unknown.unzip();
+    let of: BTreeSet<&str> = of.into_iter().flatten().map(String::as_str).collect();
+    if !names.is_empty() {
+        draft.note(format!(
+            "{}: {} can't be known here, being made with {}; where that is meant as text, Compose needs single quotes, too",
+            plain(file),
+            few(names.into_iter()),
+            few(of.into_iter())
+        ));
+    }
 }
 
 /// The variables on their way, the later one of a name in the place of the earlier.

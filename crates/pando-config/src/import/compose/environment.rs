@@ -13,6 +13,7 @@ use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
 use crate::import::secrecy::{self, is_secret_name};
 use crate::import::variables::{self, From, Variable};
+use crate::source::Span;
 use crate::tree::{Node, Scalar};
 use crate::value::Host;
 
@@ -97,11 +98,12 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
     for item in node.items().unwrap_or(std::slice::from_ref(node)) {
         let Some((path, read)) = file(item, of, project, draft) else { continue };
         dotenv::tell_unread(&read, &path, draft);
+        dotenv::tell_unknown(&read, &path, draft);
         let names: BTreeSet<&str> = read.lines.iter().map(|line| line.name.as_str()).collect();
         found.retain(|given| !names.contains(&*given.name));
         for line in &read.lines {
             if variables::usable(&line.name, draft) {
-                let value = from_line(line, &path, project, &mut report, draft);
+                let value = from_line(line, project, &mut report, draft);
                 found.extend(value.map(|value| Variable { name: line.name.clone(), value }));
             }
         }
@@ -121,57 +123,59 @@ fn file(item: &Node, of: &str, project: &Project<'_>, draft: &mut Draft) -> Opti
     let path = item.scalar().map(|scalar| scalar.text.as_str()).or_else(|| keys.text("path"));
     let (format, required) = (keys.text("format"), keys.flag("required"));
     keys.name_others("env_file", of, "Compose has no such key", draft);
-    let at = project.reader.place(item.span);
     let Some(path) = path else {
-        draft.left_out(&format!("env_file ({at})"), of, "it names no file");
+        draft.left_out(&format!("env_file ({})", project.reader.place(item.span)), of, "it names no file");
         return None;
     };
-    let (key, whole) = (format!("env_file: {}", plain(path)), project.directory.join(Path::new(path)));
-    if required == Some(false) && project.reader.is_missing(&whole) {
-        draft.left_out(&key, of, "it is not there, and need not be: what it would have had on a server is to be written below `env`");
-        return None;
-    }
-    let text = match project.reader.text(&whole) {
-        Ok(text) => text,
-        Err(why) => {
-            draft.left_out(
-                &key,
-                of,
-                &format!("it can't be read here ({at}: {why}); write its variables below `env`"),
-            );
-            return None;
+    match content(path, format, required, item.span, project) {
+        Ok(read) => {
+            let whole = project.directory.join(Path::new(path));
+            project.reader.tell_outside(&whole, "env_file", item.span, draft);
+            Some((path.to_owned(), read))
         }
-    };
-    project.reader.tell_outside(&whole, "env_file", item.span, draft);
-    match format {
-        None => Some((path.to_owned(), dotenv::parse(&text, &project.variables))),
-        Some("raw") => Some((path.to_owned(), dotenv::parse_raw(&text))),
-        Some(other) => {
-            let why =
-                format!("the format {} is not known here; write its variables below `env`", quoted(other));
-            draft.left_out(&key, of, &why);
+        Err(why) => {
+            draft.left_out(&format!("env_file: {}", plain(path)), of, &why);
             None
         }
     }
 }
 
-/// What a file of variables has, unless it is secret.
-fn from_line(
-    line: &Line,
-    file: &str,
+/// What is in the file at `path`, or why that can't be known.
+fn content(
+    path: &str,
+    format: Option<&str>,
+    required: Option<bool>,
+    span: Span,
     project: &Project<'_>,
-    report: &mut Report,
-    draft: &mut Draft,
-) -> Option<From> {
+) -> Result<dotenv::Read, String> {
+    let whole = project.directory.join(Path::new(path));
+    if required == Some(false) && project.reader.is_missing(&whole) {
+        return Err(
+            "it is not there, and need not be: what it has on your servers is to be written below `env`"
+                .to_owned(),
+        );
+    }
+    let text = project.reader.text(&whole).map_err(|why| {
+        let at = project.reader.place(span);
+        format!("it can't be read here ({at}: {why}); write its variables below `env`")
+    })?;
+    match format {
+        None => Ok(dotenv::parse(&text, &project.variables)),
+        Some("raw") => Ok(dotenv::parse_raw(&text)),
+        Some(other) => {
+            Err(format!("the format {} is not known here; write its variables below `env`", quoted(other)))
+        }
+    }
+}
+
+/// What a file of variables has, unless it is secret.
+fn from_line(line: &Line, project: &Project<'_>, report: &mut Report, draft: &mut Draft) -> Option<From> {
     let name = &line.name;
     match &line.value {
         None => Some(passed_on(name, project, report)),
         Some(Given::Secret) => Some(From::Secret),
         Some(Given::Unknown(_)) if is_secret_name(name) => Some(From::Secret),
-        Some(Given::Unknown(names)) => {
-            dotenv::tell_unknown(name, names, file, draft);
-            Some(From::Unknown)
-        }
+        Some(Given::Unknown(_)) => Some(From::Unknown),
         Some(Given::Text(value)) if secrecy::is_secret(name, value) => Some(From::Secret),
         Some(Given::Text(value)) => variables::literal(name, value, draft),
     }

@@ -8,7 +8,8 @@ use super::model::{Loader, Scope};
 use super::paths;
 use crate::diagnostic::{Problems, quoted};
 use crate::import::draft::plain;
-use crate::tree::{Merge, Node};
+use crate::source::Span;
+use crate::tree::{Merge, Node, Value};
 
 /// Longer chains of services are not followed.
 const LONGEST: usize = 10;
@@ -33,7 +34,7 @@ pub(super) fn resolved(
 ) -> Result<Node, Problems> {
     let place = Place { file: path.to_owned(), services, scope: scope.clone() };
     let mut whole = services.clone();
-    if let crate::tree::Value::Map(entries) = &mut whole.value {
+    if let Value::Map(entries) = &mut whole.value {
         for entry in entries {
             if entry.value.get("extends").is_some() {
                 entry.value = place.service(&entry.key, &entry.value, &[], loader)?;
@@ -42,6 +43,10 @@ pub(super) fn resolved(
         }
     }
     Ok(whole)
+}
+
+fn missing(why: &str) -> String {
+    format!("what it extends can't be read here ({why}), so all of that is missing")
 }
 
 /// What `extends` says: a file other than this one, and a service.
@@ -92,43 +97,53 @@ impl Place<'_> {
         &self,
         extends: &Extends,
         seen: &[Seen],
-        span: crate::source::Span,
+        span: Span,
         loader: &mut Loader<'_, '_>,
     ) -> Result<Result<Node, String>, Problems> {
-        let missing =
-            |why: &str| format!("what it extends can't be read here ({why}), so all of that is missing");
         if seen.len() > LONGEST {
             return Ok(Err(missing(&format!("it is behind more than {LONGEST} others"))));
         }
-        let file = match &extends.file {
-            None => return self.found(extends, self.file.clone(), seen, loader),
-            Some(file) => match loader.filled(file, &self.scope) {
-                Ok(file) => file,
-                Err(name) => {
-                    return Ok(Err(missing(&format!("its file is named by {name}, which is not known"))));
-                }
-            },
+        let Some(file) = &extends.file else { return self.found(extends, self.file.clone(), seen, loader) };
+        let file = match loader.filled(file, &self.scope) {
+            Ok(file) => file,
+            Err(name) => {
+                return Ok(Err(missing(&format!("its file is named by {name}, which is not known"))));
+            }
         };
         let path = self.scope.directory.join(&file);
         if path == self.file {
             return self.found(extends, path, seen, loader);
         }
-        let node = match loader.reader.tree(&path) {
-            Ok(node) => node,
+        match loader.tree(&path) {
+            Ok(node) => {
+                loader.reader.tell_outside(&path, "extends.file", span, loader.draft);
+                self.elsewhere(&node, &file, extends, seen, loader)
+            }
             Err(problems) => {
                 let why = problems.iter().next().map(|problem| problem.message.clone()).unwrap_or_default();
-                return Ok(Err(missing(&format!("{}: {why}", plain(&file)))));
+                Ok(Err(missing(&format!("{}: {why}", plain(&file)))))
             }
-        };
-        loader.reader.tell_outside(&path, "extends.file", span, loader.draft);
+        }
+    }
+
+    /// A service of `node`, another file: its paths are seen from there.
+    fn elsewhere(
+        &self,
+        node: &Node,
+        file: &str,
+        extends: &Extends,
+        seen: &[Seen],
+        loader: &mut Loader<'_, '_>,
+    ) -> Result<Result<Node, String>, Problems> {
         let Some(services) = node.get("services") else {
-            return Ok(Err(missing(&format!("{} has no `services`", quoted(&file)))));
+            return Ok(Err(missing(&format!("{} has no `services`", quoted(file)))));
         };
+        let path = self.scope.directory.join(file);
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let scope = Scope { directory, variables: self.scope.variables.clone() };
         let place = Place { file: path.clone(), services, scope };
-        let below = Path::new(&file).parent().unwrap_or(Path::new(""));
         let found = place.found(extends, path, seen, loader)?;
+        let below = Path::new(file).parent().unwrap_or(Path::new(""));
         Ok(found.map(|found| paths::seen_from_above(&found, below)))
     }
 

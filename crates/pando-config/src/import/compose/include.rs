@@ -54,12 +54,14 @@ pub(super) fn taken_in(
 
 fn read(item: &Node, scope: &Scope, loader: &mut Loader<'_, '_>) -> Result<Include, Problems> {
     let mut keys = Keys::of(item);
-    let given = if item.scalar().is_some() { Some(item) } else { keys.take("path") };
+    let given =
+        if item.scalar().is_some() || item.items().is_some() { Some(item) } else { keys.take("path") };
     let (directory, env_files) = (keys.take("project_directory"), keys.take("env_file"));
     keys.name_others("include", "the file", "Compose has no such key", loader.draft);
     let mut texts = |node: &Node| -> Result<Vec<String>, Problems> {
         let items = node.items().unwrap_or(std::slice::from_ref(node)).iter();
         items
+            .filter(|item| !item.is_null())
             .filter_map(Node::scalar)
             .map(|scalar| loader.filled(&scalar.text, scope))
             .collect::<Result<_, _>>()
@@ -98,21 +100,31 @@ fn project(
         ));
         return Ok(None);
     }
+    let files: Vec<PathBuf> = include.paths.iter().map(|path| plain_path(&scope.directory, path)).collect();
+    for file in &files {
+        readable(file, chain, include.span, loader)?;
+    }
     let below = match &include.directory {
         Some(directory) => PathBuf::from(directory),
         None => Path::new(first).parent().map(Path::to_owned).unwrap_or_default(),
     };
-    let files: Vec<PathBuf> = include.paths.iter().map(|path| plain_path(&scope.directory, path)).collect();
-    for file in &files {
-        refuse_ring(file, chain, include.span, loader)?;
-        loader.reader.tell_outside(file, "include", include.span, loader.draft);
-    }
     let inner = Scope {
         directory: plain_path(&scope.directory, &below.display().to_string()),
         variables: variables(include, &below, scope, loader)?,
     };
     let whole = loader.model(&files, &inner, chain)?;
     Ok(whole.map(|whole| as_seen_from_above(&whole, &below, &inner, loader)))
+}
+
+fn readable(file: &Path, chain: &[PathBuf], span: Span, loader: &mut Loader<'_, '_>) -> Result<(), Problems> {
+    refuse_ring(file, chain, span, loader)?;
+    if let Err(why) = loader.reader.text(file) {
+        let reason = format!("`{}` can't be read: {why}", file.display());
+        let hint = "Compose needs it, too: correct the path, or take it out of `include`";
+        return Err(loader.reader.error(span, &reason, hint));
+    }
+    loader.reader.tell_outside(file, "include", span, loader.draft);
+    Ok(())
 }
 
 /// Without `.` and `..` in it where they can be left out, so that a file has one name.

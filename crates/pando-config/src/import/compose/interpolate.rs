@@ -127,7 +127,7 @@ impl Filler<'_> {
         let operand = operation.get(1..).unwrap_or_default();
         match operation.chars().next() {
             _ if depth >= DEEPEST || name.is_empty() => {
-                self.unknown.push(inner.to_owned());
+                self.unknown.push(if inner.is_empty() { "${".to_owned() } else { inner.to_owned() });
                 String::new()
             }
             Some('+') => {
@@ -369,6 +369,6 @@ mod tests {
         assert_eq!(filled("${A:?set it}/$B"), Filled::Unknown(names(&["A", "B"])));
         assert_eq!(filled("x:${DB_PASSWORD:-dev}@$A"), Filled::Secret(names(&["DB_PASSWORD", "A"])));
         assert_eq!(filled("$URL"), Filled::Secret(names(&["URL"])));
-        assert_eq!(filled("${"), Filled::Unknown(names(&[""])));
+        assert_eq!(filled("${"), Filled::Unknown(names(&["${"])));
     }
 }

@@ -2,6 +2,7 @@
 //! earlier ones.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::interpolate::{self, Filled, Report, Variables};
 use super::reader::Reader;
@@ -42,13 +43,23 @@ impl Loader<'_, '_> {
     }
 
     fn file(&mut self, path: &Path, scope: &Scope, chain: &[PathBuf]) -> Result<Node, Problems> {
-        let mut node = shapes::checked(&self.reader.tree(path)?, self);
+        let mut node = Node::clone(&*self.tree(path)?);
         if let Value::Map(entries) = &mut node.value
             && let Some(services) = entries.iter_mut().find(|entry| entry.key == "services")
         {
             services.value = extend::resolved(&services.value, path, scope, self)?;
         }
         include::taken_in(node, scope, chain, self)
+    }
+
+    /// The tree of the file at `path`, read once, without what is of no shape that Compose takes.
+    pub(super) fn tree(&mut self, path: &Path) -> Result<Arc<Node>, Problems> {
+        if let Some(tree) = self.reader.known(path) {
+            return Ok(tree);
+        }
+        let tree = self.reader.tree(path)?;
+        let checked = shapes::checked(&tree, self);
+        Ok(self.reader.keep(path, checked))
     }
 
     /// `text` with its variables filled in, or the names of those that are not known.
@@ -83,11 +94,9 @@ impl Loader<'_, '_> {
         let shown = path.display().to_string();
         let read = dotenv::parse(&text, known);
         dotenv::tell_unread(&read, &shown, self.draft);
+        dotenv::tell_unknown(&read, &shown, self.draft);
         let mut variables = known.clone();
         for line in read.lines {
-            if let Some(dotenv::Given::Unknown(names)) = &line.value {
-                dotenv::tell_unknown(&line.name, names, &shown, self.draft);
-            }
             if let (None, Some(value)) = (known.get(&line.name), line.value) {
                 variables.extend(value.variable().map(|value| (line.name, value)));
             }

@@ -7,7 +7,7 @@ use super::keys::Keys;
 use super::{Process, Project, Service, command, environment};
 use crate::decode::listed;
 use crate::diagnostic::quoted;
-use crate::import::draft::{Draft, plain};
+use crate::import::draft::{Draft, few, plain};
 use crate::import::write::Out;
 use crate::tree::Node;
 
@@ -123,7 +123,7 @@ pub(super) fn carry_over(
     let mut nobody: Vec<&str> = Vec::new();
     for service in mine.iter().chain(one_offs.iter().map(|one| &one.service)) {
         for (other, node) in dependencies(&service.node) {
-            extras(&service.name, other, node, draft);
+            extras(&service.name, other, node, names.contains_key(other), draft);
             let Some(name) = names.get(&service.name) else { continue };
             match names.get(other) {
                 _ if ended.contains(other) => {}
@@ -133,19 +133,24 @@ pub(super) fn carry_over(
             }
         }
     }
-    let mut seen = HashSet::new();
-    nobody.retain(|name| seen.insert(*name));
-    if !nobody.is_empty() {
-        draft.note(format!(
-            "`depends_on`: nothing waits for {}, which this app does not run; it has to try again until it reaches them",
-            listed(nobody, "and")
-        ));
-    }
+    tell_nobody(nobody, draft);
     write(&kept, processes);
 }
 
-/// What is said of a dependency beside which one it is.
-fn extras(of: &str, other: &str, node: Option<&Node>, draft: &mut Draft) {
+/// Says what nothing waits for.
+fn tell_nobody(mut names: Vec<&str>, draft: &mut Draft) {
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(*name));
+    if !names.is_empty() {
+        draft.note(format!(
+            "`depends_on`: nothing waits for {}, which this app does not run; it has to try again until it reaches them",
+            few(names.into_iter())
+        ));
+    }
+}
+
+/// What is said of a dependency beside which one it is. `is_own`: the app runs it.
+fn extras(of: &str, other: &str, node: Option<&Node>, is_own: bool, draft: &mut Draft) {
     let Some(node) = node else { return };
     let at = format!("depends_on.{}", plain(other));
     let mut keys = Keys::of_map(node, &at, of, draft);
@@ -156,7 +161,7 @@ fn extras(of: &str, other: &str, node: Option<&Node>, draft: &mut Draft) {
         let why = "nothing is restarted because another thing was";
         draft.left_out(&format!("{at}.restart"), of, why);
     }
-    if required == Some(false) {
+    if required == Some(false) && is_own {
         let why = "what is in `depends_on` is waited for; take it out there if the app can do without";
         draft.left_out(&format!("{at}.required: false"), of, why);
     }

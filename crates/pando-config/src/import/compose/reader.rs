@@ -22,7 +22,7 @@ pub(super) struct Reader<'a> {
     root: PathBuf,
     /// Each file with the number at which its places begin: no two values of different files have the same.
     starts: Vec<(usize, Arc<SourceFile>)>,
-    trees: BTreeMap<PathBuf, Node>,
+    trees: BTreeMap<PathBuf, Arc<Node>>,
     values: usize,
 }
 
@@ -33,11 +33,19 @@ impl<'a> Reader<'a> {
         Self { files, root, starts: Vec::new(), trees: BTreeMap::new(), values: 0 }
     }
 
-    /// The tree of a compose file, at most once from the disk.
+    /// The tree of a file that was read before.
+    pub(super) fn known(&self, path: &Path) -> Option<Arc<Node>> {
+        self.trees.get(path).cloned()
+    }
+
+    pub(super) fn keep(&mut self, path: &Path, tree: Node) -> Arc<Node> {
+        let tree = Arc::new(tree);
+        self.trees.insert(path.to_owned(), Arc::clone(&tree));
+        tree
+    }
+
+    /// The tree of a compose file, from the disk.
     pub(super) fn tree(&mut self, path: &Path) -> Result<Node, Problems> {
-        if let Some(tree) = self.trees.get(path) {
-            return Ok(tree.clone());
-        }
         let source = text_of(path, self.files)?;
         if self.starts.len() >= MOST_FILES {
             let reason = format!("a project has at most {MOST_FILES} files, and this is one more");
@@ -52,7 +60,6 @@ impl<'a> Reader<'a> {
         self.starts.push((start, source));
         let tree = tree.moved(start);
         self.count(&tree)?;
-        self.trees.insert(path.to_owned(), tree.clone());
         Ok(tree)
     }
 

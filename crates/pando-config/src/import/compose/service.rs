@@ -120,7 +120,8 @@ fn mounts(node: &Node, process: &mut Process, draft: &mut Draft) {
 
 /// `{type: …, source: …, target: …}` in one line; what has no place in it is noted.
 fn long_mount(item: &Node, process: &Process, draft: &mut Draft) -> Option<String> {
-    let mut keys = Keys::of_map(item, "volumes", &process.service, draft);
+    let mut keys = Keys::of_map(item, "volumes: an item", &process.service, draft);
+    item.entries()?;
     let target = keys.text("target").unwrap_or_default();
     let (kind, source) = (keys.text("type").unwrap_or("volume"), keys.text("source"));
     let read_only = keys.flag("read_only") == Some(true);
@@ -131,7 +132,7 @@ fn long_mount(item: &Node, process: &Process, draft: &mut Draft) -> Option<Strin
     }
     // What it says is for other systems than Linux.
     keys.take("consistency");
-    for (key, value) in keys.others().flat_map(|entry| named_parts(entry)) {
+    for (key, value) in keys.others().flat_map(named_parts) {
         let key = format!("volumes: {}.{}{value}", plain(target), plain(&key));
         draft.left_out(&key, &process.service, "it is mounted without");
     }

@@ -69,6 +69,14 @@ impl Shape {
 
 /// A compose file without what can't be read as what its key is.
 pub(super) fn checked(file: &Node, loader: &mut Loader<'_, '_>) -> Node {
+    let services = file.get("services").filter(|services| services.entries().is_none());
+    if let Some(services) = services {
+        let at = loader.reader.place(services.span);
+        let found = services.describe();
+        loader
+            .draft
+            .note(format!("`services` ({at}): expected a map of services by their names, found {found}"));
+    }
     let loader = std::cell::RefCell::new(loader);
     each(file, |key, value| match key {
         "services" => each(value, |name, service| self::service(name, service, &mut loader.borrow_mut())),
@@ -137,13 +145,15 @@ fn pair(at: &str, of: &str, value: &Node, loader: &mut Loader<'_, '_>) -> bool {
         return false;
     };
     let odd = match scalar.kind {
+        // Containers have Pando's labels alone.
+        _ if at.starts_with("labels") => return true,
         Kind::Date => "a date",
         Kind::Float if !scalar.text.contains(|c: char| c.is_ascii_digit()) => "no finite number",
         _ => return true,
     };
     loader.draft.note(format!(
-        "`{at}` of `{}` ({}): {} is {odd} without quotes, which Compose refuses or writes otherwise, depending on its version; it is \
-         carried over as it stands: correct it if the app was told otherwise",
+        "`{at}` of `{}` ({}): {}, without quotes, is {odd} to Compose, which refuses it or writes it otherwise, depending on its version; it \
+         is carried over as it stands: correct it if the app was told otherwise",
         plain(of),
         loader.reader.place(value.span),
         quoted(&scalar.text)

@@ -1,6 +1,6 @@
 //! The processes of the app, and the file that they make up with their domains, volumes and variables.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::names::Resolver;
 use super::service::{Process, process};
@@ -145,8 +145,9 @@ pub(super) fn write(processes: &mut [Process], parts: &mut Parts, project: &Proj
 }
 
 fn keys(process: &Process, common: &[Variable], draft: &mut Draft) -> Out {
-    let own: Vec<Variable> =
-        process.env.iter().filter(|variable| !common.contains(variable)).cloned().collect();
+    let common: HashSet<&str> = common.iter().map(|variable| variable.name.as_str()).collect();
+    let is_own = |variable: &&Variable| !common.contains(variable.name.as_str());
+    let own: Vec<Variable> = process.env.iter().filter(is_own).cloned().collect();
     let mut keys = process.keys.clone();
     keys.extend(variables::list(&own, draft).map(|env| ("env".to_owned(), env)));
     Out::Map(keys)
@@ -155,7 +156,12 @@ fn keys(process: &Process, common: &[Variable], draft: &mut Draft) -> Out {
 /// What every process is told, which then stands at the root.
 fn common_variables(processes: &[Process]) -> Vec<Variable> {
     let Some((first, others)) = processes.split_first() else { return Vec::new() };
-    let in_all = |variable: &&Variable| others.iter().all(|process| process.env.contains(variable));
+    let by_name = |process: &'_ Process| -> HashMap<String, From> {
+        process.env.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect()
+    };
+    let others: Vec<HashMap<String, From>> = others.iter().map(by_name).collect();
+    let in_all =
+        |variable: &&Variable| others.iter().all(|other| other.get(&variable.name) == Some(&variable.value));
     first.env.iter().filter(in_all).cloned().collect()
 }
 
