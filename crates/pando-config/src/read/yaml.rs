@@ -250,7 +250,8 @@ impl<'a> Builder<'a> {
     /// What a tag says of merging; of others it says that they mean nothing.
     fn merge_of(&mut self, tag: Option<&Tag>, span: Span) -> Merge {
         let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) else { return Merge::Join };
-        match self.dialect.merge(&tag.suffix).filter(|_| !self.frames.is_empty()) {
+        let is_value = tag.handle == "!" && !self.frames.is_empty();
+        match self.dialect.merge(&tag.suffix).filter(|_| is_value) {
             Some(merge) => merge,
             None => {
                 self.foreign_tag(tag, span);

@@ -84,8 +84,26 @@ fn tags_of_merging_hold_for_what_is_extended_and_in_lists() {
 fn a_tag_of_merging_means_nothing_to_others() {
     let haloy = "name: a\nimage: {repository: a/b}\nserver: x\nport: !reset 80\n";
     assert!(refused(&["haloy.yaml"], &[("haloy.yaml", haloy)]).contains("`!reset` means nothing here"));
+    let other = "%TAG ! tag:example.com,2024:\n---\nservices: {web: !reset {image: a}}\n";
+    assert!(refused(&["compose.yaml"], &[("compose.yaml", other)]).contains("means nothing here"));
     let odd = "services: {web: {image: !wrong a}}";
     assert!(refused(&["compose.yaml"], &[("compose.yaml", odd)]).contains("`!wrong` means nothing here"));
+}
+
+#[test]
+fn a_path_is_what_it_says_and_not_what_is_on_the_disk() {
+    let files = [
+        (
+            "compose.yaml",
+            "services: {web: {extends: {file: no/../x.yaml, service: base}, ports: ['80'], env_file: ./no/../e.env}}",
+        ),
+        (
+            "x.yaml",
+            "services: {base: {extends: {file: ./no/../x.yaml, service: deep}}, deep: {image: a/b, command: deep}}",
+        ),
+        ("e.env", "A=1\n"),
+    ];
+    has(&written(&["compose.yaml"], &files), &["image: a/b", "command: deep", "name: A"]);
 }
 
 #[test]

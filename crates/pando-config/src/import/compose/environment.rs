@@ -1,13 +1,12 @@
 //! `environment` and `env_file`: the variables that a service is told.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::dotenv::{Given, Line};
 use super::interpolate::{self, Filled, Report};
 use super::keys::Keys;
 use super::labels::Rule;
-use super::{Project, dotenv};
+use super::{Project, dotenv, paths};
 use crate::decode::{Leaf, listed};
 use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
@@ -129,7 +128,7 @@ fn file(item: &Node, of: &str, project: &Project<'_>, draft: &mut Draft) -> Opti
     };
     match content(path, format, required, item.span, project) {
         Ok(read) => {
-            let whole = project.directory.join(Path::new(path));
+            let whole = paths::under(&project.directory, path);
             project.reader.tell_outside(&whole, "env_file", item.span, draft);
             Some((path.to_owned(), read))
         }
@@ -148,7 +147,7 @@ fn content(
     span: Span,
     project: &Project<'_>,
 ) -> Result<dotenv::Read, String> {
-    let whole = project.directory.join(Path::new(path));
+    let whole = paths::under(&project.directory, path);
     if required == Some(false) && project.reader.is_missing(&whole) {
         return Err(
             "it is not there, and need not be: what it has on your servers is to be written below `env`"

@@ -110,7 +110,7 @@ impl Place<'_> {
                 return Ok(Err(missing(&format!("its file is named by {name}, which is not known"))));
             }
         };
-        let path = self.scope.directory.join(&file);
+        let path = paths::under(&self.scope.directory, &file);
         if path == self.file {
             return self.found(extends, path, seen, loader);
         }
@@ -138,7 +138,7 @@ impl Place<'_> {
         let Some(services) = node.get("services") else {
             return Ok(Err(missing(&format!("{} has no `services`", quoted(file)))));
         };
-        let path = self.scope.directory.join(file);
+        let path = paths::under(&self.scope.directory, file);
         let directory = path.parent().map(Path::to_owned).unwrap_or_default();
         let scope = Scope { directory, variables: self.scope.variables.clone() };
         let place = Place { file: path.clone(), services, scope };

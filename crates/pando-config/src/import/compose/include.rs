@@ -8,7 +8,6 @@ use super::model::{Loader, Scope};
 use super::{merge, paths};
 use crate::decode::listed;
 use crate::diagnostic::{Problems, quoted};
-use crate::import::build;
 use crate::import::draft::plain;
 use crate::source::Span;
 use crate::tree::{Entry, Merge, Node, Value};
@@ -100,7 +99,7 @@ fn project(
         ));
         return Ok(None);
     }
-    let files: Vec<PathBuf> = include.paths.iter().map(|path| plain_path(&scope.directory, path)).collect();
+    let files: Vec<PathBuf> = include.paths.iter().map(|path| paths::under(&scope.directory, path)).collect();
     for file in &files {
         readable(file, chain, include.span, loader)?;
     }
@@ -109,7 +108,7 @@ fn project(
         None => Path::new(first).parent().map(Path::to_owned).unwrap_or_default(),
     };
     let inner = Scope {
-        directory: plain_path(&scope.directory, &below.display().to_string()),
+        directory: paths::under(&scope.directory, &below.display().to_string()),
         variables: variables(include, &below, scope, loader)?,
     };
     let whole = loader.model(&files, &inner, chain)?;
@@ -125,12 +124,6 @@ fn readable(file: &Path, chain: &[PathBuf], span: Span, loader: &mut Loader<'_, 
     }
     loader.reader.tell_outside(file, "include", span, loader.draft);
     Ok(())
-}
-
-/// Without `.` and `..` in it where they can be left out, so that a file has one name.
-fn plain_path(directory: &Path, path: &str) -> PathBuf {
-    let joined = build::joined(directory, path);
-    PathBuf::from(if joined == "." { String::new() } else { joined })
 }
 
 fn refuse_ring(file: &Path, chain: &[PathBuf], span: Span, loader: &Loader<'_, '_>) -> Result<(), Problems> {
@@ -166,10 +159,12 @@ fn variables(
 ) -> Result<interpolate::Variables, Problems> {
     let mut variables = scope.variables.clone();
     let Some(files) = &include.env_files else {
-        return Ok(loader.own_variables(&scope.directory.join(below), &variables));
+        return Ok(
+            loader.own_variables(&paths::under(&scope.directory, &below.display().to_string()), &variables)
+        );
     };
     for file in files {
-        let path = scope.directory.join(file);
+        let path = paths::under(&scope.directory, file);
         variables = loader.variables(&path, &variables).map_err(|why| {
             let reason = format!("its `env_file` {} can't be read: {why}", quoted(file));
             loader.reader.error(

@@ -1,9 +1,16 @@
 //! Paths of a compose file that is read along with another one, seen from that other.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::import::build;
 use crate::tree::{Entry, Node, Scalar, Value};
+
+/// `path` seen from `directory`, without `.` and `..` where they can be left out, so that a file has one name. As Compose does, `a/../b`
+/// is `b` whether there is an `a` or not.
+pub(super) fn under(directory: &Path, path: &str) -> PathBuf {
+    let joined = build::joined(directory, path);
+    PathBuf::from(if joined == "." { String::new() } else { joined })
+}
 
 /// A service with its paths, which are seen from `below`, as seen from where `below` is seen from.
 pub(super) fn seen_from_above(service: &Node, below: &Path) -> Node {
