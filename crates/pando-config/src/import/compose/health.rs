@@ -40,21 +40,24 @@ pub(super) fn carry_over(node: &Node, process: &mut Process, draft: &mut Draft) 
             }
         },
     };
-    let is_none = matches!(&health[..], [(key, Out::Text(kind))] if key == "type" && kind == "none");
+    tell_others(&mut keys, health == [none()], &process.service, draft);
+    if !health.is_empty() {
+        process.keys.push(("health".to_owned(), Out::Map(health)));
+    }
+}
+
+/// Names what is not carried over. `is_none`: nothing is asked, and how often that is says nothing.
+fn tell_others(keys: &mut Keys<'_>, is_none: bool, of: &str, draft: &mut Draft) {
     if is_none {
-        // How often nothing is asked says nothing.
         for key in TIMES {
             keys.take(key);
         }
     }
     if keys.take("start_interval").is_some() && !is_none {
         let why = "a new replica is asked every 100 ms until it passes";
-        draft.left_out("healthcheck.start_interval", &process.service, why);
+        draft.left_out("healthcheck.start_interval", of, why);
     }
-    keys.name_others("healthcheck", &process.service, "Compose has no such key", draft);
-    if !health.is_empty() {
-        process.keys.push(("health".to_owned(), Out::Map(health)));
-    }
+    keys.name_others("healthcheck", of, "Compose has no such key", draft);
 }
 
 fn none() -> (String, Out) {

@@ -52,17 +52,11 @@ pub(super) fn carry_over(service: &Node, asked: Option<u16>, process: &mut Proce
     if let Some(number) = number {
         process.keys.push(("port".to_owned(), Out::Raw(number.to_string())));
     }
-    if let Some(kept) = kept {
-        if kept.target.contains('-') {
-            let port = number.unwrap_or_default();
-            draft.left_out(
-                &format!("ports: {}", kept.text),
-                &process.service,
-                &format!("a process has one port; {port} is kept"),
-            );
-        }
-        process.published = entrance(kept);
+    if let Some(kept) = kept.filter(|kept| kept.target.contains('-')) {
+        let why = format!("a process has one port; {} is kept", number.unwrap_or_default());
+        draft.left_out(&format!("ports: {}", plain(&kept.text)), &process.service, &why);
     }
+    process.published = kept.and_then(entrance);
 }
 
 fn lost(given: &Given, kept: Option<u16>, process: &Process, draft: &mut Draft) {
