@@ -49,15 +49,14 @@ fn tell(
     let printer = context.printer();
     if printer.is_json() {
         let from = sources.first().map(|path| shown(path));
-        return Ok(printer.json(&json!({ "file": shown(file), "from": from, "notes": imported.notes }))?);
+        return printer.json(&json!({ "file": shown(file), "from": from, "notes": imported.notes }));
     }
     for note in &imported.notes {
         printer.warn(note);
     }
     let from = sources.iter().map(|path| format!("`{}`", shown(path))).collect::<Vec<_>>().join(" and ");
     let from = if from.is_empty() { from } else { format!(" from {from}") };
-    printer.line(format_args!("wrote `{}`{from}; next: `pando check`, then `pando dev`", shown(file)))?;
-    Ok(())
+    printer.line(format_args!("wrote `{}`{from}; next: `pando check`, then `pando dev`", shown(file)))
 }
 
 fn imported(
