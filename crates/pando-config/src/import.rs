@@ -19,10 +19,12 @@ mod variables;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::diagnostic::{Problems, Sink};
 use crate::files::Files;
-use crate::read::{self, Format};
+use crate::read::{self, Dialect, Format};
+use crate::source::SourceFile;
 use crate::tree::Node;
 
 /// A written file.
@@ -134,45 +136,50 @@ pub fn from_file(path: &Path, app: &str, files: &dyn Files) -> Result<Imported, 
 pub fn from_files(request: &Request<'_>, files: &dyn Files) -> Result<Imported, Problems> {
     let shown = request.shown();
     let Some(first) = request.files.first() else { return Err(whole(&shown, "no file is named", None)) };
-    if request.kind.or_else(|| Kind::of(first)) == Some(Kind::Procfile) {
-        only_one(request, Kind::Procfile)?;
-        let text = text_of(first, files)?;
-        return procfile::import(&shown, text.text(), request.app, request.base);
-    }
-    let (sources, erb) = sources(request, first, files)?;
-    let told = sources.first().and_then(|(_, node)| Kind::told_by(node));
-    let kind = request.kind.or(erb.then_some(Kind::Kamal)).or(told).or_else(|| Kind::of(first));
-    let Some(kind) = kind.filter(|kind| *kind != Kind::Procfile) else {
-        let hint = "a Procfile, and files of Compose, Kamal and Haloy can be imported; `--kind` says which of them it is";
-        return Err(whole(&shown, "neither the file's name nor its content says what it is", Some(hint)));
-    };
+    let kind = kind_of(first, request, files)?;
     only_one(request, kind)?;
-    match (kind, &sources[..]) {
-        (Kind::Kamal, _) => kamal::import(&sources, erb, request, files),
-        (Kind::Haloy, [(_, node), ..]) => haloy::import(node, request.app, request.base),
-        _ => compose::import(&sources, request, files),
+    match kind {
+        Kind::Procfile => procfile::import(&shown, text_of(first, files)?.text(), request.app, request.base),
+        Kind::Compose => compose::import(request, files),
+        Kind::Kamal => {
+            let (sources, erb) = sources(request, files)?;
+            kamal::import(&sources, erb, request, files)
+        }
+        Kind::Haloy => {
+            let node = parsed_source(Dialect::Pando, first, text_of(first, files)?)?;
+            haloy::import(&node, request.app, request.base)
+        }
     }
 }
 
-/// The files as trees, and whether ERB was taken out of them, which Kamal's alone may have.
-fn sources(
-    request: &Request<'_>,
-    first: &Path,
-    files: &dyn Files,
-) -> Result<(Vec<(PathBuf, Node)>, bool), Problems> {
-    let is_kamal = match request.kind {
-        Some(kind) => kind == Kind::Kamal,
-        None => looks_like_kamal(first, text_of(first, files)?.text()),
-    };
+/// What the files are: as it is asked for, or as the first one's content says, or its name.
+fn kind_of(first: &Path, request: &Request<'_>, files: &dyn Files) -> Result<Kind, Problems> {
+    let named = Kind::of(first);
+    if let Some(kind) = request.kind.or(named.filter(|kind| *kind == Kind::Procfile)) {
+        return Ok(kind);
+    }
+    let source = text_of(first, files)?;
+    if looks_like_kamal(first, source.text()) && kamal::without_erb(source.text()).is_some() {
+        return Ok(Kind::Kamal);
+    }
+    let told = Kind::told_by(&parsed_source(Dialect::Compose, first, source)?);
+    told.or(named).ok_or_else(|| {
+        let hint = "a Procfile, and files of Compose, Kamal and Haloy can be imported; `--kind` says which of them it is";
+        whole(&request.shown(), "neither the file's name nor its content says what it is", Some(hint))
+    })
+}
+
+/// Kamal's files as trees, and whether ERB was taken out of them.
+fn sources(request: &Request<'_>, files: &dyn Files) -> Result<(Vec<(PathBuf, Node)>, bool), Problems> {
     let mut sources = Vec::new();
     let mut erb = false;
     for path in request.files {
         let text = text_of(path, files)?;
         let format = Format::of(path).unwrap_or(Format::Yaml);
-        let without = kamal::without_erb(text.text()).filter(|_| is_kamal && format == Format::Yaml);
+        let without = kamal::without_erb(text.text()).filter(|_| format == Format::Yaml);
         erb |= without.is_some();
-        let text = without.as_deref().unwrap_or(text.text());
-        sources.push((path.clone(), parsed(format, &path.display().to_string(), text)?));
+        let text = without.map_or(text, |text| Arc::new(SourceFile::new(path.display().to_string(), text)));
+        sources.push((path.clone(), parsed_source(Dialect::Pando, path, text)?));
     }
     Ok((sources, erb))
 }
@@ -199,17 +206,11 @@ fn only_one(request: &Request<'_>, kind: Kind) -> Result<(), Problems> {
     Ok(())
 }
 
-fn text_of(path: &Path, files: &dyn Files) -> Result<std::sync::Arc<crate::source::SourceFile>, Problems> {
+fn text_of(path: &Path, files: &dyn Files) -> Result<Arc<SourceFile>, Problems> {
     let name = path.display().to_string();
     let bytes =
         files.read(path).map_err(|error| whole(&name, &format!("the file can't be read: {error}"), None))?;
     read::text(&name, &bytes)
-}
-
-/// A file that another one names; `None` if it can't be read.
-fn parsed_file(path: &Path, files: &dyn Files) -> Option<Node> {
-    let text = text_of(path, files).ok()?;
-    parsed(Format::of(path).unwrap_or(Format::Yaml), &path.display().to_string(), text.text()).ok()
 }
 
 /// From the look of a directory: what its files say of the language and framework. Always gives a file, if only one to
@@ -219,9 +220,10 @@ pub fn from_directory(directory: &Path, app: &str, files: &dyn Files) -> Importe
     directory::import(directory, app, files)
 }
 
-fn parsed(format: Format, name: &str, text: &str) -> Result<Node, Problems> {
-    let mut sink = Sink::new(std::sync::Arc::new(crate::source::SourceFile::new(name, text)));
-    match read::tree(format, &mut sink) {
+/// The tree of a file, which is a map.
+fn parsed_source(dialect: Dialect, path: &Path, source: Arc<SourceFile>) -> Result<Node, Problems> {
+    let mut sink = Sink::new(source);
+    match read::tree_in(dialect, Format::of(path).unwrap_or(Format::Yaml), &mut sink) {
         Some(node) if !sink.has_errors() => {
             if node.entries().is_none() {
                 sink.error(node.span, format!("expected a map of keys, found {}", node.describe()));
@@ -234,7 +236,7 @@ fn parsed(format: Format, name: &str, text: &str) -> Result<Node, Problems> {
 }
 
 fn whole(name: &str, reason: &str, hint: Option<&str>) -> Problems {
-    let mut sink = Sink::new(std::sync::Arc::new(crate::source::SourceFile::new(name, "")));
+    let mut sink = Sink::new(Arc::new(SourceFile::new(name, "")));
     sink.whole(reason, hint.map(str::to_owned));
     sink.into_problems()
 }

@@ -31,7 +31,7 @@ use crate::load::Build;
 use crate::raw::Settings;
 
 pub(crate) use normal::normalise;
-pub(crate) use process::Draft;
+pub(crate) use process::{Draft, MOST_PROCESSES};
 pub(crate) use surroundings::Surroundings;
 pub(crate) use unsupported::NOT_YET;
 

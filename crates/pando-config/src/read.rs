@@ -1,6 +1,7 @@
 //! From bytes to a tree, by the file's extension. What the keys mean is left to
 //! `decode`; here a file is only not too large, text, and well-formed.
 
+mod dialect;
 mod json;
 mod toml;
 mod yaml;
@@ -12,6 +13,8 @@ use crate::diagnostic::{Problems, Sink, quoted};
 use crate::files::LARGEST_FILE;
 use crate::source::{SourceFile, Span};
 use crate::tree::Node;
+
+pub(crate) use dialect::Dialect;
 
 /// Deeper than any specification, shallow enough for every stack.
 const DEEPEST: usize = 64;
@@ -70,13 +73,18 @@ pub(crate) fn text(name: &str, bytes: &[u8]) -> Result<Arc<SourceFile>, Problems
 /// The tree of a file. `None` when it is not well-formed; `sink` then has at least one error. It also has those that leave
 /// a tree, such as keys given twice.
 pub(crate) fn tree(format: Format, sink: &mut Sink) -> Option<Node> {
+    tree_in(Dialect::Pando, format, sink)
+}
+
+/// As [`tree`], of a file that another tool reads.
+pub(crate) fn tree_in(dialect: Dialect, format: Format, sink: &mut Sink) -> Option<Node> {
     let file = sink.file().clone();
     if file.text().trim().is_empty() {
         empty(sink);
         return None;
     }
     let node = match format {
-        Format::Yaml => yaml::tree(&file, sink),
+        Format::Yaml => yaml::tree(&file, dialect, sink),
         Format::Json => json::tree(&file, sink),
         Format::Toml => toml::tree(&file, sink),
     };

@@ -24,6 +24,25 @@ pub(crate) struct Entry {
     pub(crate) key: String,
     pub(crate) key_span: Span,
     pub(crate) value: Node,
+    pub(crate) merge: Merge,
+}
+
+/// What becomes of an entry where its file is laid over another. Only Compose's files say anything else than the default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Merge {
+    /// Both values are made one.
+    #[default]
+    Join,
+    /// `!override`: this value takes the place of the other.
+    Replace,
+    /// `!reset`: the key is in neither.
+    Remove,
+}
+
+impl Entry {
+    pub(crate) fn new(key: impl Into<String>, key_span: Span, value: Node) -> Self {
+        Self { key: key.into(), key_span, value, merge: Merge::Join }
+    }
 }
 
 /// A single value with its text as it was typed, without quotes and escapes.
@@ -40,6 +59,8 @@ pub(crate) enum Kind {
     Integer,
     Float,
     Text,
+    /// Without quotes, where the dialect has dates.
+    Date,
 }
 
 impl Scalar {
@@ -98,6 +119,35 @@ impl Node {
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         let entry = self.entries()?.iter().find(|entry| entry.key == key)?;
         (!entry.value.is_null()).then_some(&entry.value)
+    }
+
+    /// As many values as there are in it.
+    pub(crate) fn size(&self) -> usize {
+        1 + match &self.value {
+            Value::Scalar(_) => 0,
+            Value::List(items) => items.iter().map(Self::size).sum(),
+            Value::Map(entries) => entries.iter().map(|entry| entry.value.size()).sum(),
+        }
+    }
+
+    /// The same with all places moved by `by`.
+    pub(crate) fn moved(mut self, by: usize) -> Self {
+        let moved = |span: Span| Span::new(span.start + by, span.end + by);
+        self.span = moved(self.span);
+        match &mut self.value {
+            Value::Scalar(_) => {}
+            Value::List(items) => {
+                *items = std::mem::take(items).into_iter().map(|item| item.moved(by)).collect()
+            }
+            Value::Map(entries) => {
+                for entry in entries {
+                    entry.key_span = moved(entry.key_span);
+                    let empty = Self { span: entry.key_span, value: Value::List(Vec::new()) };
+                    entry.value = std::mem::replace(&mut entry.value, empty).moved(by);
+                }
+            }
+        }
+        self
     }
 
     /// What it is, for a message: `a list`, or the value itself.

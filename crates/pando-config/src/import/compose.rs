@@ -11,21 +11,24 @@ mod dotenv;
 mod environment;
 mod extend;
 mod health;
+mod include;
 mod interpolate;
+mod keys;
 mod labels;
 mod left_out;
 mod merge;
+mod model;
 mod names;
 mod order;
+mod paths;
 mod ports;
 mod project;
+mod reader;
 pub(super) mod resources;
 mod run;
-mod scalars;
 mod service;
+mod shapes;
 mod write;
-
-use std::path::PathBuf;
 
 use databases::{Database, kind_of};
 use interpolate::Report;
@@ -36,7 +39,7 @@ use super::draft::{Draft, plain};
 use super::{Imported, Request, directory};
 use crate::decode::listed;
 use crate::diagnostic::{Problems, quoted};
-use crate::files::Files;
+use crate::files::{Files, LARGEST_FILE};
 use crate::tree::Node;
 
 /// A service with its texts filled in.
@@ -58,19 +61,15 @@ struct Parts {
     proxied: bool,
 }
 
-pub(super) fn import(
-    sources: &[(PathBuf, Node)],
-    request: &Request<'_>,
-    files: &dyn Files,
-) -> Result<Imported, Problems> {
+pub(super) fn import(request: &Request<'_>, files: &dyn Files) -> Result<Imported, Problems> {
     let mut draft = Draft::new("a compose.yaml");
-    let Some(mut project) = Project::read(sources, files, &mut draft) else { return Ok(draft.finish()) };
+    let mut project = Project::read(request.files, files, &mut draft)?;
     name(&project, request, &mut draft);
-    let services = project.services(&mut draft);
+    let services = project.services(&mut draft)?;
     project.names = names::Names::of(&services);
     let mut parts = parts(services, request, &mut draft)?;
     match &parts.main {
-        Some(main) => run::set(main, &parts.mine, request.base, &mut draft),
+        Some(main) => run::set(main, &parts.mine, request.base, &project, &mut draft),
         None => {
             draft.note(
                 "`services`: none of them is an app; what is run is taken from the look of the directory",
@@ -86,7 +85,16 @@ pub(super) fn import(
     write::write(&mut processes, &mut parts, &project, &mut draft);
     order::tell_lost(&one_offs, &processes, &project, &mut draft);
     left_out::tell_of_file(&project.node, &mut draft);
-    Ok(draft.finish())
+    bounded(draft.finish(), request)
+}
+
+fn bounded(imported: Imported, request: &Request<'_>) -> Result<Imported, Problems> {
+    if imported.yaml.len() > LARGEST_FILE {
+        let hint = "import the services that are one app, from a file of their own";
+        let reason = "what would be written is larger than 1 MiB, which no specification may be";
+        return Err(super::whole(&request.shown(), reason, Some(hint)));
+    }
+    Ok(imported)
 }
 
 fn name(project: &Project<'_>, request: &Request<'_>, draft: &mut Draft) {

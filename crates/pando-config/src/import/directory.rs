@@ -51,26 +51,17 @@ fn write(look: Option<&Look>, base: &Path, draft: &mut Draft) {
 }
 
 fn known(look: &Look, base: &Path, draft: &mut Draft) {
+    let here = Out::text(build::joined(base, "."));
     if look.command.is_empty() {
-        let build = Out::pairs([
-            ("context", Out::text(build::joined(base, "."))),
-            ("dockerfile", Out::text("Dockerfile")),
-        ]);
+        let build = Out::pairs([("context", here), ("dockerfile", Out::text("Dockerfile"))]);
         draft.set_with("Built from the Dockerfile.", "build", build);
         draft.set_with("The port that it listens on in its container.", "port", Out::Raw("8080".to_owned()));
         return;
     }
-    draft.set_with(
-        "The directory to run, seen from this file.",
-        "source",
-        Out::text(build::joined(base, ".")),
-    );
+    draft.set_with("The directory to run, seen from this file.", "source", here);
     if let Some(prepare) = &look.prepare {
-        draft.set_with(
-            "Runs once per release, before it is started anywhere.",
-            "prepare",
-            Out::text(prepare.clone()),
-        );
+        let comment = "Runs once per release, before it is started anywhere.";
+        draft.set_with(comment, "prepare", Out::text(prepare.clone()));
     }
     if let Some(release) = &look.release {
         let comment = "Runs once per deployment, on one server, before any traffic moves.";
@@ -78,10 +69,15 @@ fn known(look: &Look, base: &Path, draft: &mut Draft) {
     }
     let processes = Out::pairs([("web", Out::pairs([("command", Out::text(look.command.clone()))]))]);
     draft.set_with("What to run. Each replica is given its port in `PORT`.", "processes", processes);
+    offers(look, draft);
+}
+
+/// What a first file shows that nobody has asked for.
+fn offers(look: &Look, draft: &mut Draft) {
     let comment = "A path that answers 200 when the app can serve. It gets requests only while it does.";
     draft.set_with(comment, "health_check_path", Out::text(look.health));
-    draft
-        .offer("How many replicas of `web` there are in all; without it, one on each server.", "replicas: 2");
+    let comment = "How many replicas of `web` there are in all; without it, one on each server.";
+    draft.offer(comment, "replicas: 2");
     draft.offer("The domains that it answers to.", "domains: [example.com]");
     if look.guess {
         draft.note(format!("`processes.web.command`: `{}` is a guess; correct it", look.command));

@@ -1,5 +1,8 @@
 //! The file being written: its keys in order, each with a comment, and the notes.
 
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
 use super::Imported;
 use super::write::{self, Out};
 use crate::decode::{Leaf, listed};
@@ -9,20 +12,39 @@ use crate::value::to_label;
 
 /// In lines of a comment.
 const WIDTH: usize = 100;
+/// As comments in the file, which would be too large to be read if each of thousands had some.
+const MOST_NOTES: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) struct Draft {
     source: String,
     keys: Vec<Line>,
     notes: Vec<Note>,
+    /// The notes by what they say, so that none is there twice: their places in `notes`.
+    told: HashMap<String, usize>,
     /// Variables whose values are secret, by name.
-    secrets: Vec<String>,
+    secrets: Names,
     /// Variables whose values only the caller's environment has.
-    unknown: Vec<String>,
+    unknown: Names,
     /// Variables of the other tool that have the values that its file has for want of others.
-    defaults: Vec<String>,
+    defaults: Names,
     /// Variables of the other tool that have the values of `.env`.
-    in_file: Vec<String>,
+    in_file: Names,
+}
+
+/// Names in the order in which they came, each once.
+#[derive(Debug, Default)]
+struct Names {
+    list: Vec<String>,
+    known: BTreeSet<String>,
+}
+
+impl Names {
+    fn push(&mut self, name: &str) {
+        if self.known.insert(name.to_owned()) {
+            self.list.push(name.to_owned());
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -31,7 +53,9 @@ enum Note {
     /// The same key of several things that have names.
     Key {
         key: String,
+        /// In the order in which they came.
         of: Vec<String>,
+        known: BTreeSet<String>,
         why: String,
     },
 }
@@ -56,10 +80,11 @@ impl Draft {
             source: source.to_owned(),
             keys: Vec::new(),
             notes: Vec::new(),
-            secrets: Vec::new(),
-            unknown: Vec::new(),
-            defaults: Vec::new(),
-            in_file: Vec::new(),
+            told: HashMap::new(),
+            secrets: Names::default(),
+            unknown: Names::default(),
+            defaults: Names::default(),
+            in_file: Names::default(),
         }
     }
 
@@ -83,8 +108,8 @@ impl Draft {
     /// Something that was not carried over, or has to be done by hand.
     pub(super) fn note(&mut self, note: impl Into<String>) {
         let note = one_line(&note.into());
-        let is_new = |given: &Note| !matches!(given, Note::Plain(given) if *given == note);
-        if self.notes.iter().all(is_new) {
+        if let Entry::Vacant(place) = self.told.entry(note.clone()) {
+            place.insert(self.notes.len());
             self.notes.push(Note::Plain(note));
         }
     }
@@ -92,17 +117,21 @@ impl Draft {
     /// `key` of `name` was not carried over. What is said of the same key of others for the same reason becomes one note.
     pub(super) fn left_out(&mut self, key: &str, name: &str, why: &str) {
         let (key, name, why) = (one_line(key), one_line(name), one_line(why));
-        for note in &mut self.notes {
-            if let Note::Key { key: given, of, why: reason } = note
-                && (&*given, &*reason) == (&key, &why)
-            {
-                if !of.contains(&name) {
+        // No text of a note has a line end in it.
+        match self.told.entry(format!("{key}\n{why}")) {
+            Entry::Vacant(place) => {
+                place.insert(self.notes.len());
+                let of = BTreeSet::from([name.clone()]);
+                self.notes.push(Note::Key { key, of: vec![name], known: of, why });
+            }
+            Entry::Occupied(place) => {
+                if let Some(Note::Key { of, known, .. }) = self.notes.get_mut(*place.get())
+                    && known.insert(name.clone())
+                {
                     of.push(name);
                 }
-                return;
             }
         }
-        self.notes.push(Note::Key { key, of: vec![name], why });
     }
 
     /// The name of the app: the one given, or else `app`, as a DNS label.
@@ -152,25 +181,25 @@ impl Draft {
     pub(super) fn secret(&mut self, variable: &str) -> Out {
         let secret = to_label(variable).replace('-', "_");
         let secret = if secret.is_empty() { "secret".to_owned() } else { secret };
-        push_new(&mut self.secrets, variable);
+        self.secrets.push(variable);
         let from = Out::pairs([("secret", Out::text(secret))]);
         Out::Later(Box::new(Out::pairs([("name", Out::text(variable)), ("from", from)])))
     }
 
     /// The entry of a variable whose value is not known here, which the file has as a comment.
     pub(super) fn unknown(&mut self, variable: &str) -> Out {
-        push_new(&mut self.unknown, variable);
+        self.unknown.push(variable);
         Out::Later(Box::new(Out::pairs([("name", Out::text(variable)), ("value", Out::text("…"))])))
     }
 
     /// A variable that was filled in with the value that the file has for want of another.
     pub(super) fn by_default(&mut self, variable: &str) {
-        push_new(&mut self.defaults, variable);
+        self.defaults.push(variable);
     }
 
     /// A variable that was filled in with the value of `.env`.
     pub(super) fn by_file(&mut self, variable: &str) {
-        push_new(&mut self.in_file, variable);
+        self.in_file.push(variable);
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -178,29 +207,29 @@ impl Draft {
         for (names, values) in
             [(&self.defaults, "the defaults of the file"), (&self.in_file, "the values of `.env`")]
         {
-            if !names.is_empty() {
-                let names: Vec<String> = names.iter().map(|name| format!("${{{name}}}")).collect();
-                let names = listed(names.iter().map(String::as_str), "and");
+            if !names.list.is_empty() {
+                let names: Vec<String> = names.list.iter().map(|name| format!("${{{name}}}")).collect();
+                let names = few(names.iter().map(String::as_str));
                 notes.push(one_line(&format!("{names}: filled in with {values}, once and for all")));
             }
         }
-        if !self.secrets.is_empty() {
-            let names = listed(self.secrets.iter().map(String::as_str), "and");
+        if !self.secrets.list.is_empty() {
+            let names = few(self.secrets.list.iter().map(String::as_str));
             notes.push(one_line(&format!(
                 "`env`: {names}: secret; this version of Pando takes no values from secrets yet, so they stand as comments: give them a \
                  `value`, or let the app read them from a file on its server"
             )));
         }
-        if !self.unknown.is_empty() {
-            let names = listed(self.unknown.iter().map(String::as_str), "and");
+        if !self.unknown.list.is_empty() {
+            let names = few(self.unknown.list.iter().map(String::as_str));
             notes.push(one_line(&format!(
                 "`env`: {names}: taken from an environment that is not known here, so they stand as comments: give them a `value`"
             )));
         }
         notes.extend(self.notes.drain(..).map(|note| match note {
             Note::Plain(text) => text,
-            Note::Key { key, of, why } => {
-                format!("`{key}` of {}: {why}", listed(of.iter().map(String::as_str), "and"))
+            Note::Key { key, of, why, .. } => {
+                format!("`{key}` of {}: {why}", few(of.iter().map(String::as_str)))
             }
         }));
         notes
@@ -214,6 +243,12 @@ impl Draft {
             self.source
         );
         comment_lines(&mut yaml, &head, "");
+        self.write_keys(&mut yaml);
+        write_notes(&notes, &mut yaml);
+        Imported { yaml, notes }
+    }
+
+    fn write_keys(&self, yaml: &mut String) {
         let mut last_was_plain = false;
         for line in &self.keys {
             // Keys with a comment stand apart; those without, together.
@@ -222,20 +257,28 @@ impl Draft {
             }
             last_was_plain = line.comment.is_none();
             if let Some(comment) = &line.comment {
-                comment_lines(&mut yaml, comment, "");
+                comment_lines(yaml, comment, "");
             }
             match &line.content {
-                Content::Pair(key, value) => write::pair(&mut yaml, 0, key, value),
-                Content::Offer(text) => comment_lines(&mut yaml, text, ""),
+                Content::Pair(key, value) => write::pair(yaml, 0, key, value),
+                Content::Offer(text) => comment_lines(yaml, text, ""),
             }
         }
-        if !notes.is_empty() {
-            yaml.push_str("\n# Not carried over, or to be done by hand:\n");
-            for note in &notes {
-                comment_lines(&mut yaml, &format!("- {note}"), "  ");
-            }
-        }
-        Imported { yaml, notes }
+    }
+}
+
+fn write_notes(notes: &[String], yaml: &mut String) {
+    if notes.is_empty() {
+        return;
+    }
+    yaml.push_str("\n# Not carried over, or to be done by hand:\n");
+    for note in notes.iter().take(MOST_NOTES) {
+        comment_lines(yaml, &format!("- {note}"), "  ");
+    }
+    if notes.len() > MOST_NOTES {
+        let more = notes.len() - MOST_NOTES;
+        let line = format!("- {more} more, which `pando init` showed when it wrote this file");
+        comment_lines(yaml, &line, "  ");
     }
 }
 
@@ -254,9 +297,16 @@ pub(super) fn plain(text: &str) -> String {
     kept.take(LONGEST).collect()
 }
 
-fn push_new(list: &mut Vec<String>, name: &str) {
-    if list.iter().all(|given| given != name) {
-        list.push(name.to_owned());
+/// As many of these names as somebody reads, and how many more there are.
+pub(super) fn few<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    const MOST: usize = 50;
+    let names: Vec<&str> = names.collect();
+    match names.len().checked_sub(MOST) {
+        None | Some(0) => listed(names, "and"),
+        Some(more) => {
+            let shown: Vec<String> = names[..MOST].iter().map(|name| format!("`{name}`")).collect();
+            format!("{} and {more} more", shown.join(", "))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Environment variables of other files, as entries of `env`.
 
+use std::collections::HashSet;
+
 use super::draft::Draft;
 use super::secrecy::is_secret_name;
 use super::write::Out;
@@ -101,11 +103,10 @@ fn entry(variable: &Variable, draft: &mut Draft) -> Out {
 
 /// `env` of these, each name once, the last one of it.
 pub(super) fn list(variables: &[Variable], draft: &mut Draft) -> Option<Out> {
-    let mut kept: Vec<&Variable> = Vec::new();
-    for variable in variables {
-        kept.retain(|given| given.name != variable.name);
-        kept.push(variable);
-    }
+    let mut names: HashSet<&str> = HashSet::new();
+    let mut kept: Vec<&Variable> =
+        variables.iter().rev().filter(|variable| names.insert(&variable.name)).collect();
+    kept.reverse();
     let entries: Vec<Out> = kept.into_iter().map(|variable| entry(variable, draft)).collect();
     (!entries.is_empty()).then_some(Out::List(entries))
 }

@@ -13,7 +13,7 @@ use crate::source::Span;
 use crate::value::Command;
 
 /// No app has as many; a file that does is not what it seems.
-const MOST_PROCESSES: usize = 100;
+pub(crate) const MOST_PROCESSES: usize = 100;
 
 /// A process of the file, before its values are put together.
 #[derive(Debug)]

@@ -64,7 +64,7 @@ impl Walk<'_> {
                 duplicate(&key, key_span, first, self.sink);
             } else {
                 places.insert(key.clone(), key_span);
-                entries.push(Entry { key, key_span, value });
+                entries.push(Entry::new(key, key_span, value));
             }
         }
         Some(entries)

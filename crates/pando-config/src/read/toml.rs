@@ -29,7 +29,7 @@ fn entries(file: &SourceFile, table: &DeTable<'_>, depth: usize, sink: &mut Sink
         if value.span.end == 0 {
             value.span = key_span;
         }
-        entries.push(Entry { key: key.get_ref().to_string(), key_span, value });
+        entries.push(Entry::new(key.get_ref().to_string(), key_span, value));
     }
     // The parser sorts by name; people read problems and processes in the order in which they wrote them.
     entries.sort_by_key(|entry| entry.key_span);

@@ -1,27 +1,24 @@
 //! YAML 1.2 (core schema) into the tree, from the events of `saphyr-parser`.
 //!
 //! Anchors, aliases and `<<` merge keys work; what they may add up to is bounded,
-//! and so is depth. A second document, a tag, a key that is not a word and a
-//! key given twice are problems.
+//! and so is depth. A second document, a tag that the dialect does not have, a
+//! key that is not a word and a key given twice are problems.
 
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span as Marks, Tag};
 
+use super::dialect::Dialect;
 use super::{DEEPEST, Format, duplicate, malformed, too_deep};
 use crate::diagnostic::Sink;
 use crate::source::{SourceFile, Span};
-use crate::tree::{Entry, Kind, Node, Scalar, Value};
-
-/// Of Compose, where it merges files.
-const MERGE_TAGS: &str = "Compose reads it where files are merged, and here it is not read: let `docker compose config --no-interpolate` write the merged \
-                          file, and import that, or take the key out of the first file yourself";
+use crate::tree::{Entry, Merge, Node, Scalar, Value};
 
 /// What aliases may add up to. Files of people stay far below; files that multiply themselves stop here.
 const MOST_NODES_BY_ALIAS: usize = 20_000;
 
-pub(super) fn tree(file: &SourceFile, sink: &mut Sink) -> Option<Node> {
-    let mut builder = Builder::new(file, sink);
+pub(super) fn tree(file: &SourceFile, dialect: Dialect, sink: &mut Sink) -> Option<Node> {
+    let mut builder = Builder::new(file, dialect, sink);
     let mut parser = Parser::new_from_str(file.text());
     while let Some(next) = parser.next_event() {
         let carry_on = match next {
@@ -42,6 +39,7 @@ pub(super) fn tree(file: &SourceFile, sink: &mut Sink) -> Option<Node> {
 struct Frame {
     start: Span,
     anchor: usize,
+    merge: Merge,
     content: Content,
 }
 
@@ -58,23 +56,25 @@ struct Key {
 
 struct Builder<'a> {
     file: &'a SourceFile,
+    dialect: Dialect,
     sink: &'a mut Sink,
     /// Byte offsets by character, since the parser counts characters; empty when they are the same.
     bytes: Vec<usize>,
     frames: Vec<Frame>,
-    anchors: HashMap<usize, (Node, usize)>,
+    anchors: HashMap<usize, (Node, usize, Merge)>,
     nodes_by_alias: usize,
     documents: usize,
     root: Option<Node>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(file: &'a SourceFile, sink: &'a mut Sink) -> Self {
+    fn new(file: &'a SourceFile, dialect: Dialect, sink: &'a mut Sink) -> Self {
         let text = file.text();
         let bytes =
             if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at).collect() };
         Self {
             file,
+            dialect,
             sink,
             bytes,
             frames: Vec::new(),
@@ -93,10 +93,10 @@ impl<'a> Builder<'a> {
             Event::DocumentStart(_) => self.document(span),
             Event::Alias(anchor) => self.alias(anchor, span),
             Event::Scalar(text, style, anchor, tag) => {
-                let kind = self.kind(&text, style, tag.as_deref(), span);
-                let node = Node { span, value: Value::Scalar(Scalar { text: text.into_owned(), kind }) };
-                let merge = style == ScalarStyle::Plain;
-                self.complete(node, anchor, merge);
+                let merge = self.merge_of(tag.as_deref(), span);
+                let scalar = self.scalar(text.into_owned(), style, tag.as_deref(), span);
+                let node = Node { span, value: Value::Scalar(scalar) };
+                self.complete(node, anchor, style == ScalarStyle::Plain, merge);
                 true
             }
             Event::SequenceStart(anchor, tag) => {
@@ -128,14 +128,12 @@ impl<'a> Builder<'a> {
     }
 
     fn open(&mut self, content: Content, start: Span, anchor: usize, tag: Option<&Tag>) -> bool {
-        if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) {
-            self.foreign_tag(tag, start);
-        }
+        let merge = self.merge_of(tag, start);
         if self.frames.len() >= DEEPEST {
             too_deep(start, self.sink);
             return false;
         }
-        self.frames.push(Frame { start, anchor, content });
+        self.frames.push(Frame { start, anchor, merge, content });
         true
     }
 
@@ -155,11 +153,11 @@ impl<'a> Builder<'a> {
                 Node { span, value: Value::Map(entries) }
             }
         };
-        self.complete(node, frame.anchor, false);
+        self.complete(node, frame.anchor, false, frame.merge);
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> bool {
-        let Some((node, size)) = self.anchors.get(&anchor) else {
+        let Some((node, size, merge)) = self.anchors.get(&anchor) else {
             self.sink.error(span, "this alias lies within what it stands for");
             return false;
         };
@@ -168,23 +166,24 @@ impl<'a> Builder<'a> {
             self.sink.error(span, format!("aliases add up to more than {MOST_NODES_BY_ALIAS} values"));
             return false;
         }
-        let (node, height) = (Node { span, ..node.clone() }, height(node));
+        let (node, height, merge) = (Node { span, ..node.clone() }, height(node), *merge);
         if self.frames.len() + height > DEEPEST {
             too_deep(span, self.sink);
             return false;
         }
-        self.complete(node, 0, false);
+        self.complete(node, 0, false, merge);
         true
     }
 
     /// Puts a whole value where it belongs.
-    fn complete(&mut self, node: Node, anchor: usize, may_be_merge_key: bool) {
+    fn complete(&mut self, node: Node, anchor: usize, may_be_merge_key: bool, merge: Merge) {
         if anchor != 0 {
-            let size = size(&node);
-            self.anchors.insert(anchor, (node.clone(), size));
+            let size = node.size();
+            self.anchors.insert(anchor, (node.clone(), size, merge));
         }
         match self.frames.last_mut().map(|frame| &mut frame.content) {
             None => self.root = Some(node),
+            Some(Content::List(_)) if merge == Merge::Remove => {}
             Some(Content::List(items)) => items.push(node),
             Some(Content::Map { key: slot @ None, .. }) => {
                 let (key, complaint) = as_key(node, may_be_merge_key);
@@ -201,7 +200,7 @@ impl<'a> Builder<'a> {
                     duplicate(&key.text, key.span, first, self.sink);
                 } else {
                     places.insert(key.text.clone(), key.span);
-                    entries.push(entry(key, node));
+                    entries.push(Entry { merge, ..entry(key, node) });
                 }
             }
         }
@@ -224,32 +223,47 @@ impl<'a> Builder<'a> {
                     if !places.contains_key(&entry.key) {
                         places.insert(entry.key.clone(), entry.key_span);
                         entries.push(entry);
+                        continue;
+                    }
+                    // What an earlier file has is taken away, and what is merged in here is not.
+                    let is_it = |given: &&mut Entry| given.key == entry.key && given.merge == Merge::Remove;
+                    if let Some(given) = entries.iter_mut().find(is_it) {
+                        *given = Entry { merge: Merge::Replace, ..entry };
                     }
                 }
             }
         }
     }
 
-    fn kind(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Kind {
+    fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Scalar {
         match tag {
-            Some(tag) if tag.is_yaml_core_schema() && tag.suffix == "str" => Kind::Text,
-            Some(tag) if !tag.is_yaml_core_schema() => {
+            Some(tag) if tag.is_yaml_core_schema() && matches!(&*tag.suffix, "binary" | "timestamp") => {
                 self.foreign_tag(tag, span);
-                Kind::Text
+                Scalar::text(text)
             }
-            _ if style == ScalarStyle::Plain => plain_kind(text),
-            _ => Kind::Text,
+            Some(tag) if !tag.is_yaml_core_schema() || tag.suffix == "str" => Scalar::text(text),
+            _ if style == ScalarStyle::Plain => self.dialect.plain(text),
+            _ => Scalar::text(text),
+        }
+    }
+
+    /// What a tag says of merging; of others it says that they mean nothing.
+    fn merge_of(&mut self, tag: Option<&Tag>, span: Span) -> Merge {
+        let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema()) else { return Merge::Join };
+        let is_value = tag.handle == "!" && !self.frames.is_empty();
+        match self.dialect.merge(&tag.suffix).filter(|_| is_value) {
+            Some(merge) => merge,
+            None => {
+                self.foreign_tag(tag, span);
+                Merge::Join
+            }
         }
     }
 
     fn foreign_tag(&mut self, tag: &Tag, span: Span) {
         // `!` alone only says "not a number".
         if !tag.suffix.is_empty() {
-            let message = format!("the tag `{tag}` means nothing here");
-            match tag.suffix.as_str() {
-                "reset" | "override" => self.sink.error_hint(span, message, MERGE_TAGS),
-                _ => self.sink.error(span, message),
-            }
+            self.sink.error(span, format!("the tag `{tag}` means nothing here"));
         }
     }
 
@@ -324,7 +338,7 @@ fn entry(key: Key, mut value: Node) -> Entry {
     if value.is_null() && value.span.start == value.span.end {
         value.span = key.span;
     }
-    Entry { key: key.text, key_span: key.span, value }
+    Entry::new(key.text, key.span, value)
 }
 
 /// Block lists and maps have no marks of their own: they reach from the first to the last value.
@@ -335,44 +349,6 @@ fn extent(start: Span, first: Option<Span>, last: Option<Span>, end: Span) -> Sp
     match (first, last) {
         (Some(first), Some(last)) => Span::new(first.start, last.end),
         _ => start,
-    }
-}
-
-fn plain_kind(text: &str) -> Kind {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => Kind::Null,
-        "true" | "True" | "TRUE" | "false" | "False" | "FALSE" => Kind::Bool,
-        _ if is_integer(text) => Kind::Integer,
-        _ if is_float(text) => Kind::Float,
-        _ => Kind::Text,
-    }
-}
-
-fn is_integer(text: &str) -> bool {
-    let all = |digits: &str, is: fn(&char) -> bool| !digits.is_empty() && digits.chars().all(|c| is(&c));
-    if let Some(digits) = text.strip_prefix("0x") {
-        return all(digits, char::is_ascii_hexdigit);
-    }
-    if let Some(digits) = text.strip_prefix("0o") {
-        return all(digits, |c| matches!(c, '0'..='7'));
-    }
-    all(text.strip_prefix(['+', '-']).unwrap_or(text), char::is_ascii_digit)
-}
-
-fn is_float(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let special = matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN");
-    let digits = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && unsigned.contains(|c: char| c.is_ascii_digit())
-        && unsigned.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | 'e' | 'E' | '+' | '-'));
-    special || (digits && unsigned.parse::<f64>().is_ok())
-}
-
-fn size(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Scalar(_) => 0,
-        Value::List(items) => items.iter().map(size).sum(),
-        Value::Map(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
     }
 }
 

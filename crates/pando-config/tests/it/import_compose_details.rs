@@ -1,9 +1,5 @@
 //! Compose files of which an import could easily lose something without a word.
 
-use std::path::Path;
-
-use pando_config::{MemoryFiles, import};
-
 use crate::import_compose::{case, case_with};
 
 #[test]
@@ -56,6 +52,21 @@ fn values_without_quotes_are_as_compose_makes_them() {
         assert_eq!(case.value(name), value, "{name}");
     }
     assert_eq!(case.build.as_ref().unwrap().args["V"], "1.1");
+    let odd = crate::import_compose::case(
+        "services:\n  web:\n    image: 'a:1'\n    ports: ['80']\n    deploy: {replicas: 0o3}\n    environment: {A: 1_000, B: 0b11, C: on, D: 1e3, E: 2024-01-31, \
+         F: .inf, G: [1], H: '2024-01-31'}\n    labels: {L: 2024-01-31}\n",
+    );
+    for (name, value) in
+        [("A", "1000"), ("B", "3"), ("C", "on"), ("D", "1000"), ("E", "2024-01-31"), ("F", ".inf")]
+    {
+        assert_eq!(odd.value(name), value, "{name}");
+    }
+    odd.notes(&["`environment.E` of `web` (compose.yaml:6)", "is a date to Compose"]);
+    odd.notes(&["`environment.F`", "no finite number"]);
+    odd.notes(&["`environment.G`", "it is a list"]);
+    odd.notes_nothing_of("labels.L");
+    odd.notes_nothing_of("environment.H");
+    assert!(odd.told("web", "G").is_none() && odd.imported.yaml.contains("replicas: 3"));
 }
 
 #[test]
@@ -70,16 +81,6 @@ fn the_service_with_ports_is_web() {
         "services:\n  web: {image: 'a:1', command: bin/web -p 3000}\n  api: {image: 'a:1', command: bin/api, ports: ['80:4000']}\n",
     );
     assert_eq!(kept.command("web"), "bin/web -p 3000");
-}
-
-#[test]
-fn tags_of_merging_are_an_error_with_a_remedy() {
-    for tag in ["!reset []", "!override ['80']"] {
-        let files = MemoryFiles::default()
-            .with("compose.yaml", format!("services: {{web: {{image: a, ports: {tag}}}}}\n"));
-        let problems = import::from_file(Path::new("compose.yaml"), "a", &files).unwrap_err().to_string();
-        assert!(problems.contains("docker compose config"), "{problems}");
-    }
 }
 
 #[test]

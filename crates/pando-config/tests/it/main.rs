@@ -7,6 +7,8 @@ mod formats;
 mod import;
 mod import_compose;
 mod import_compose_details;
+mod import_compose_files;
+mod import_compose_keys;
 mod import_kamal;
 mod problems;
 mod properties;
@@ -35,6 +37,10 @@ impl Files for Whole {
 
     fn is_dir(&self, _: &Path) -> bool {
         true
+    }
+
+    fn resolved(&self, path: &Path) -> std::path::PathBuf {
+        path.to_owned()
     }
 }
 

@@ -24,26 +24,39 @@ pub(crate) fn run(args: &InitArgs, context: &Context) -> anyhow::Result<ExitCode
         _ => PathBuf::from("."),
     };
     let name = name(args, &directory)?;
-    let mut sources = args.from.clone();
-    if sources.is_empty() {
-        let found = import::find(&directory, &Disk);
-        sources.extend(found.map(|path| path.strip_prefix(".").map(Path::to_owned).unwrap_or(path)));
-    }
+    let sources = sources(args, &directory);
     let imported = imported(args, &sources, &directory, name.as_str())?;
     fs::write(&file, &imported.yaml).with_context(|| format!("can't write `{}`", shown(&file)))?;
+    tell(&file, &sources, &imported, context)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What to import: what was asked for, or what is here.
+fn sources(args: &InitArgs, directory: &Path) -> Vec<PathBuf> {
+    if !args.from.is_empty() {
+        return args.from.clone();
+    }
+    let found = import::find(directory, &Disk);
+    found.map(|path| path.strip_prefix(".").map(Path::to_owned).unwrap_or(path)).into_iter().collect()
+}
+
+fn tell(
+    file: &Path,
+    sources: &[PathBuf],
+    imported: &import::Imported,
+    context: &Context,
+) -> anyhow::Result<()> {
     let printer = context.printer();
     if printer.is_json() {
         let from = sources.first().map(|path| shown(path));
-        printer.json(&json!({ "file": shown(&file), "from": from, "notes": imported.notes }))?;
-        return Ok(ExitCode::SUCCESS);
+        return printer.json(&json!({ "file": shown(file), "from": from, "notes": imported.notes }));
     }
     for note in &imported.notes {
         printer.warn(note);
     }
     let from = sources.iter().map(|path| format!("`{}`", shown(path))).collect::<Vec<_>>().join(" and ");
     let from = if from.is_empty() { from } else { format!(" from {from}") };
-    printer.line(format_args!("wrote `{}`{from}; next: `pando check`, then `pando dev`", shown(&file)))?;
-    Ok(ExitCode::SUCCESS)
+    printer.line(format_args!("wrote `{}`{from}; next: `pando check`, then `pando dev`", shown(file)))
 }
 
 fn imported(

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Service;
 use super::databases::{image_of, kind_of};
+use super::{Service, merge};
 use crate::decode::listed;
 use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
 use crate::import::known::{self, Beside};
 use crate::import::variables;
-use crate::source::Span;
-use crate::tree::{Entry, Node, Value};
+use crate::tree::{Node, Value};
 
 /// How an image is built, as far as two builds may differ.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,27 +62,7 @@ fn others(node: &Node) -> BTreeMap<String, Value> {
     let compared = ["context", "dockerfile", "target", "args", "dockerfile_inline"];
     let given = node.entries().unwrap_or_default().iter();
     let given = given.filter(|entry| !compared.contains(&entry.key.as_str()) && !entry.value.is_null());
-    given.map(|entry| (entry.key.clone(), without_places(&entry.value).value)).collect()
-}
-
-/// Where a value stands in its file is no part of what it is.
-fn without_places(node: &Node) -> Node {
-    let span = Span::default();
-    let value = match &node.value {
-        Value::Scalar(scalar) => Value::Scalar(scalar.clone()),
-        Value::List(items) => Value::List(items.iter().map(without_places).collect()),
-        Value::Map(entries) => {
-            let entry = |entry: &Entry| Entry {
-                key: entry.key.clone(),
-                key_span: span,
-                value: without_places(&entry.value),
-            };
-            let mut entries: Vec<Entry> = entries.iter().map(entry).collect();
-            entries.sort_by(|one, other| one.key.cmp(&other.key));
-            Value::Map(entries)
-        }
-    };
-    Node { span, value }
+    given.map(|entry| (entry.key.clone(), merge::without_places(&entry.value).value)).collect()
 }
 
 /// Where a service is better suited to be the app than others: higher is better.

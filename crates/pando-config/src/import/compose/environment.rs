@@ -1,15 +1,18 @@
 //! `environment` and `env_file`: the variables that a service is told.
 
-use std::path::Path;
+use std::collections::BTreeSet;
 
+use super::dotenv::{Given, Line};
 use super::interpolate::{self, Filled, Report};
+use super::keys::Keys;
 use super::labels::Rule;
-use super::{Project, dotenv};
+use super::{Project, dotenv, paths};
 use crate::decode::{Leaf, listed};
 use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
-use crate::import::secrecy::{self, is_secret_name, is_secret_value};
+use crate::import::secrecy::{self, is_secret_name};
 use crate::import::variables::{self, From, Variable};
+use crate::source::Span;
 use crate::tree::{Node, Scalar};
 use crate::value::Host;
 
@@ -17,11 +20,13 @@ use crate::value::Host;
 pub(super) fn variables(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft) -> Vec<Variable> {
     let mut found = from_files(of, service, project, draft);
     let mut report = Report::default();
-    for (name, value) in service.get("environment").map(variables::pairs).unwrap_or_default() {
-        found.retain(|given| given.name != name);
+    let written = service.get("environment").map(variables::pairs).unwrap_or_default();
+    let names: BTreeSet<&str> = written.iter().map(|(name, _)| name.as_str()).collect();
+    found.retain(|given| !names.contains(&*given.name));
+    for (name, value) in written.iter().cloned() {
         if variables::usable(&name, draft) {
             let value = match value {
-                Some(value) => written(&name, &value, project, &mut report, draft),
+                Some(value) => self::written(&name, &value, project, &mut report, draft),
                 None => Some(passed_on(&name, project, &mut report)),
             };
             found.extend(value.map(|value| Variable { name, value }));
@@ -55,7 +60,7 @@ fn written(
 }
 
 fn is_secret(name: &str, project: &Project<'_>) -> bool {
-    is_secret_name(name) || project.variables.get(name).is_some_and(|value| is_secret_value(value))
+    is_secret_name(name) || project.variables.get(name).is_some_and(|value| value.text().is_none())
 }
 
 /// What has to be known to write the value by hand.
@@ -74,12 +79,14 @@ fn tell_parts(name: &str, value: &str, taken: &[String], project: &Project<'_>, 
 fn passed_on(name: &str, project: &Project<'_>, report: &mut Report) -> From {
     match project.variables.get(name) {
         _ if is_secret_name(name) => From::Secret,
-        Some(value) if secrecy::is_secret(name, value) => From::Secret,
-        Some(value) => {
-            report.from_file.insert(name.to_owned());
-            From::Value(value.clone())
-        }
         None => From::Unknown,
+        Some(value) => match value.text().filter(|value| !secrecy::is_secret(name, value)) {
+            None => From::Secret,
+            Some(value) => {
+                report.from_file.insert(name.to_owned());
+                From::Value(value.to_owned())
+            }
+        },
     }
 }
 
@@ -88,31 +95,15 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
     let Some(node) = service.get("env_file") else { return found };
     let mut report = Report::default();
     for item in node.items().unwrap_or(std::slice::from_ref(node)) {
-        let path = item.scalar().or_else(|| item.get("path")?.scalar()).map(|scalar| scalar.text.clone());
-        let Some(path) = path else { continue };
-        let text = project.files.read(&project.directory.join(Path::new(&path)));
-        let Some(text) = text.ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
-            let key = format!("env_file: {}", plain(&path));
-            draft.left_out(&key, of, "it can't be read here; write its variables below `env`");
-            continue;
-        };
-        let lines = match item.get("format").and_then(Node::scalar).map(|format| format.text.as_str()) {
-            None => dotenv::parse(&text, &project.variables),
-            Some("raw") => dotenv::parse_raw(&text),
-            Some(other) => {
-                let why = format!(
-                    "the format {} is not known here; write its variables below `env`",
-                    quoted(other)
-                );
-                draft.left_out(&format!("env_file: {}", plain(&path)), of, &why);
-                continue;
-            }
-        };
-        for (name, value) in lines {
-            found.retain(|given| given.name != name);
-            if variables::usable(&name, draft) {
-                let value = from_line(&name, value, project, &mut report, draft);
-                found.extend(value.map(|value| Variable { name, value }));
+        let Some((path, read)) = file(item, of, project, draft) else { continue };
+        dotenv::tell_unread(&read, &path, draft);
+        dotenv::tell_unknown(&read, &path, draft);
+        let names: BTreeSet<&str> = read.lines.iter().map(|line| line.name.as_str()).collect();
+        found.retain(|given| !names.contains(&*given.name));
+        for line in &read.lines {
+            if variables::usable(&line.name, draft) {
+                let value = from_line(line, project, &mut report, draft);
+                found.extend(value.map(|value| Variable { name: line.name.clone(), value }));
             }
         }
         draft.left_out(
@@ -125,18 +116,67 @@ fn from_files(of: &str, service: &Node, project: &Project<'_>, draft: &mut Draft
     found
 }
 
-/// What a file of variables has, unless it is secret.
-fn from_line(
-    name: &str,
-    value: Option<String>,
+/// A file that an item of `env_file` names, and what is in it. `None`: it can't be had, which is noted.
+fn file(item: &Node, of: &str, project: &Project<'_>, draft: &mut Draft) -> Option<(String, dotenv::Read)> {
+    let mut keys = Keys::of(item);
+    let path = item.scalar().map(|scalar| scalar.text.as_str()).or_else(|| keys.text("path"));
+    let (format, required) = (keys.text("format"), keys.flag("required"));
+    keys.name_others("env_file", of, "Compose has no such key", draft);
+    let Some(path) = path else {
+        draft.left_out(&format!("env_file ({})", project.reader.place(item.span)), of, "it names no file");
+        return None;
+    };
+    match content(path, format, required, item.span, project) {
+        Ok(read) => {
+            let whole = paths::under(&project.directory, path);
+            project.reader.tell_outside(&whole, "env_file", item.span, draft);
+            Some((path.to_owned(), read))
+        }
+        Err(why) => {
+            draft.left_out(&format!("env_file: {}", plain(path)), of, &why);
+            None
+        }
+    }
+}
+
+/// What is in the file at `path`, or why that can't be known.
+fn content(
+    path: &str,
+    format: Option<&str>,
+    required: Option<bool>,
+    span: Span,
     project: &Project<'_>,
-    report: &mut Report,
-    draft: &mut Draft,
-) -> Option<From> {
-    match value {
+) -> Result<dotenv::Read, String> {
+    let whole = paths::under(&project.directory, path);
+    if required == Some(false) && project.reader.is_missing(&whole) {
+        return Err(
+            "it is not there, and need not be: what it has on your servers is to be written below `env`"
+                .to_owned(),
+        );
+    }
+    let text = project.reader.text(&whole).map_err(|why| {
+        let at = project.reader.place(span);
+        format!("it can't be read here ({at}: {why}); write its variables below `env`")
+    })?;
+    match format {
+        None => Ok(dotenv::parse(&text, &project.variables)),
+        Some("raw") => Ok(dotenv::parse_raw(&text)),
+        Some(other) => {
+            Err(format!("the format {} is not known here; write its variables below `env`", quoted(other)))
+        }
+    }
+}
+
+/// What a file of variables has, unless it is secret.
+fn from_line(line: &Line, project: &Project<'_>, report: &mut Report, draft: &mut Draft) -> Option<From> {
+    let name = &line.name;
+    match &line.value {
         None => Some(passed_on(name, project, report)),
-        Some(value) if secrecy::is_secret(name, &value) => Some(From::Secret),
-        Some(value) => variables::literal(name, &value, draft),
+        Some(Given::Secret) => Some(From::Secret),
+        Some(Given::Unknown(_)) if is_secret_name(name) => Some(From::Secret),
+        Some(Given::Unknown(_)) => Some(From::Unknown),
+        Some(Given::Text(value)) if secrecy::is_secret(name, value) => Some(From::Secret),
+        Some(Given::Text(value)) => variables::literal(name, value, draft),
     }
 }
 

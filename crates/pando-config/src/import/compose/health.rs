@@ -1,6 +1,7 @@
 //! `healthcheck`, with what an engine takes for granted where it says nothing.
 
 use super::Process;
+use super::keys::Keys;
 use crate::decode::Leaf;
 use crate::import::draft::Draft;
 use crate::import::shell;
@@ -11,6 +12,8 @@ use crate::value::{Count, Duration, UrlPath};
 type Interval = Duration<100, 3_600_000>;
 type CheckTimeout = Duration<10, 600_000>;
 type Length = Duration<0, 86_400_000>;
+
+const TIMES: [&str; 4] = ["interval", "timeout", "retries", "start_period"];
 
 /// As Docker has them.
 const INTERVAL: u64 = 30_000;
@@ -23,25 +26,38 @@ pub(super) fn carry_over(node: &Node, process: &mut Process, draft: &mut Draft) 
         Out::Raw(port) if key == "port" => port.parse().ok(),
         _ => None,
     });
-    let off = node.get("disable").and_then(Node::scalar).and_then(Scalar::as_bool).unwrap_or(false);
-    let keys = match node.get("test").filter(|_| !off) {
+    let mut keys = Keys::of_map(node, "healthcheck", &process.service, draft);
+    let test = keys.take("test");
+    let off = keys.flag("disable") == Some(true);
+    let health = match test.filter(|_| !off) {
         _ if off => vec![none()],
-        None => times(node, false, process, draft),
+        None => times(&mut keys, false, process, draft),
         Some(test) => match question(test, port) {
             None => vec![none()],
-            Some(mut keys) => {
-                keys.extend(times(node, true, process, draft));
-                keys
+            Some(mut health) => {
+                health.extend(times(&mut keys, true, process, draft));
+                health
             }
         },
     };
-    if node.get("start_interval").is_some() {
+    tell_others(&mut keys, health == [none()], &process.service, draft);
+    if !health.is_empty() {
+        process.keys.push(("health".to_owned(), Out::Map(health)));
+    }
+}
+
+/// Names what is not carried over. `is_none`: nothing is asked, and how often that is says nothing.
+fn tell_others(keys: &mut Keys<'_>, is_none: bool, of: &str, draft: &mut Draft) {
+    if is_none {
+        for key in TIMES {
+            keys.take(key);
+        }
+    }
+    if keys.take("start_interval").is_some() && !is_none {
         let why = "a new replica is asked every 100 ms until it passes";
-        draft.left_out("healthcheck.start_interval", &process.service, why);
+        draft.left_out("healthcheck.start_interval", of, why);
     }
-    if !keys.is_empty() {
-        process.keys.push(("health".to_owned(), Out::Map(keys)));
-    }
+    keys.name_others("healthcheck", of, "Compose has no such key", draft);
 }
 
 fn none() -> (String, Out) {
@@ -73,33 +89,38 @@ fn test_line(node: &Node) -> Option<String> {
 }
 
 /// How often is asked and how long is waited. `whole`: what is not said is as Docker has it, and not as the image says.
-fn times(node: &Node, whole: bool, process: &Process, draft: &mut Draft) -> Vec<(String, Out)> {
+fn times(keys: &mut Keys<'_>, whole: bool, process: &Process, draft: &mut Draft) -> Vec<(String, Out)> {
     let at = |key: &str| format!("services.{}.healthcheck.{key}", process.service);
-    let mut keys = Vec::new();
+    let [interval, timeout, retries, start_period] = TIMES.map(|key| keys.take(key));
+    let mut found = Vec::new();
     let mut push = |key: &str, value: Option<Out>, default: Option<Out>| {
-        keys.extend(value.or(default.filter(|_| whole)).map(|value| (key.to_owned(), value)));
+        found.extend(value.or(default.filter(|_| whole)).map(|value| (key.to_owned(), value)));
     };
-    let interval = node.get("interval").and_then(|node| draft.checked::<Interval>(&at("interval"), node));
-    push("interval", interval, Some(Out::text("30s")));
-    let timeout = node.get("timeout").and_then(|node| draft.checked::<CheckTimeout>(&at("timeout"), node));
+    let every = interval.and_then(|node| draft.checked::<Interval>(&at("interval"), node));
+    push("interval", every, Some(Out::text("30s")));
+    let timeout = timeout.and_then(|node| draft.checked::<CheckTimeout>(&at("timeout"), node));
     push("timeout", timeout, Some(Out::text("30s")));
-    let retries = node.get("retries").and_then(|node| draft.checked::<Count<1, 100>>(&at("retries"), node));
-    push("unhealthy", retries, None);
-    push("start_timeout", start_timeout(node), None);
-    keys
+    let unhealthy = retries.and_then(|node| draft.checked::<Count<1, 100>>(&at("retries"), node));
+    push("unhealthy", unhealthy, None);
+    if let Some(node) = start_period {
+        draft.checked::<Length>(&at("start_period"), node);
+    }
+    push("start_timeout", start_timeout(interval, retries, start_period), None);
+    found
 }
 
 /// A container is called unhealthy after its start period and as many checks as it has retries: so long it may take. No less than
 /// the default: nothing was stopped for being slow.
-fn start_timeout(node: &Node) -> Option<Out> {
-    let length = |key: &str| {
-        let scalar = node.get(key).and_then(Node::scalar)?;
-        Length::parse(scalar).ok().map(|length| length.0.0)
-    };
-    let retries = node.get("retries").and_then(Node::scalar).and_then(Scalar::as_integer);
+fn start_timeout(
+    interval: Option<&Node>,
+    retries: Option<&Node>,
+    start_period: Option<&Node>,
+) -> Option<Out> {
+    let length = |node: Option<&Node>| Length::parse(node?.scalar()?).ok().map(|length| length.0.0);
+    let retries = retries.and_then(Node::scalar).and_then(Scalar::as_integer);
     let retries = retries.and_then(|retries| u64::try_from(retries).ok()).filter(|retries| *retries > 0);
-    let checks = length("interval").unwrap_or(INTERVAL).saturating_mul(retries.unwrap_or(RETRIES));
-    let whole = length("start_period").unwrap_or(0).saturating_add(checks).min(86_400_000);
+    let checks = length(interval).unwrap_or(INTERVAL).saturating_mul(retries.unwrap_or(RETRIES));
+    let whole = length(start_period).unwrap_or(0).saturating_add(checks).min(86_400_000);
     (whole > START_TIMEOUT).then(|| Out::text(crate::value::typed_duration(whole)))
 }
 

@@ -1,7 +1,8 @@
 //! Keys of a service that Pando has nothing for: what happens instead, and what to do about it.
 
+use super::keys::Keys;
 use crate::diagnostic::quoted;
-use crate::import::draft::{Draft, plain};
+use crate::import::draft::{Draft, few, plain};
 use crate::tree::{Node, Scalar};
 
 pub(super) fn tell(key: &str, node: &Node, of: &str, draft: &mut Draft) {
@@ -28,14 +29,14 @@ fn restart(node: &Node, of: &str, draft: &mut Draft) {
 
 /// Being in networks is all that most say; names and addresses in them are more.
 fn networks(node: &Node, of: &str, draft: &mut Draft) {
-    let more = |entry: &crate::tree::Entry| entry.value.entries().is_some_and(|entries| !entries.is_empty());
-    let why = if node.entries().is_some_and(|entries| entries.iter().any(more)) {
-        "there are no networks with names and addresses; replicas listen on the private address of their server, and the firewall \
-         follows roles"
-    } else {
-        "replicas listen on the private address of their server, and the firewall follows roles"
-    };
+    let why = "replicas listen on the private address of their server, and the firewall follows roles";
     draft.left_out("networks", of, why);
+    for network in node.entries().unwrap_or_default() {
+        for said in Keys::of(&network.value).others() {
+            let key = format!("networks.{}.{}", plain(&network.key), plain(&said.key));
+            draft.left_out(&key, of, "there are no networks with names and addresses");
+        }
+    }
 }
 
 fn why(key: &str) -> &'static str {
@@ -95,29 +96,41 @@ fn says_something(node: &Node) -> bool {
 
 /// Keys of the file beside `services`.
 pub(super) fn tell_of_file(node: &Node, draft: &mut Draft) {
+    let mut unknown: Vec<String> = Vec::new();
     for entry in node.entries().unwrap_or_default() {
-        let more = entry
-            .value
-            .entries()
-            .is_some_and(|entries| entries.iter().any(|entry| says_something(&entry.value)));
-        let why = match entry.key.as_str() {
-            // The last says which version of Compose it was for, which Compose itself does not read any more.
-            "services" | "name" | "version" => continue,
-            "networks" if !more => continue,
-            "networks" => {
-                "replicas listen on the private address of their server, and the firewall follows roles"
-            }
-            "volumes" if !more => continue,
-            "volumes" => {
-                "drivers, options and names of volumes are not carried over: Pando makes a plain volume of the app's on each server"
-            }
-            "secrets" | "configs" => {
-                "nothing is mounted from this file; copy what is no secret into the image, or mount a directory that is on each server"
-            }
-            "include" => "the files that it names are not read; `--from FILE` may be given several times",
-            key if key.starts_with("x-") => continue,
-            _ => "Pando knows no such key of the file",
-        };
-        draft.note(format!("{}: {why}", quoted(&entry.key)));
+        match why_of_file(&entry.key, &entry.value) {
+            Some("") => unknown.push(plain(&entry.key)),
+            Some(why) => draft.note(format!("{}: {why}", quoted(&entry.key))),
+            None => {}
+        }
+    }
+    if !unknown.is_empty() {
+        let names = few(unknown.iter().map(String::as_str));
+        draft.note(format!("{names}: Pando knows no such key of the file"));
+    }
+}
+
+/// Why a key of the file is not carried over; empty: there is no such key. `None`: it is, or says nothing.
+fn why_of_file(key: &str, value: &Node) -> Option<&'static str> {
+    let more =
+        value.entries().is_some_and(|entries| entries.iter().any(|entry| says_something(&entry.value)));
+    match key {
+        // The last says which version of Compose it was for, which Compose itself does not read any more.
+        "services" | "name" | "version" => None,
+        "networks" | "volumes" if !more => None,
+        "networks" => {
+            Some("replicas listen on the private address of their server, and the firewall follows roles")
+        }
+        "volumes" => Some(
+            "drivers, options and names of volumes are not carried over: Pando makes a plain volume of the app's on each server",
+        ),
+        "secrets" | "configs" => Some(
+            "nothing is mounted from this file; copy what is no secret into the image, or mount a directory that is on each server",
+        ),
+        "models" => {
+            Some("what a model answers comes from a service that you run: write its address below `env`")
+        }
+        key if key.starts_with("x-") => None,
+        _ => Some(""),
     }
 }

@@ -1,14 +1,18 @@
 //! What a compose file says of who starts before whom: services that must have ended well are the release command, and the rest is
 //! `depends_on`.
 
+use std::collections::{HashMap, HashSet};
+
+use super::keys::Keys;
 use super::{Process, Project, Service, command, environment};
 use crate::decode::listed;
 use crate::diagnostic::quoted;
-use crate::import::draft::{Draft, plain};
+use crate::import::draft::{Draft, few, plain};
 use crate::import::write::Out;
-use crate::tree::{Node, Scalar};
+use crate::tree::Node;
 
 const ENDED_WELL: &str = "service_completed_successfully";
+const CONDITIONS: [&str; 3] = ["service_started", "service_healthy", ENDED_WELL];
 
 /// What a service depends on, each with what is said of that.
 fn dependencies(service: &Node) -> Vec<(&str, Option<&Node>)> {
@@ -34,12 +38,9 @@ pub(super) struct OneOff {
 /// Takes those out of `mine` that run to their ends: that others wait for until they have ended well, or that are not started again
 /// and that nobody reaches. At least one stays.
 pub(super) fn take_one_offs(mine: &mut Vec<Service>) -> Vec<OneOff> {
-    let awaited = |name: &str| {
-        let mut all = mine.iter().flat_map(|service| dependencies(&service.node));
-        all.any(|(other, node)| other == name && condition(node) == Some(ENDED_WELL))
-    };
-    let names: Vec<String> =
-        mine.iter().filter(|service| awaited(&service.name)).map(|s| s.name.clone()).collect();
+    let all = mine.iter().flat_map(|service| dependencies(&service.node));
+    let awaited = all.filter(|(_, node)| condition(*node) == Some(ENDED_WELL));
+    let names: HashSet<String> = awaited.map(|(name, _)| name.to_owned()).collect();
     let ends = |service: &Service| names.contains(&service.name) || is_once(&service.node);
     if mine.iter().all(ends) {
         return Vec::new();
@@ -115,70 +116,93 @@ pub(super) fn carry_over(
     one_offs: &[OneOff],
     draft: &mut Draft,
 ) {
-    let names: Vec<(String, String)> =
+    let names: HashMap<String, String> =
         processes.iter().map(|process| (process.service.clone(), process.name.clone())).collect();
-    let mut kept: Vec<(String, String)> = Vec::new();
+    let ended: HashSet<&str> = one_offs.iter().map(|one| one.service.name.as_str()).collect();
+    let mut kept = Kept::default();
     let mut nobody: Vec<&str> = Vec::new();
-    for service in mine {
-        let Some((_, name)) = names.iter().find(|(of, _)| *of == service.name) else { continue };
+    for service in mine.iter().chain(one_offs.iter().map(|one| &one.service)) {
         for (other, node) in dependencies(&service.node) {
-            extras(&service.name, other, node, draft);
-            match names.iter().find(|(of, _)| of == other) {
-                _ if one_offs.iter().any(|one| one.service.name == other) => {}
-                Some((_, other)) if !leads(&kept, other, name) => kept.push((name.clone(), other.clone())),
+            extras(&service.name, other, node, names.contains_key(other), draft);
+            let Some(name) = names.get(&service.name) else { continue };
+            match names.get(other) {
+                _ if ended.contains(other) => {}
+                Some(other) if !kept.leads(other, name) => kept.add(name, other),
                 Some(_) => draft.note(format!("`depends_on` of `{name}`: {} depends on it", quoted(other))),
-                None if nobody.contains(&other) => {}
                 None => nobody.push(other),
             }
         }
     }
-    if !nobody.is_empty() {
-        draft.note(format!(
-            "`depends_on`: nothing waits for {}, which this app does not run; it has to try again until it reaches them",
-            listed(nobody, "and")
-        ));
-    }
+    tell_nobody(nobody, draft);
     write(&kept, processes);
 }
 
-fn extras(of: &str, other: &str, node: Option<&Node>, draft: &mut Draft) {
-    let flag = |key: &str| node?.get(key).and_then(Node::scalar).and_then(Scalar::as_bool);
-    let other = quoted(other);
-    let other = other.trim_matches('`');
-    if flag("restart") == Some(true) {
-        let why = "nothing is restarted because another thing was";
-        draft.left_out(&format!("depends_on.{other}.restart"), of, why);
+/// Says what nothing waits for.
+fn tell_nobody(mut names: Vec<&str>, draft: &mut Draft) {
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(*name));
+    if !names.is_empty() {
+        draft.note(format!(
+            "`depends_on`: nothing waits for {}, which this app does not run; it has to try again until it reaches them",
+            few(names.into_iter())
+        ));
     }
 }
 
-fn write(kept: &[(String, String)], processes: &mut [Process]) {
+/// What is said of a dependency beside which one it is. `is_own`: the app runs it.
+fn extras(of: &str, other: &str, node: Option<&Node>, is_own: bool, draft: &mut Draft) {
+    let Some(node) = node else { return };
+    let at = format!("depends_on.{}", plain(other));
+    let mut keys = Keys::of_map(node, &at, of, draft);
+    let (condition, restart, required) =
+        (keys.text("condition"), keys.flag("restart"), keys.flag("required"));
+    keys.name_others(&at, of, "Pando has nothing like it", draft);
+    if restart == Some(true) {
+        let why = "nothing is restarted because another thing was";
+        draft.left_out(&format!("{at}.restart"), of, why);
+    }
+    if required == Some(false) && is_own {
+        let why = "what is in `depends_on` is waited for; take it out there if the app can do without";
+        draft.left_out(&format!("{at}.required: false"), of, why);
+    }
+    if let Some(odd) = condition.filter(|condition| !CONDITIONS.contains(condition)) {
+        let why = "Compose knows no such condition; it waits until that one is ready";
+        draft.left_out(&format!("{at}.condition: {}", plain(odd)), of, why);
+    }
+}
+
+fn write(kept: &Kept, processes: &mut [Process]) {
     for process in processes {
-        let mut others: Vec<Out> = Vec::new();
-        for (_, other) in kept.iter().filter(|(name, _)| *name == process.name) {
-            let other = Out::text(other.clone());
-            if !others.contains(&other) {
-                others.push(other);
-            }
-        }
+        let others = kept.0.get(&process.name).map(Vec::as_slice).unwrap_or_default();
         if !others.is_empty() {
+            let others = others.iter().cloned().map(Out::Text).collect();
             process.keys.push(("depends_on".to_owned(), Out::List(others)));
         }
     }
 }
 
-/// Whether `from` depends on `to`, be it through others, or is the same.
-fn leads(kept: &[(String, String)], from: &str, to: &str) -> bool {
-    let mut reached = vec![from];
-    let mut at = 0;
-    while let Some(from) = reached.get(at).copied() {
-        for (_, other) in kept.iter().filter(|(name, _)| name == from) {
-            if !reached.contains(&other.as_str()) {
-                reached.push(other);
-            }
+/// Which processes depend on which, without rings.
+#[derive(Debug, Default)]
+struct Kept(HashMap<String, Vec<String>>);
+
+impl Kept {
+    fn add(&mut self, from: &str, to: &str) {
+        let others = self.0.entry(from.to_owned()).or_default();
+        if others.iter().all(|other| other != to) {
+            others.push(to.to_owned());
         }
-        at += 1;
     }
-    reached.contains(&to)
+
+    /// Whether `from` depends on `to`, be it through others, or is the same.
+    fn leads(&self, from: &str, to: &str) -> bool {
+        let mut reached = HashSet::from([from]);
+        let mut next = vec![from];
+        while let Some(from) = next.pop() {
+            let others = self.0.get(from).map(Vec::as_slice).unwrap_or_default();
+            next.extend(others.iter().map(String::as_str).filter(|other| reached.insert(other)));
+        }
+        reached.contains(to)
+    }
 }
 
 /// Keys of a service that say what its command is and when it runs.

@@ -1,6 +1,7 @@
 //! `ports` and `expose`: which port requests come to, and what becomes of the others.
 
 use super::Process;
+use super::keys::Keys;
 use crate::decode::{Leaf, listed};
 use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
@@ -33,7 +34,8 @@ impl Given {
 
 /// Sets `port` of `process`. `asked`: the port that a proxy was told to use, if it was.
 pub(super) fn carry_over(service: &Node, asked: Option<u16>, process: &mut Process, draft: &mut Draft) {
-    let list = |key: &str| service.get(key).map(given).unwrap_or_default();
+    let of = process.service.clone();
+    let mut list = |key: &str| service.get(key).map(|node| given(node, key, &of, draft)).unwrap_or_default();
     let (published, exposed) = (list("ports"), list("expose"));
     let all: Vec<&Given> = published.iter().chain(&exposed).collect();
     let named = all.iter().find(|given| asked.is_some() && given.number() == asked).copied();
@@ -50,17 +52,11 @@ pub(super) fn carry_over(service: &Node, asked: Option<u16>, process: &mut Proce
     if let Some(number) = number {
         process.keys.push(("port".to_owned(), Out::Raw(number.to_string())));
     }
-    if let Some(kept) = kept {
-        if kept.target.contains('-') {
-            let port = number.unwrap_or_default();
-            draft.left_out(
-                &format!("ports: {}", kept.text),
-                &process.service,
-                &format!("a process has one port; {port} is kept"),
-            );
-        }
-        process.published = entrance(kept);
+    if let Some(kept) = kept.filter(|kept| kept.target.contains('-')) {
+        let why = format!("a process has one port; {} is kept", number.unwrap_or_default());
+        draft.left_out(&format!("ports: {}", plain(&kept.text)), &process.service, &why);
     }
+    process.published = kept.and_then(entrance);
 }
 
 fn lost(given: &Given, kept: Option<u16>, process: &Process, draft: &mut Draft) {
@@ -89,9 +85,10 @@ fn entrance(given: &Given) -> Option<String> {
     (!matches!(port, "80" | "443")).then(|| format!("port {port}"))
 }
 
-fn given(node: &Node) -> Vec<Given> {
+fn given(node: &Node, key: &str, of: &str, draft: &mut Draft) -> Vec<Given> {
     let one = std::slice::from_ref(node);
-    node.items().unwrap_or(one).iter().filter_map(|item| short(item).or_else(|| long(item))).collect()
+    let items = node.items().unwrap_or(one).iter();
+    items.filter_map(|item| short(item).or_else(|| long(item, key, of, draft))).collect()
 }
 
 /// `3000`, `8080:80`, `127.0.0.1:8080:80/tcp`, `[::1]:80:80`.
@@ -106,14 +103,30 @@ fn short(item: &Node) -> Option<Given> {
     Some(Given { target, published, address, udp, text })
 }
 
-fn long(item: &Node) -> Option<Given> {
-    let of = |key: &str| item.get(key).and_then(Node::scalar).map(|scalar| scalar.text.clone());
-    let target = of("target")?;
-    let udp = of("protocol").is_some_and(|protocol| protocol != "tcp");
-    let published = of("published");
+fn long(item: &Node, key: &str, of: &str, draft: &mut Draft) -> Option<Given> {
+    let mut keys = Keys::of(item);
+    let target = keys.text("target").map(str::to_owned);
+    let udp = keys.text("protocol").is_some_and(|protocol| protocol != "tcp");
+    let (published, address) =
+        (keys.text("published").map(str::to_owned), keys.text("host_ip").map(str::to_owned));
+    let (mode, protocol) = (keys.text("mode"), keys.text("app_protocol"));
+    keys.name_others(key, of, "a port of a process is a number, and nothing else is said of it", draft);
+    if let Some(mode) = mode.filter(|mode| *mode != "ingress") {
+        let why =
+            "visitors come to ports 80 and 443 of the load balancer, and to no port of a server of their own";
+        draft.left_out(&format!("{key}.mode: {}", plain(mode)), of, why);
+    }
+    if let Some(protocol) = protocol.filter(|protocol| !matches!(*protocol, "http" | "http1.1" | "http/1.1"))
+    {
+        draft.left_out(&format!("{key}.app_protocol: {}", plain(protocol)), of, "requests come as HTTP/1.1");
+    }
+    let Some(target) = target else {
+        draft.left_out(key, of, "one of them has no `target`, so it is no port of the container");
+        return None;
+    };
     let end = if udp { "/udp" } else { "" };
     let text = published.as_ref().map_or_else(|| target.clone(), |port| format!("{port}:{target}{end}"));
-    Some(Given { target, published, address: of("host_ip"), udp, text })
+    Some(Given { target, published, address, udp, text })
 }
 
 /// What is said of how requests come in, once the processes have their names: `web` gets those to `domains`.

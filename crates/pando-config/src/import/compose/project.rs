@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Service;
 use super::interpolate::{self, Report, Variables};
+use super::model::{Loader, Scope};
 use super::names::Names;
-use super::{Service, dotenv, extend, merge, scalars};
-use crate::diagnostic::quoted;
+use super::reader::Reader;
+use crate::diagnostic::{Problems, quoted};
 use crate::files::Files;
 use crate::import::draft::Draft;
-use crate::tree::Node;
+use crate::tree::{Node, Value};
 
 /// Files that Compose reads by itself beside the first, if nobody names files.
 const OVERRIDES: [&str; 4] = [
@@ -17,6 +19,8 @@ const OVERRIDES: [&str; 4] = [
     "docker-compose.override.yaml",
     "docker-compose.override.yml",
 ];
+/// What may be filled in in all: variables that stand in many places would otherwise fill every memory.
+const MOST_FILLED: usize = 16 << 20;
 
 pub(super) struct Project<'a> {
     /// All files as one.
@@ -24,31 +28,33 @@ pub(super) struct Project<'a> {
     /// Of the first file, and what paths in all of them are seen from.
     pub(super) directory: PathBuf,
     pub(super) variables: Variables,
-    pub(super) files: &'a dyn Files,
+    pub(super) reader: Reader<'a>,
     /// What its services are called in their network.
     pub(super) names: Names,
 }
 
 impl<'a> Project<'a> {
-    /// `sources`: at least one, later ones over earlier ones.
-    pub(super) fn read(sources: &[(PathBuf, Node)], files: &'a dyn Files, draft: &mut Draft) -> Option<Self> {
-        let ((path, first), others) = sources.split_first()?;
-        let node = others.iter().fold(first.clone(), |node, (_, over)| merge::merged("", &node, over));
-        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
-        let text = files.read(&directory.join(".env")).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let variables = dotenv::parse(&text.unwrap_or_default(), &Variables::new());
-        let variables = variables.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        let project = Self { node, directory, variables, files, names: Names::default() };
-        project.tell_overrides(sources, draft);
-        Some(project)
+    /// `paths`: at least one, later ones over earlier ones.
+    pub(super) fn read(paths: &[PathBuf], files: &'a dyn Files, draft: &mut Draft) -> Result<Self, Problems> {
+        let directory = paths.first().and_then(|path| path.parent()).map(Path::to_owned).unwrap_or_default();
+        let mut reader = Reader::new(files, &directory);
+        let mut loader = Loader { reader: &mut reader, draft };
+        let variables = loader.own_variables(&directory, &Variables::new());
+        let scope = Scope { directory, variables };
+        let model = loader.model(paths, &scope, &[])?;
+        let node =
+            model.unwrap_or(Node { span: crate::source::Span::default(), value: Value::Map(Vec::new()) });
+        let Scope { directory, variables } = scope;
+        let project = Self { node, directory, variables, reader, names: Names::default() };
+        project.tell_overrides(paths, draft);
+        Ok(project)
     }
 
-    fn tell_overrides(&self, sources: &[(PathBuf, Node)], draft: &mut Draft) {
-        let first = sources.first().map(|(path, _)| path.display().to_string()).unwrap_or_default();
+    fn tell_overrides(&self, paths: &[PathBuf], draft: &mut Draft) {
+        let first = paths.first().map(|path| path.display().to_string()).unwrap_or_default();
         for name in OVERRIDES {
             let path = self.directory.join(name);
-            let is_read = sources.iter().any(|(source, _)| *source == path);
-            if !is_read && self.files.read(&path).is_ok() {
+            if !paths.contains(&path) && self.reader.files.read(&path).is_ok() {
                 draft.note(format!(
                     "`{name}`: it is not read, since such a file mostly is for developing; if it belongs to what is deployed: `pando init \
                      --from {first} --from {}`",
@@ -58,23 +64,31 @@ impl<'a> Project<'a> {
         }
     }
 
-    /// The services with all that they extend, and their texts filled in, except those of variables. What could not be is in their
-    /// reports.
-    pub(super) fn services(&self, draft: &mut Draft) -> Vec<Service> {
-        let Some(services) = self.node.get("services") else { return Vec::new() };
+    /// The services with their texts filled in, except those of variables. What could not be is in their reports.
+    pub(super) fn services(&self, draft: &mut Draft) -> Result<Vec<Service>, Problems> {
+        let Some(services) = self.node.get("services") else { return Ok(Vec::new()) };
         let mut found = Vec::new();
+        let mut filled_in = 0;
         for entry in services.entries().unwrap_or_default() {
-            let resolved = extend::resolved(&entry.key, services, &self.directory, self.files, draft);
-            let Some(resolved) = resolved.filter(|node| node.entries().is_some()) else {
+            if entry.value.entries().is_none() {
                 draft.note(format!("`services`: {} has no keys", quoted(&entry.key)));
                 continue;
-            };
-            let resolved = scalars::as_texts(&resolved);
+            }
             let mut report = Report::default();
-            let filled = interpolate::tree(&resolved, "", &self.variables, &mut report);
-            let typed_image = resolved.get("image").and_then(Node::scalar).map(|scalar| scalar.text.clone());
+            let filled = interpolate::tree(&entry.value, "", &self.variables, &mut report);
+            filled_in += report.filled;
+            if filled_in > MOST_FILLED {
+                let hint = "a variable of `.env` is long, and stands in many places: write what it is for into the image";
+                return Err(self.reader.error(
+                    entry.key_span,
+                    "what variables fill in adds up to more than 16 MiB",
+                    hint,
+                ));
+            }
+            let typed_image =
+                entry.value.get("image").and_then(Node::scalar).map(|scalar| scalar.text.clone());
             found.extend(filled.map(|node| Service { name: entry.key.clone(), node, typed_image, report }));
         }
-        found
+        Ok(found)
     }
 }

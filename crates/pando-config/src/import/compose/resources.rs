@@ -1,6 +1,7 @@
 //! `deploy`, and what bounds a container.
 
 use super::Process;
+use super::keys::Keys;
 use crate::decode::Leaf;
 use crate::diagnostic::quoted;
 use crate::import::draft::{Draft, plain};
@@ -9,7 +10,7 @@ use crate::tree::{Entry, Node, Scalar};
 use crate::value::{Count, Cpu, Memory};
 
 pub(super) fn deploy(node: &Node, process: &mut Process, draft: &mut Draft) {
-    for entry in node.entries().unwrap_or_default() {
+    for entry in Keys::of(node).others() {
         let (value, of) = (&entry.value, process.service.clone());
         match entry.key.as_str() {
             "replicas" if is_global(node) => draft.left_out(
@@ -36,7 +37,7 @@ pub(super) fn deploy(node: &Node, process: &mut Process, draft: &mut Draft) {
             "endpoint_mode" => {
                 draft.left_out("deploy.endpoint_mode", &of, "requests come by the load balancer");
             }
-            other => draft.left_out(&format!("deploy.{}", shown(other)), &of, "Pando has nothing like it"),
+            other => draft.left_out(&format!("deploy.{}", plain(other)), &of, "Pando has nothing like it"),
         }
     }
 }
@@ -54,7 +55,7 @@ fn mode(node: &Node, process: &mut Process, draft: &mut Draft) {
         }
         Some("replicated") | None => {}
         Some(other) => draft.left_out(
-            &format!("deploy.mode: {}", shown(other)),
+            &format!("deploy.mode: {}", plain(other)),
             &process.service,
             "a process is started again when it ends; `pando run` runs a command once, `release:` once per deployment",
         ),
@@ -71,7 +72,8 @@ fn restart_policy(node: &Node, process: &Process, draft: &mut Draft) {
 }
 
 fn update_config(node: &Node, process: &Process, draft: &mut Draft) {
-    for entry in node.entries().unwrap_or_default() {
+    let keys = Keys::of_map(node, "deploy.update_config", &process.service, draft);
+    for entry in keys.others() {
         let text = entry.value.scalar().map(|scalar| scalar.text.as_str()).unwrap_or_default();
         let why = match (entry.key.as_str(), text) {
             ("order", "start-first") | ("failure_action", "rollback") => continue,
@@ -84,22 +86,29 @@ fn update_config(node: &Node, process: &Process, draft: &mut Draft) {
             }
             _ => "a deployment that fails goes back by itself",
         };
-        draft.left_out(&format!("deploy.update_config.{}", shown(&entry.key)), &process.service, why);
+        draft.left_out(&format!("deploy.update_config.{}", plain(&entry.key)), &process.service, why);
     }
 }
 
 fn resources(node: &Node, process: &mut Process, draft: &mut Draft) {
-    for entry in node.get("limits").and_then(Node::entries).unwrap_or_default() {
-        limit(entry, process, draft);
+    let (at, of) = ("deploy.resources", process.service.clone());
+    let mut keys = Keys::of_map(node, at, &of, draft);
+    let (limits, reservations) = (keys.take("limits"), keys.take("reservations"));
+    keys.name_others(at, &of, "Pando has nothing like it", draft);
+    if let Some(limits) = limits {
+        let keys = Keys::of_map(limits, &format!("{at}.limits"), &of, draft);
+        keys.others().for_each(|entry| limit(entry, process, draft));
     }
-    for entry in node.get("reservations").and_then(Node::entries).unwrap_or_default() {
-        let key = format!("deploy.resources.reservations.{}", shown(&entry.key));
-        let why = match entry.key.as_str() {
-            "cpus" | "memory" => "what `resources` allows is what is set aside",
-            "devices" => "containers are given no devices of the server, GPUs included",
-            _ => "Pando has nothing like it",
-        };
-        draft.left_out(&key, &process.service, why);
+    if let Some(reservations) = reservations {
+        let at = format!("{at}.reservations");
+        for entry in Keys::of_map(reservations, &at, &of, draft).others() {
+            let why = match entry.key.as_str() {
+                "cpus" | "memory" => "what `resources` allows is what is set aside",
+                "devices" => "containers are given no devices of the server, GPUs included",
+                _ => "Pando has nothing like it",
+            };
+            draft.left_out(&format!("{at}.{}", plain(&entry.key)), &of, why);
+        }
     }
 }
 
@@ -109,7 +118,7 @@ fn limit(entry: &Entry, process: &mut Process, draft: &mut Draft) {
         "cpus" => cpus(&entry.value, process, draft),
         "pids" => pids(&entry.value, process, draft),
         other => {
-            let key = format!("deploy.resources.limits.{}", shown(other));
+            let key = format!("deploy.resources.limits.{}", plain(other));
             draft.left_out(&key, &process.service, "Pando has nothing like it");
         }
     }
@@ -178,9 +187,4 @@ fn resource(key: &str, value: Out, process: &mut Process) {
         pairs.retain(|(given, _)| given != key);
         pairs.push((key.to_owned(), value));
     }
-}
-
-/// A key of the file, for a note.
-fn shown(key: &str) -> String {
-    plain(key)
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::Service;
 use super::databases::image_of;
+use super::{Project, Service, paths};
 use crate::decode::Leaf;
 use crate::diagnostic::quoted;
 use crate::import::build;
@@ -14,7 +14,7 @@ use crate::tree::{Node, Scalar};
 use crate::value::ImageReference;
 
 /// `base`: where the compose file lies, seen from where the new one will.
-pub(super) fn set(main: &Service, mine: &[Service], base: &Path, draft: &mut Draft) {
+pub(super) fn set(main: &Service, mine: &[Service], base: &Path, project: &Project<'_>, draft: &mut Draft) {
     fast_cgi(main, draft);
     tell_policies(main, mine, draft);
     if let Some(node) = main.node.get("build") {
@@ -22,6 +22,7 @@ pub(super) fn set(main: &Service, mine: &[Service], base: &Path, draft: &mut Dra
             let why = "it is built here and sent to the cluster without a registry";
             draft.left_out(&format!("image: {}", plain(image)), &main.name, why);
         }
+        odd_dockerfile(node, project, draft);
         let keys = build::keys(Some(node), "build", base, draft);
         return draft.set("build", keys);
     }
@@ -34,6 +35,25 @@ pub(super) fn set(main: &Service, mine: &[Service], base: &Path, draft: &mut Dra
     draft.set_with(comment, "image", Out::text("my-org/my-app:latest"));
     let name = quoted(&main.name);
     draft.note(format!("`image`: that of {name} is not known; `my-org/my-app:latest` stands for it"));
+}
+
+/// Says of a Dockerfile that is there, and none, that nothing can be built of it.
+fn odd_dockerfile(build: &Node, project: &Project<'_>, draft: &mut Draft) {
+    let of = |key: &str| build.get(key).and_then(Node::scalar);
+    let context = build.scalar().or_else(|| of("context")).map_or(".", |scalar| scalar.text.as_str());
+    let Some(node) = build.get("dockerfile").filter(|_| !paths::is_elsewhere(context)) else { return };
+    let path =
+        project.directory.join(context).join(of("dockerfile").map_or("", |scalar| scalar.text.as_str()));
+    if project.reader.is_missing(&path) {
+        return;
+    }
+    if let Err(why) = project.reader.text(&path) {
+        draft.note(format!(
+            "`build.dockerfile` ({}): {} can't be read: {why}; nothing is built until it names a Dockerfile",
+            project.reader.place(node.span),
+            quoted(&path.display().to_string())
+        ));
+    }
 }
 
 /// An app's image has one policy, and one that is built has none.

@@ -1,5 +1,6 @@
 //! One service of a compose file, as a process.
 
+use super::keys::Keys;
 use super::labels::Rule;
 use super::{Project, command, environment, health, labels, left_out, ports, resources};
 use crate::decode::Leaf;
@@ -9,7 +10,7 @@ use crate::import::known;
 use crate::import::mounts::Mount;
 use crate::import::variables::Variable;
 use crate::import::write::Out;
-use crate::tree::{Entry, Node, Scalar};
+use crate::tree::{Entry, Node};
 use crate::value::{ContainerUser, Count, Duration, to_label};
 
 type StopTimeout = Duration<0, 86_400_000>;
@@ -86,7 +87,11 @@ fn key(entry: &Entry, process: &mut Process, draft: &mut Draft) {
     match entry.key.as_str() {
         // Carried over as a whole, or by others.
         "image" | "build" | "command" | "entrypoint" | "environment" | "env_file" | "ports" | "expose"
-        | "depends_on" | "profiles" | "extends" | "pull_policy" => {}
+        | "depends_on" | "extends" | "pull_policy" => {}
+        "profiles" if node.items().is_some_and(<[Node]>::is_empty) => {}
+        "profiles" => {
+            draft.left_out("profiles", &process.service, "it was asked for, and starts with the app")
+        }
         "volumes" => mounts(node, process, draft),
         "deploy" => resources::deploy(node, process, draft),
         "scale" => process.set::<Count<0, 1000>>("replicas", "scale", node, draft),
@@ -115,24 +120,37 @@ fn mounts(node: &Node, process: &mut Process, draft: &mut Draft) {
 
 /// `{type: …, source: …, target: …}` in one line; what has no place in it is noted.
 fn long_mount(item: &Node, process: &Process, draft: &mut Draft) -> Option<String> {
-    let of = |key: &str| item.get(key).and_then(Node::scalar).map(|scalar| scalar.text.as_str());
-    let target = of("target").unwrap_or_default();
-    let kind = of("type").unwrap_or("volume");
+    let mut keys = Keys::of_map(item, "volumes: an item", &process.service, draft);
+    item.entries()?;
+    let target = keys.text("target").unwrap_or_default();
+    let (kind, source) = (keys.text("type").unwrap_or("volume"), keys.text("source"));
+    let read_only = keys.flag("read_only") == Some(true);
     if !matches!(kind, "volume" | "bind") {
-        let key = format!("volumes: {} ({kind})", plain(target));
+        let key = format!("volumes: {} ({})", plain(target), plain(kind));
         draft.left_out(&key, &process.service, "only volumes and directories of the server are mounted");
         return None;
     }
-    for entry in item.entries().unwrap_or_default() {
-        if !["type", "source", "target", "read_only", "consistency"].contains(&entry.key.as_str()) {
-            let key = format!("volumes: {}.{}", plain(target), plain(&entry.key));
-            draft.left_out(&key, &process.service, "it is mounted without");
-        }
+    // What it says is for other systems than Linux.
+    keys.take("consistency");
+    for (key, value) in keys.others().flat_map(named_parts) {
+        let key = format!("volumes: {}.{}{value}", plain(target), plain(&key));
+        draft.left_out(&key, &process.service, "it is mounted without");
     }
-    let is_read_only = item.get("read_only").and_then(Node::scalar).and_then(Scalar::as_bool);
-    let end = if is_read_only == Some(true) { ":ro" } else { "" };
-    Some(match of("source") {
+    let end = if read_only { ":ro" } else { "" };
+    Some(match source {
         Some(source) => format!("{source}:{target}{end}"),
         None => target.to_owned(),
     })
+}
+
+/// A key with what it says, or each key below it.
+fn named_parts(entry: &Entry) -> Vec<(String, String)> {
+    let said =
+        |node: &Node| node.scalar().map(|scalar| format!(": {}", plain(&scalar.text))).unwrap_or_default();
+    match entry.value.entries() {
+        Some(below) => {
+            below.iter().map(|below| (format!("{}.{}", entry.key, below.key), said(&below.value))).collect()
+        }
+        None => vec![(entry.key.clone(), said(&entry.value))],
+    }
 }

@@ -1,5 +1,7 @@
 //! The processes of the app, and the file that they make up with their domains, volumes and variables.
 
+use std::collections::{HashMap, HashSet};
+
 use super::names::Resolver;
 use super::service::{Process, process};
 use super::{Parts, Project, command, labels};
@@ -11,6 +13,7 @@ use crate::import::secrecy::is_secret;
 use crate::import::shell;
 use crate::import::variables::{self, From, Variable};
 use crate::import::write::Out;
+use crate::lower::MOST_PROCESSES;
 
 /// The processes, of which the one that gets requests is called `web`.
 pub(super) fn processes(parts: &Parts, project: &Project<'_>, draft: &mut Draft) -> Vec<Process> {
@@ -21,18 +24,7 @@ pub(super) fn processes(parts: &Parts, project: &Project<'_>, draft: &mut Draft)
     if found.iter().all(|process| process.name != "web") {
         name_web(&mut found, parts.proxied, draft);
     }
-    let mut kept: Vec<Process> = Vec::new();
-    for process in found {
-        if kept.iter().any(|other| other.name == process.name) {
-            draft.note(format!(
-                "`services`: {} is not carried over, since another one is called `{}`, too: rename one of them",
-                quoted(&process.service),
-                process.name
-            ));
-        } else {
-            kept.push(process);
-        }
-    }
+    let mut kept = bounded(with_own_names(found, draft), draft);
     for process in kept.iter_mut().filter(|process| process.name == "web") {
         let port = command::port(process, draft);
         process.keys.extend(port.map(|port| ("port".to_owned(), Out::Raw(port.to_string()))));
@@ -43,6 +35,38 @@ pub(super) fn processes(parts: &Parts, project: &Project<'_>, draft: &mut Draft)
         }
     }
     kept
+}
+
+fn with_own_names(processes: Vec<Process>, draft: &mut Draft) -> Vec<Process> {
+    let mut names = HashSet::new();
+    let (kept, others): (Vec<Process>, Vec<Process>) =
+        processes.into_iter().partition(|process| names.insert(process.name.clone()));
+    for process in others {
+        draft.note(format!(
+            "`services`: {} is not carried over, since another one is called `{}`, too: rename one of them",
+            quoted(&process.service),
+            process.name
+        ));
+    }
+    kept
+}
+
+/// As many as an app has at most, `web` among them.
+fn bounded(mut processes: Vec<Process>, draft: &mut Draft) -> Vec<Process> {
+    let web = processes.iter().position(|process| process.name == "web");
+    if let Some(web) = web.filter(|at| *at >= MOST_PROCESSES) {
+        processes.swap(0, web);
+    }
+    if processes.len() > MOST_PROCESSES {
+        draft.note(format!(
+            "`services`: an app has at most {MOST_PROCESSES} processes: {} services are not carried over, from {} on; make several apps of \
+             them",
+            processes.len() - MOST_PROCESSES,
+            quoted(&processes[MOST_PROCESSES].service)
+        ));
+        processes.truncate(MOST_PROCESSES);
+    }
+    processes
 }
 
 /// Calls a process `web` otherwise that nobody reaches, where another one is reached.
@@ -121,8 +145,9 @@ pub(super) fn write(processes: &mut [Process], parts: &mut Parts, project: &Proj
 }
 
 fn keys(process: &Process, common: &[Variable], draft: &mut Draft) -> Out {
-    let own: Vec<Variable> =
-        process.env.iter().filter(|variable| !common.contains(variable)).cloned().collect();
+    let common: HashSet<&str> = common.iter().map(|variable| variable.name.as_str()).collect();
+    let is_own = |variable: &&Variable| !common.contains(variable.name.as_str());
+    let own: Vec<Variable> = process.env.iter().filter(is_own).cloned().collect();
     let mut keys = process.keys.clone();
     keys.extend(variables::list(&own, draft).map(|env| ("env".to_owned(), env)));
     Out::Map(keys)
@@ -131,7 +156,12 @@ fn keys(process: &Process, common: &[Variable], draft: &mut Draft) -> Out {
 /// What every process is told, which then stands at the root.
 fn common_variables(processes: &[Process]) -> Vec<Variable> {
     let Some((first, others)) = processes.split_first() else { return Vec::new() };
-    let in_all = |variable: &&Variable| others.iter().all(|process| process.env.contains(variable));
+    let by_name = |process: &'_ Process| -> HashMap<String, From> {
+        process.env.iter().map(|variable| (variable.name.clone(), variable.value.clone())).collect()
+    };
+    let others: Vec<HashMap<String, From>> = others.iter().map(by_name).collect();
+    let in_all =
+        |variable: &&Variable| others.iter().all(|other| other.get(&variable.name) == Some(&variable.value));
     first.env.iter().filter(in_all).cloned().collect()
 }
 
