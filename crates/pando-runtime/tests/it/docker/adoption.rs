@@ -38,7 +38,9 @@ async fn relay(client: UnixStream, asked: Arc<watch::Sender<BTreeSet<String>>>) 
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             if let Some(container) = looked_at(&buffer[..length]) {
-                asked.send_modify(|asked| drop(asked.insert(container)));
+                asked.send_modify(|asked| {
+                    asked.insert(container);
+                });
                 let _ = asked.subscribe().wait_for(|asked| asked.len() >= TOGETHER).await;
             }
             if to_engine.write_all(&buffer[..length]).await.is_err() {
