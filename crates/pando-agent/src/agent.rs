@@ -16,6 +16,7 @@ use pando_model::time::Millis;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::docker::Containers;
 use pando_runtime::logs::LogStore;
+use pando_runtime::process::Commands;
 use pando_runtime::{Runtime, RuntimeError};
 use tokio::net::TcpListener;
 
@@ -51,6 +52,8 @@ pub struct Settings {
     pub firewall: bool,
     /// For commands that the agent runs itself.
     pub leader: Leader,
+    /// The limits of commands beside plain processes. `None`: there are none.
+    pub commands: Option<Commands>,
     /// Images, and commands in containers. `None`: nothing runs in containers here.
     pub containers: Option<Containers>,
     /// Values for `PATH`, `HOME`, `USER`, `LANG` and `TZ` where a command's environment lacks them, as in the runtime's settings.

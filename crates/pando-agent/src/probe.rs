@@ -2,11 +2,12 @@
 //!
 //! It says what each check answered. What that makes of the run is judged in
 //! [`crate::reconcile`]; here only the pace depends on it: every 100 ms until
-//! the first pass, at the check's own interval after.
+//! the first pass, at the check's own interval after ([`pace`]).
 
 mod command;
 mod container;
 mod http;
+mod pace;
 mod tcp;
 
 use std::collections::BTreeMap;
@@ -23,12 +24,10 @@ use tokio::time::Instant;
 
 use crate::reconcile::{CheckSpec, Event, ImageRules};
 use crate::session::Sessions;
+use pace::Pace;
 
 /// Until the first pass: an app that is up should get traffic at once.
 const EAGER: Duration = Duration::from_millis(100);
-
-/// Faster than this nobody means it.
-const FASTEST: Duration = Duration::from_millis(10);
 
 /// The same where a check starts a process in a container: the engine works a while for each.
 const EAGER_INSIDE: Duration = Duration::from_millis(500);
@@ -88,7 +87,7 @@ impl Probes {
 }
 
 async fn check_on(spec: &CheckSpec, checkers: &Checkers, events: &mpsc::Sender<Event>) {
-    let (mut passed, mut own) = (false, None);
+    let (mut pace, mut own) = (Pace::default(), None);
     let asks_image = matches!(spec.health.kind, HealthKind::Image { .. });
     loop {
         let began = Instant::now();
@@ -103,7 +102,7 @@ async fn check_on(spec: &CheckSpec, checkers: &Checkers, events: &mpsc::Sender<E
             }
         }
         let answer = check_once(spec, checkers, own.as_ref()).await;
-        passed = passed || answer.is_ok();
+        pace.saw(answer.is_ok());
         let event = match answer {
             Ok(()) => Some(Event::CheckPassed(spec.key)),
             // Whoever serves goes on with that while its engine is away.
@@ -115,8 +114,8 @@ async fn check_on(spec: &CheckSpec, checkers: &Checkers, events: &mpsc::Sender<E
         {
             return;
         }
-        let pace = if passed { spec.health.interval.duration().max(FASTEST) } else { eager(spec) };
-        tokio::time::sleep_until(began + pace).await;
+        let own = own.as_ref().and_then(Option::as_ref);
+        tokio::time::sleep_until(began + pace.next(&spec.health, own, eager(spec))).await;
     }
 }
 

@@ -32,6 +32,7 @@ use pando_model::release::ReleaseNumber;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::docker::{Containers, Within};
 use pando_runtime::logs::LogStore;
+use pando_runtime::process::{Commands, Limits};
 use pando_trust::{SignedBytes, TrustError};
 use tokio::net::TcpListener;
 
@@ -54,6 +55,8 @@ pub struct ServeState {
     /// Whether apps have system users: then a one-off becomes its app's, which must be there. Beside a replica,
     /// [`Place::user`] says it.
     pub users: bool,
+    /// The limits of commands. `None`: there are none, as where no cgroups can be had.
+    pub commands: Option<Commands>,
     /// `None`: nothing runs in containers here.
     pub containers: Option<Containers>,
     /// Where releases lie.
@@ -97,7 +100,7 @@ pub trait Neighbours: Send + Sync {
 /// What a command runs in.
 #[derive(Debug, Clone)]
 pub enum Ground {
-    Directory(PathBuf),
+    Directory(PathBuf, Limits),
     Container(Within),
 }
 

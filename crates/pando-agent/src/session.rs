@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use pando_runtime::account::{self, Account, AccountError};
+use pando_runtime::account::{self, AccountError};
+use pando_runtime::process::CommandGroups;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
-use crate::leader::Leader;
+use crate::leader::{Becomes, Leader};
 
 /// How the agent runs commands on this machine.
 #[derive(Debug, Clone)]
@@ -48,27 +48,29 @@ pub(crate) enum Streams {
 }
 
 impl Sessions {
-    /// Starts it; killed when the child is dropped, its session by [`end`].
-    pub(crate) async fn start(&self, script: &Script, streams: Streams) -> Result<Child, SessionError> {
+    /// Starts it, in those cgroups; killed when the child is dropped, its session by [`end`].
+    pub(crate) async fn start(
+        &self,
+        script: &Script,
+        streams: Streams,
+        groups: Option<&CommandGroups>,
+    ) -> Result<Child, SessionError> {
         let account = match &script.user {
             Some(name) => Some(account::existing(name).await?),
             None => None,
         };
-        let mut command = self.leader.command(&script.command, matches!(streams, Streams::Terminal(_)));
-        let env = account::environment(&script.env, &self.default_env, account.as_ref());
-        command.env_clear().envs(env).current_dir(&script.directory);
-        become_user(&mut command, account.as_ref());
+        let becomes = Becomes {
+            terminal: matches!(streams, Streams::Terminal(_)),
+            account: account.as_ref(),
+            cgroups: groups.iter().flat_map(|groups| groups.directories()).map(Path::to_owned).collect(),
+            env: account::environment(&script.env, &self.default_env, account.as_ref()),
+        };
+        let mut command = self.leader.command_as(&script.command, becomes);
+        command.current_dir(&script.directory);
         set_streams(&mut command, streams);
         let mut command = Command::from(command);
         command.kill_on_drop(true);
         command.spawn().map_err(|source| SessionError::Start { command: script.command.clone(), source })
-    }
-}
-
-fn become_user(command: &mut std::process::Command, account: Option<&Account>) {
-    if let Some(account) = account {
-        // The standard library drops the supplementary groups of root with it.
-        command.uid(account.uid).gid(account.gid);
     }
 }
 
@@ -81,17 +83,21 @@ fn set_streams(command: &mut std::process::Command, streams: Streams) {
     command.stdin(stdin).stdout(stdout).stderr(stderr);
 }
 
-/// Ends every process of the session that `leader` leads: SIGTERM, after `grace` SIGKILL. Returns when none is left, or a
-/// second after SIGKILL (a process may be stuck in the kernel).
-pub(crate) async fn end(leader: u32, grace: Duration) {
+/// Ends every process of the session that `leader` leads, and all that left it but not the cgroups of its own: SIGTERM, after
+/// `grace` SIGKILL. Returns when none is left, or a second after SIGKILL (a process may be stuck in the kernel).
+pub(crate) async fn end(leader: u32, groups: Option<&CommandGroups>, grace: Duration) {
     let began = Instant::now();
     let mut asked = BTreeSet::new();
     loop {
-        let members = members(leader).await;
+        let mut members = members(leader).await;
+        members.extend(groups.iter().flat_map(|groups| groups.processes()).filter_map(pid));
         if members.is_empty() || began.elapsed() > grace + Duration::from_secs(1) {
             return;
         }
         let overdue = began.elapsed() >= grace;
+        if let Some(groups) = groups.filter(|_| overdue) {
+            groups.kill();
+        }
         for pid in members {
             // Either fails only when it has ended this moment. SIGTERM is sent once: many programs take a second for haste.
             if overdue {
@@ -124,9 +130,11 @@ async fn members(leader: u32) -> Vec<Pid> {
 fn scan(leader: u32) -> Vec<Pid> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| session_of(*pid) == Some(leader))
-        .filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
-        .collect()
+    pids.filter(|pid| session_of(*pid) == Some(leader)).filter_map(pid).collect()
+}
+
+fn pid(number: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(number).ok()?)
 }
 
 /// The session of a process that is not a zombie.

@@ -4,6 +4,8 @@ mod certificates;
 mod entry;
 mod servers;
 
+use std::collections::BTreeSet;
+
 use pando_api::v1::apps::{
     AppState, AppStatus, AppSummary, ProcessStatus, ReleaseList, ReleaseSummary, ReplicaState, ReplicaStatus,
 };
@@ -12,7 +14,7 @@ use pando_model::app::{AppSpec, ReplicaCount};
 use pando_model::desired::{
     AppDesired, Deployment, DeploymentPhase, Instance, MaintenanceWish, PauseWish, Phase,
 };
-use pando_model::id::InstanceId;
+use pando_model::id::{InstanceId, ServerId};
 use pando_model::name::{AppName, ProcessName, ServerName};
 use pando_model::observed::{InstanceState, InstanceStatus, Observed};
 use pando_model::release::Release;
@@ -58,6 +60,7 @@ impl<'a> View<'a> {
             waiting_on: self.waiting_on(name),
             domains: shown_release(app).map(|release| domains(&release.spec)).unwrap_or_default(),
             urls: self.urls(app),
+            warnings: self.warnings_of(app),
             processes,
             replicas,
         })
@@ -221,13 +224,25 @@ impl<'a> View<'a> {
     fn warnings(&self) -> Vec<String> {
         let halted = self.report.halted.iter();
         let silent = halted.chain(self.report.servers.values()).cloned();
-        // What a server said that was removed since is of no use to anybody.
-        let known = self.observed.servers.iter().filter(|(id, _)| self.state.world.servers.contains_key(id));
-        let told = known.flat_map(|(id, seen)| {
+        silent.chain(self.told_by(|_| true)).chain(self.https_warnings()).collect()
+    }
+
+    /// Of the servers that have replicas of the app: who may see nothing else of the cluster sees these.
+    fn warnings_of(&self, app: &AppDesired) -> Vec<String> {
+        let servers: BTreeSet<ServerId> =
+            app.assigned.instances.values().map(|instance| instance.server).collect();
+        self.told_by(|id| servers.contains(&id)).collect()
+    }
+
+    /// What a server said that was removed since is of no use to anybody.
+    fn told_by(&self, counts: impl Fn(ServerId) -> bool) -> impl Iterator<Item = String> {
+        let servers = &self.state.world.servers;
+        let seen = self.observed.servers.iter();
+        let known = seen.filter(move |(id, _)| servers.contains_key(id) && counts(**id));
+        known.flat_map(|(id, seen)| {
             let name = self.state.server_name(*id);
             seen.report.warnings.iter().map(move |warning| format!("{name}: {warning}"))
-        });
-        silent.chain(told).chain(self.https_warnings()).collect()
+        })
     }
 }
 

@@ -241,6 +241,9 @@ pub struct HealthCheck {
 impl HealthCheck {
     /// [`HealthCheck::unhealthy`] where the file says nothing. The image's own check may say something else then.
     pub const UNHEALTHY: u32 = 3;
+
+    /// [`HealthCheck::interval`] likewise.
+    pub const INTERVAL: Millis = Millis::from_secs(2);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -7,16 +7,21 @@
 mod find;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use pando_model::resources::Resources;
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::proc::Process;
 
 /// The length of time over which a share of the CPU is counted: the kernel's default, in microseconds.
 const CPU_PERIOD: u64 = 100_000;
+
+/// What is killed is gone within milliseconds, unless it hangs in the kernel.
+const CLEAR_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where limits can be set on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,13 +87,41 @@ impl Cgroups {
         Some(format!("{names} limits are not enforced: {why}"))
     }
 
+    /// The cgroups that `name` can have here, one in each hierarchy. None of them need be there.
+    pub(crate) fn all(&self, name: &str) -> Vec<RunGroup> {
+        let mut groups: Vec<RunGroup> = Vec::new();
+        for place in [&self.pids, &self.memory, &self.cpu].into_iter().flatten() {
+            place.name(&mut groups, name);
+        }
+        groups
+    }
+
+    /// Like [`Cgroups::make`], and one also where nothing is limited, so that everything inside is known and can be ended.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn make_known(&self, name: &str, resources: &Resources) -> io::Result<Vec<RunGroup>> {
+        let mut groups = self.all(name);
+        groups.truncate(1);
+        let made = groups.iter().try_for_each(|group| fs::create_dir_all(&group.directory));
+        made.and_then(|()| self.make_from(groups, name, resources))
+    }
+
     /// Makes the cgroups of the run `name` with its limits set; none when none are asked for or can be had. Those that an
     /// attempt cut short left behind are used again.
     ///
     /// # Errors
     /// When the kernel refuses; nothing is left behind then.
     pub(crate) fn make(&self, name: &str, resources: &Resources) -> io::Result<Vec<RunGroup>> {
-        let mut groups: Vec<RunGroup> = Vec::new();
+        self.make_from(Vec::new(), name, resources)
+    }
+
+    fn make_from(
+        &self,
+        mut groups: Vec<RunGroup>,
+        name: &str,
+        resources: &Resources,
+    ) -> io::Result<Vec<RunGroup>> {
         let made = self.make_into(&mut groups, name, resources);
         if made.is_err() {
             for group in &groups {
@@ -119,16 +152,19 @@ impl Cgroups {
 impl Place {
     /// The run's group in this hierarchy; version 2 has one for both limits.
     fn group<'a>(&self, groups: &'a mut Vec<RunGroup>, name: &str) -> io::Result<&'a mut RunGroup> {
+        let group = self.name(groups, name);
+        fs::create_dir_all(&group.directory)?;
+        Ok(group)
+    }
+
+    /// The same, not made.
+    fn name<'a>(&self, groups: &'a mut Vec<RunGroup>, name: &str) -> &'a mut RunGroup {
         let directory = self.parent.join(name);
-        let place = match groups.iter().position(|group| group.directory == directory) {
-            Some(place) => place,
-            None => {
-                fs::create_dir_all(&directory)?;
-                groups.push(RunGroup { directory, home: self.home.clone(), counts_kills: None });
-                groups.len() - 1
-            }
-        };
-        Ok(&mut groups[place])
+        let place = groups.iter().position(|group| group.directory == directory).unwrap_or_else(|| {
+            groups.push(RunGroup { directory, home: self.home.clone(), counts_kills: None });
+            groups.len() - 1
+        });
+        &mut groups[place]
     }
 
     fn limit_memory(&self, group: &mut RunGroup, bytes: u64) -> io::Result<()> {
@@ -186,6 +222,37 @@ impl RunGroup {
         text.lines().filter_map(|pid| Process::running(pid.parse().ok()?)).collect()
     }
 
+    /// Where it is: who enters it writes into its `cgroup.procs`.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Sends SIGKILL to all inside. From now on none of them can start another, so that none escapes.
+    pub(crate) fn kill(&self) {
+        // Where the number of processes can be limited; a cgroup that is gone has nobody in it.
+        let _ = write_existing(&self.directory.join("pids.max"), "0");
+        if write_existing(&self.directory.join("cgroup.kill"), "1").is_err() {
+            for process in self.processes() {
+                let _ = process.signal(Signal::KILL);
+            }
+        }
+    }
+
+    /// Ends what is inside, and removes it. False: something inside does not end. Blocks for [`CLEAR_WITHIN`] at most.
+    pub(crate) fn clear(&self) -> bool {
+        let until = Instant::now() + CLEAR_WITHIN;
+        loop {
+            if self.remove().is_ok() {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            self.kill();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Removes it; it must be empty.
     pub(crate) fn remove(&self) -> io::Result<()> {
         match fs::remove_dir(&self.directory) {
@@ -195,9 +262,22 @@ impl RunGroup {
     }
 }
 
+/// Unlike [`fs::write`], makes nothing.
+fn write_existing(path: &Path, text: &str) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes())
+}
+
+/// Moves the calling process into the cgroup at `directory`, as [`RunGroup::directory`] tells it.
+///
+/// # Errors
+/// When it is not there, or the kernel refuses.
+pub fn enter(directory: &Path) -> io::Result<()> {
+    move_self(directory)
+}
+
 /// 0 stands for the process that writes, in whatever namespace.
 fn move_self(directory: &Path) -> io::Result<()> {
-    fs::write(directory.join("cgroup.procs"), "0")
+    write_existing(&directory.join("cgroup.procs"), "0")
 }
 
 /// The number after `key` in lines of `key number`.

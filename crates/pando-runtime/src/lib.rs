@@ -12,7 +12,7 @@
 
 pub mod account;
 mod book;
-mod cgroup;
+pub mod cgroup;
 mod command;
 pub mod contract;
 mod control;
@@ -21,6 +21,7 @@ pub mod docker;
 pub mod keeper;
 mod lines;
 pub mod listen;
+mod live;
 pub mod logs;
 pub mod memory;
 mod port;

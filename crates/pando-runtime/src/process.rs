@@ -4,6 +4,7 @@
 //! the run. Here is what may be lost and found again: who runs, and whom to tell. Everything found again is found on disk
 //! (`STATE_DIR/runs/ID.ATTEMPT/`), and a run lives exactly as long as its shim holds a lock there.
 
+mod commands;
 mod find;
 mod lost;
 mod registry;
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::logs::{LogSettings, LogStore};
 use crate::run::{Held, RunEvent, RunKey, RunSpec, Runtime, RuntimeError, StartError};
 
+pub use commands::{CommandGroups, Commands, Limits};
 use registry::Registry;
 
 /// How runs are started on this machine.
@@ -65,6 +67,12 @@ impl ProcessRuntime {
         self.registry.logs()
     }
 
+    /// For commands that others start.
+    #[must_use]
+    pub fn commands(&self) -> Commands {
+        Commands::new(Arc::clone(&self.registry))
+    }
+
     /// Ends the watching and waits for it, at most `patience`. Runs go on; a later [`Runtime::adopt`] finds them. False: not
     /// everything had ended by then.
     pub async fn close(&self, patience: Duration) -> bool {
@@ -87,7 +95,8 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn adopt(&self) -> Result<Vec<Held>, RuntimeError> {
-        find::adopt(&self.registry).await
+        let ((), held) = tokio::join!(commands::sweep(&self.registry), find::adopt(&self.registry));
+        held
     }
 
     async fn forget(&self, key: RunKey) -> Result<(), RuntimeError> {

@@ -44,6 +44,12 @@ impl Runtimes {
         self.processes.logs()
     }
 
+    /// For commands beside plain processes.
+    #[must_use]
+    pub fn commands(&self) -> crate::process::Commands {
+        self.processes.commands()
+    }
+
     #[must_use]
     pub fn containers(&self) -> crate::docker::Containers {
         self.containers.containers()

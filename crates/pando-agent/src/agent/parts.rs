@@ -234,6 +234,7 @@ impl<R: Runtime> Parts<R> {
             leader: self.settings.leader.clone(),
             default_env: self.settings.default_env.clone(),
             users: self.settings.users,
+            commands: self.settings.commands.clone(),
             containers: self.settings.containers.clone(),
             releases: self.settings.state_dir.join("releases"),
             engine: self.settings.engine.clone(),

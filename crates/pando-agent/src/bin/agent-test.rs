@@ -105,6 +105,7 @@ fn agent(order: Order<'_>) -> Result<(), Failure> {
             address,
             firewall,
             leader: Leader { program, args: vec!["leader".into()] },
+            commands: Some(processes.commands()),
             containers: None,
             default_env: BTreeMap::new(),
             engine: pando_image::engine::DEFAULT_SOCKET.into(),

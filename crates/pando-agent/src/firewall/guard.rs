@@ -137,7 +137,7 @@ impl Guard {
 
     /// The lock goes with its standard output, which it does not use otherwise.
     fn start(&self, lock: File) -> Result<Child, GuardError> {
-        let mut command = Command::from(self.leader.command(SCRIPT, false));
+        let mut command = Command::from(self.leader.command(SCRIPT));
         command.env_clear().env("PATH", tool::PATH).env("LC_ALL", "C");
         command.env("DIRECTORY", &self.directory).env("SECONDS_LEFT", TIME.as_secs().to_string());
         command.current_dir("/").stdin(Stdio::piped()).stdout(lock).stderr(Stdio::piped());

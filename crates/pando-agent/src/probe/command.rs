@@ -19,7 +19,7 @@ pub(super) async fn check(
         env: spec.env.clone(),
         user: spec.user.clone(),
     };
-    let started = sessions.start(&script, Streams::Nothing).await;
+    let started = sessions.start(&script, Streams::Nothing, None).await;
     let mut child = started.map_err(|error| pando_rt::error_chain::error_chain(&error))?;
     // Also after a good end: what it left in the background would pile up, check by check.
     let session = Guard(child.id());

@@ -10,6 +10,7 @@ use pando_model::name::{AppName, ReplicaName};
 use pando_model::observed::InstanceState;
 use pando_model::release::ReleaseNumber;
 use pando_runtime::docker::{OneOff, Within};
+use pando_runtime::process::Limits;
 use pando_runtime::{ImagePlace, RunKey};
 use tokio::sync::watch;
 
@@ -44,8 +45,8 @@ impl Places for Assigned {
         let assignment = Arc::clone(&self.assignment.borrow());
         let named = assignment.instances.iter().filter(|(_, one)| one.app == *app && one.replica == *replica);
         let (id, chosen) = named.max_by_key(|(id, _)| (self.is_ready(**id), **id))?;
+        let key = RunKey { id: id.as_uuid(), attempt: self.attempt(*id) };
         if chosen.container.is_some() {
-            let key = RunKey { id: id.as_uuid(), attempt: self.attempt(*id) };
             return Some(Place {
                 ground: Ground::Container(Within::Run(key)),
                 env: BTreeMap::new(),
@@ -53,7 +54,7 @@ impl Places for Assigned {
             });
         }
         let directory = self.site.directory(&(app.clone(), chosen.release));
-        let ground = Ground::Directory(directory);
+        let ground = Ground::Directory(directory, Limits::Beside(key, chosen.resources));
         Some(Place { ground, env: chosen.env.clone(), user: self.site.user(app) })
     }
 
@@ -61,16 +62,17 @@ impl Places for Assigned {
         let key = (app.clone(), release);
         let assignment = Arc::clone(&self.assignment.borrow());
         let assigned = assignment.releases.iter().find(|one| one.app == *app && one.release == release);
+        // A control plane of an earlier version doesn't say it.
+        let ExecLike { user, volumes, resources } =
+            like.cloned().unwrap_or_else(|| like_a_replica(&assignment, &key));
         if assigned.is_some_and(|assigned| assigned.image.is_some()) {
-            // A control plane of an earlier version doesn't say it.
-            let ExecLike { user, volumes, resources } =
-                like.cloned().unwrap_or_else(|| like_a_replica(&assignment, &key));
             let image = ImagePlace { volumes, ..ImagePlace::of(self.site.image(&key)) };
             let one_off = OneOff { app: app.clone(), image, user, resources };
             return Some(Ground::Container(Within::Image(Box::new(one_off))));
         }
         // It gets this name only when it is complete.
-        Some(self.site.directory(&key)).filter(|directory| directory.is_dir()).map(Ground::Directory)
+        let directory = Some(self.site.directory(&key)).filter(|directory| directory.is_dir())?;
+        Some(Ground::Directory(directory, Limits::Alone(resources)))
     }
 }
 

@@ -97,8 +97,13 @@ async fn begin(served: &Served, start: Result<ExecStart, String>) -> Result<Star
     let work = place::work(&served.state, &start)?;
     tracing::info!(app = %start.app, replica = ?start.replica.as_ref().map(ToString::to_string), "a command is run");
     match work {
-        Work::Process(script) => {
-            let running = Running::start(&served.sessions, &script, start.terminal, start.timeout).await?;
+        Work::Process(script, limits) => {
+            let groups = match &served.state.commands {
+                Some(commands) => Some(commands.groups(limits).await),
+                None => None,
+            };
+            let started = Running::start(&served.sessions, &script, start.terminal, groups).await;
+            let running = started?.within(start.timeout);
             Ok(Started::Process(Box::new(running)))
         }
         Work::Contained { within, line, env } => {

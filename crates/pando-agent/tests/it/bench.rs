@@ -209,6 +209,7 @@ impl Bench {
             address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77)),
             firewall: false,
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
+            commands: None,
             containers: None,
             default_env: BTreeMap::new(),
             engine: pando_image::engine::DEFAULT_SOCKET.into(),

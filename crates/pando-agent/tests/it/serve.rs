@@ -5,6 +5,7 @@ mod exec;
 mod gate;
 mod host;
 mod leaving;
+mod limits;
 mod logs;
 mod support;
 mod terminal;

@@ -72,6 +72,10 @@ pub struct AppStatus {
     pub domains: Vec<String>,
     /// Where the app answers, such as `https://hits.example.com`.
     pub urls: Vec<String>,
+    /// What the servers of its replicas can't do for what runs there, each line after the server's name: their container engine
+    /// gives no answer, limits are not enforced.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -25,7 +25,7 @@ pub(super) fn check(settings: &Settings, draft: &Draft, plain: bool, sink: &mut 
     };
     HealthCheck {
         kind,
-        interval: raw.interval.value().map_or(Millis::from_secs(2), |length| length.0),
+        interval: raw.interval.value().map_or(HealthCheck::INTERVAL, |length| length.0),
         timeout: raw.timeout.value().map_or(Millis::from_secs(2), |length| length.0),
         healthy: raw.healthy.value().map_or(2, |count| count.0),
         unhealthy: raw.unhealthy.value().map_or(HealthCheck::UNHEALTHY, |count| count.0),

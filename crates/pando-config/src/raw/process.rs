@@ -97,7 +97,8 @@ record! {
         path: UrlPath [default "/"];
         /// With `command`: what to run.
         command: Command;
-        /// From one check to the next, once the first has passed. Until then: every 100 ms.
+        /// From one check to the next, once the first has passed. Until then: every 100 ms. An image's own `HEALTHCHECK` says
+        /// it by itself where this is not given.
         interval: Duration<100, 3_600_000> [default "2s"];
         /// How long one check may take.
         timeout: Duration<10, 600_000> [default "2s"];

@@ -345,6 +345,9 @@ fn the_cluster_adds_up() {
     assert_eq!(cluster.warnings, ["main is silent", "main: no cgroups"]);
     assert_eq!((cluster.apps[0].wanted, cluster.apps[0].ready), (2, 2));
     assert_eq!(world.status().replicas[1].in_flight, 7);
+    assert_eq!(world.status().warnings, ["main: no cgroups"]);
+    world.app().assigned.instances.clear();
+    assert_eq!(world.status().warnings, [""; 0], "nothing of it runs there");
 }
 
 #[test]

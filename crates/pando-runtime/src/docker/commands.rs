@@ -1,7 +1,6 @@
 //! Commands beside a replica, in its container, and on their own, in a container of their image that lives as long as they do.
 
 mod family;
-mod live;
 mod streams;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,12 +16,12 @@ use pando_model::name::AppName;
 use pando_model::resources::Resources;
 use uuid::Uuid;
 
-pub(super) use live::LiveCommands;
 pub use streams::{CommandInput, CommandOutput, Piece};
 
 use super::containers::Containers;
 use super::engine::{Engine, EngineError};
 use super::{create, find, images, name, start, volumes};
+use crate::live::Live;
 use crate::run::{ImagePlace, Place, RunKey, RunSpec};
 
 /// The engine closes the output of a command a moment before it knows how it ended.
@@ -63,7 +62,7 @@ pub struct Command {
     engine: Engine,
     kind: Kind,
     /// Of one with a container of its own.
-    _live: Option<live::Live>,
+    _live: Option<Live>,
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +77,8 @@ enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandEnd {
     pub code: Option<i32>,
+    /// The kernel ended a process of it for want of memory. Told of containers of a command's own.
+    pub out_of_memory: bool,
 }
 
 impl Containers {
@@ -301,21 +302,21 @@ impl Command {
 
     /// `None`: it runs.
     async fn look(&self) -> Result<Option<CommandEnd>, EngineError> {
-        let (running, code) = match self.kind.clone() {
+        let (running, code, out_of_memory) = match self.kind.clone() {
             Kind::Beside(id) => {
                 let found = self.engine.call(|docker| async move { docker.inspect_exec(&id).await }).await?;
-                (found.running, found.exit_code)
+                (found.running, found.exit_code, None)
             }
             Kind::Alone(id) => {
                 let none = None::<InspectContainerOptions>;
                 let found =
                     self.engine.call(|docker| async move { docker.inspect_container(&id, none).await });
                 let state = found.await?.state.unwrap_or_default();
-                (state.running, state.exit_code)
+                (state.running, state.exit_code, state.oom_killed)
             }
         };
         let code = code.and_then(|code| i32::try_from(code).ok());
-        Ok((running != Some(true)).then_some(CommandEnd { code }))
+        Ok((running != Some(true)).then_some(CommandEnd { code, out_of_memory: out_of_memory == Some(true) }))
     }
 
     /// Ends it: SIGTERM, or SIGKILL when `hard`. Beside a replica, the engine has no such request: its process on this machine is

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
+use futures_util::StreamExt;
 use pando_model::observed::ExitReport;
 
 use super::engine::EngineError;
@@ -20,6 +21,10 @@ use crate::run::{Held, RunKey, RuntimeError};
 /// How long the engine may take for its first answer when this program starts. Replicas and traffic do not wait for it, but who
 /// wants to know what runs here does.
 const AT_START: Duration = Duration::from_secs(5);
+
+/// So many are adopted at a time. One that has ended and printed much takes two seconds, and the others need not wait for it; more
+/// would press the engine, which begins itself after a restart of the machine.
+const SIDE_BY_SIDE: usize = 16;
 
 /// What the disk says of a run.
 struct OnDisk {
@@ -41,17 +46,21 @@ pub(super) async fn adopt(shared: &Arc<Shared>) -> Result<Vec<Held>, RuntimeErro
     if answers {
         sweep(shared, &on_disk).await;
     }
-    let mut all = Vec::new();
-    for key in keys {
-        match held_if(shared, key, answers).await {
-            Ok(held) => all.extend(held),
-            Err(error) => {
-                let error = pando_rt::error_chain::error_chain(&error);
-                tracing::warn!(target: "pando", "a container is left as it is: {error}");
-            }
-        }
-    }
-    Ok(all)
+    let looks = keys.into_iter().map(|key| adopted(shared, key, answers));
+    Ok(futures_util::stream::iter(looks)
+        .buffered(SIDE_BY_SIDE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await)
+}
+
+/// What can't be looked at is left as it is.
+async fn adopted(shared: &Arc<Shared>, key: RunKey, answers: bool) -> Option<Held> {
+    held_if(shared, key, answers).await.unwrap_or_else(|error| {
+        let error = pando_rt::error_chain::error_chain(&error);
+        tracing::warn!(target: "pando", "a container is left as it is: {error}");
+        None
+    })
 }
 
 /// Removes containers of ours that nothing is known of any more: of runs that were forgotten while the engine was away, and of commands

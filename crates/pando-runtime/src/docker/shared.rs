@@ -10,11 +10,11 @@ use pando_rt::clock::Clock;
 use pando_rt::shutdown::Shutdown;
 use tokio::sync::mpsc;
 
-use super::commands::LiveCommands;
 use super::engine::{Engine, EngineError};
 use super::record::Records;
 use super::{DockerSettings, name};
 use crate::book::{Book, failed, make_private};
+use crate::live::LiveCommands;
 use crate::logs::LogStore;
 use crate::run::{RunEvent, RunKey, RuntimeError};
 

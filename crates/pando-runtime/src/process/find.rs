@@ -99,9 +99,7 @@ pub(super) async fn look(registry: &Arc<Registry>, key: RunKey) -> io::Result<Op
     Ok(match found {
         Found::Nothing => None,
         Found::Running(launch, pid) => {
-            if let Some(warning) = registry.cgroups.warning(&launch.spec.resources) {
-                registry.book.warn(warning);
-            }
+            registry.warn_of_limits(&launch.spec.resources);
             watch::watch(registry, key);
             Some(Held { spec: launch.spec, pid, exit: None })
         }

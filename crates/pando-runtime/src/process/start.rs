@@ -117,16 +117,11 @@ async fn prepare(registry: &Arc<Registry>, spec: RunSpec) -> Result<Launch, Star
     })
 }
 
-/// Without permission it runs unlimited, and the warnings say so.
 fn limit(registry: &Registry, spec: &RunSpec) -> Vec<crate::cgroup::RunGroup> {
-    if let Some(warning) = registry.cgroups.warning(&spec.resources) {
-        registry.book.warn(warning);
-    }
+    registry.warn_of_limits(&spec.resources);
     let RunKey { id, attempt } = spec.key;
-    registry.cgroups.make(&format!("{id}.{attempt}"), &spec.resources).unwrap_or_else(|error| {
-        registry.book.warn(format!("some limits are not enforced: the kernel refused one: {error}"));
-        Vec::new()
-    })
+    let made = registry.cgroups.make(&format!("{id}.{attempt}"), &spec.resources);
+    made.unwrap_or_else(|error| registry.unlimited(&error))
 }
 
 /// The pid of the run's main process.

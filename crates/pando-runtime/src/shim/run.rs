@@ -217,7 +217,10 @@ impl Shim {
             output.finish(&mut self.journal, now());
         }
         let exit = self.report();
-        remove_groups(&self.launch);
+        // With it ends what others started in its cgroups, such as a shell beside it.
+        for group in &self.launch.groups {
+            group.clear();
+        }
         self.status.exit = Some(exit.clone());
         let _ = self.dir.set_status(&self.status);
         self.served.tell_all(&Told::Ended { exit });

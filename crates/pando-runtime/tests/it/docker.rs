@@ -1,5 +1,6 @@
 //! Containers of a real engine: the one of this machine, and ones that a test may kill.
 
+mod adoption;
 mod away;
 mod bed;
 mod commands;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use pando_model::app::RunSource;
 use pando_model::name::ServerName;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,6 +13,7 @@ use crate::commands::{deploy, status};
 use crate::context::{App, Context};
 use crate::daemons::dev;
 use crate::exit::{FAILED, Trouble};
+use crate::image::local_socket;
 
 pub(crate) async fn run(args: &DevArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let project = context.project()?;
@@ -31,6 +33,10 @@ pub(crate) async fn run(args: &DevArgs, context: &Context) -> anyhow::Result<Exi
     };
     if base.unsupported.has_errors() {
         return Err(base.unsupported.into());
+    }
+    if let RunSource::Image { .. } = base.spec.run {
+        // Containers run in the engine of this machine, or not at all: said before anything starts.
+        local_socket()?;
     }
     let cluster = dev::up(&project, args.port, args.servers).await?;
     let context = context.speaking_to(&cluster.url, &cluster.token);

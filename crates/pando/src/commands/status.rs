@@ -105,9 +105,8 @@ fn of_app(status: &AppStatus, cluster: Option<&ClusterStatus>, paint: Paint, mov
         lines.push(String::new());
         lines.extend(status.waiting_on.iter().map(|line| harmless(line)));
     }
-    if let Some(cluster) = cluster {
-        lines.extend(cluster.warnings.iter().map(|warning| paint.with(Style::Warn, &harmless(warning))));
-    }
+    let warnings = cluster.map_or(&status.warnings, |cluster| &cluster.warnings);
+    lines.extend(warnings.iter().map(|warning| paint.with(Style::Warn, &harmless(warning))));
     lines
 }
 

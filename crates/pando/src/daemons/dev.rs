@@ -46,7 +46,7 @@ pub(crate) async fn up(project: &Path, port: u16, servers: u8) -> anyhow::Result
         .with_context(|| format!("can't write in `{}`", state.display()))?;
     let layout = Layout::make(&state)?;
     let main = main_server(&layout, port, servers).await?;
-    keep(&layout, parts::daemon_env()).await?;
+    keep(&layout, parts::dev_env()).await?;
     let context = wait_until_up(&layout).await?;
     let client = Client::new(&context.url, Some(Bearer::new(&context.token)?))?;
     members::up(&layout, &main, &client, servers).await?;

@@ -24,6 +24,7 @@ use super::args::PRUNE_BELOW_ENV;
 use super::entry::ProxyKeeper;
 use super::layout::Layout;
 use super::me::Me;
+use crate::image::local_socket;
 
 fn process_settings(layout: &Layout, dev: bool) -> anyhow::Result<ProcessSettings> {
     Ok(ProcessSettings {
@@ -94,6 +95,19 @@ pub(super) fn daemon_env() -> BTreeMap<String, String> {
     env
 }
 
+/// The same for the daemons of `pando dev`, which are a person's at this machine: their engine is the one that this person's `docker`
+/// speaks with, by `DOCKER_HOST` or a context. One on another machine is none of theirs.
+pub(super) fn dev_env() -> BTreeMap<String, String> {
+    with_engine(daemon_env(), local_socket().ok())
+}
+
+fn with_engine(mut env: BTreeMap<String, String>, socket: Option<PathBuf>) -> BTreeMap<String, String> {
+    env.remove("DOCKER_HOST");
+    let host = socket.map(|socket| format!("unix://{}", socket.display()));
+    env.extend(host.map(|host| ("DOCKER_HOST".to_owned(), host)));
+    env
+}
+
 pub(super) fn taken(names: &[&str]) -> BTreeMap<String, String> {
     let known = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
     names.iter().filter_map(known).collect()
@@ -153,6 +167,7 @@ pub(crate) fn start_agent(tasks: &Tasks, layout: &Layout, parts: AgentParts) -> 
         address: me.private_address,
         firewall: rustix::process::geteuid().is_root() && !me.dev,
         leader,
+        commands: Some(runtime.commands()),
         containers: Some(runtime.containers()),
         default_env: default_env(me.dev),
         engine: engine_socket(|name| std::env::var_os(name)),
@@ -183,6 +198,17 @@ pub(crate) async fn ended_or_told(shutdown: &Shutdown) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_of_dev_has_the_engine_of_its_person() {
+        let env = |host: &str| BTreeMap::from([("DOCKER_HOST".to_owned(), host.to_owned())]);
+        let far = env("ssh://me@build");
+        assert_eq!(
+            with_engine(far.clone(), Some("/run/user/7/docker.sock".into())),
+            env("unix:///run/user/7/docker.sock")
+        );
+        assert_eq!(with_engine(far, None), BTreeMap::new());
+    }
 
     #[test]
     fn the_engine_is_where_its_variable_says_if_that_is_here() {

@@ -10,12 +10,14 @@ use pando_api::stream::{Channel, ExecEnd, Frame, FrameError};
 use pando_api::v1::agents::TerminalSize;
 use pando_model::time::Millis;
 use pando_rt::shutdown::Shutdown;
-use pando_runtime::docker::{Command, CommandInput, CommandOutput, Containers, Piece, Within, exec_failed};
+use pando_runtime::docker::{
+    Command, CommandEnd, CommandInput, CommandOutput, Containers, Piece, Within, exec_failed,
+};
 use pando_runtime::logs::Stream;
 use tokio::time::timeout;
 
 use super::caller::{Caller, FromCaller, ToCaller};
-use super::running::{GRACE, LINGER, Stop, TIMED_OUT, timed_out};
+use super::running::{GRACE, LINGER, OUT_OF_MEMORY, Stop, TIMED_OUT, timed_out};
 
 /// What a person types for the end of the input. A container's terminal has its usual settings.
 const END_OF_INPUT: u8 = 4;
@@ -63,9 +65,9 @@ impl Contained {
         if stop.is_some() {
             end(&command, &mut delivered).await;
         }
-        let code = command.end().await.map(|end| end.code);
+        let ended = command.end().await;
         command.close().await;
-        let end = told(stop, code.map_err(|error| error.to_string()));
+        let end = told(stop, ended.map_err(|error| error.to_string()));
         end.map(|end| ExecEnd { error: end.error.or_else(|| unsaid.get().cloned()), ..end })
     }
 }
@@ -93,10 +95,13 @@ async fn end(command: &Command, mut delivered: impl Future<Output = bool> + Unpi
 }
 
 /// `None`: nobody is there to be told.
-fn told(stop: Option<Stop>, code: Result<Option<i32>, String>) -> Option<ExecEnd> {
+fn told(stop: Option<Stop>, ended: Result<CommandEnd, String>) -> Option<ExecEnd> {
     let killed = 137;
-    let (code, unknown) = match code {
-        Ok(code) => (code.unwrap_or(killed), None),
+    let (code, unknown) = match ended {
+        Ok(CommandEnd { code, out_of_memory }) => {
+            let code = code.unwrap_or(killed);
+            (code, (out_of_memory && code != 0).then(|| OUT_OF_MEMORY.to_owned()))
+        }
         Err(why) => (killed, Some(format!("how it ended can't be told: {why}"))),
     };
     match stop {

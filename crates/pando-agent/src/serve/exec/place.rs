@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pando_api::v1::agents::ExecStart;
 use pando_model::name::ReplicaName;
 use pando_runtime::docker::Within;
+use pando_runtime::process::Limits;
 
 use crate::account::user_of;
 use crate::serve::{Ground, Place, ServeState};
@@ -15,7 +16,7 @@ const TERMINAL: &str = "xterm-256color";
 
 /// A command, ready to be started.
 pub(super) enum Work {
-    Process(Script),
+    Process(Script, Limits),
     Contained { within: Within, line: String, env: BTreeMap<String, String> },
 }
 
@@ -33,7 +34,9 @@ pub(super) fn work(state: &ServeState, start: &ExecStart) -> Result<Work, String
     check(&start.command, &env)?;
     let command = start.command.clone();
     Ok(match place.ground {
-        Ground::Directory(directory) => Work::Process(Script { command, directory, env, user: place.user }),
+        Ground::Directory(directory, limits) => {
+            Work::Process(Script { command, directory, env, user: place.user }, limits)
+        }
         Ground::Container(within) => Work::Contained { within, line: command, env },
     })
 }

@@ -12,6 +12,7 @@ use pando_model::time::Millis;
 use pando_rt::error_chain::error_chain;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::account;
+use pando_runtime::process::CommandGroups;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -36,6 +37,10 @@ const DELIVER_WITHIN: Duration = Duration::from_secs(60);
 /// What `timeout` of coreutils answers.
 pub(super) const TIMED_OUT: i32 = 124;
 
+/// Why a command failed.
+pub(super) const OUT_OF_MEMORY: &str =
+    "it ran out of memory, and the kernel ended it: `memory` under `resources` is what it may have";
+
 /// Why a command is stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -56,6 +61,7 @@ pub(super) struct Running {
     /// Readable as soon as it has ended. Until it is waited for, nobody else can have its number.
     ended: AsyncFd<OwnedFd>,
     guard: Guard,
+    groups: Option<CommandGroups>,
     input: Input,
     outputs: Vec<Output>,
     timeout: Option<Millis>,
@@ -67,7 +73,7 @@ impl Running {
         sessions: &Sessions,
         script: &Script,
         terminal: Option<TerminalSize>,
-        timeout: Option<Millis>,
+        groups: Option<CommandGroups>,
     ) -> Result<Self, String> {
         if !script.directory.is_dir() {
             return Err(format!("its directory `{}` is not there", script.directory.display()));
@@ -76,18 +82,23 @@ impl Running {
             Some(size) => open_terminal(size, script).await?,
             None => (None, Streams::Pipes),
         };
-        let started = sessions.start(script, streams).await;
+        let started = sessions.start(script, streams, groups.as_ref()).await;
         let mut child = started.map_err(|error| error_chain(&error))?;
         let pid = child.id().ok_or("it ended before it began")?;
         let guard = Guard(Some(pid));
         let ended = watch(pid).map_err(|error| format!("it can't be watched: {error}"))?;
         let (input, outputs) = ends(&mut child, terminal);
-        Ok(Self { child, pid, ended, guard, input, outputs, timeout })
+        Ok(Self { child, pid, ended, guard, groups, input, outputs, timeout: None })
+    }
+
+    /// Stopped after `timeout`, if that is something.
+    pub(super) fn within(self, timeout: Option<Millis>) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Input in, output out, until everything has ended and all of the output is delivered. `None`: the caller left.
     pub(super) async fn relay(self, caller: &mut Caller, shutdown: &Shutdown) -> Option<ExecEnd> {
-        let Self { child, pid, ended, mut guard, mut input, outputs, timeout } = self;
+        let Self { child, pid, ended, mut guard, groups, mut input, outputs, timeout } = self;
         let signs = Signs::default();
         let from_caller = &mut caller.input;
         let live = async {
@@ -102,13 +113,17 @@ impl Running {
             if let Some(Stop::Left) = stop {
                 signs.gone.cancel();
             }
-            let status = finish(child, pid, &stop, &signs).await;
+            let status = finish(child, (pid, groups.as_ref()), &stop, &signs).await;
             // Its number may soon be another's.
             guard.0 = None;
-            (stop, status)
+            let out_of_memory = groups.as_ref().is_some_and(CommandGroups::out_of_memory);
+            if let Some(groups) = groups {
+                groups.close().await;
+            }
+            end(stop, status, out_of_memory)
         };
-        let ((stop, status), ()) = tokio::join!(live, deliver(outputs, &mut caller.output, &signs));
-        if signs.gone.is_cancelled() { None } else { Some(end(stop, status)) }
+        let (end, ()) = tokio::join!(live, deliver(outputs, &mut caller.output, &signs));
+        if signs.gone.is_cancelled() { None } else { Some(end) }
     }
 }
 
@@ -168,7 +183,12 @@ async fn until_stop(
 }
 
 /// Ends what is left of the session, and sees the output on its way. `None`: the kernel does not let go of the command.
-async fn finish(mut child: Child, pid: u32, stop: &Option<Stop>, signs: &Signs) -> Option<ExitStatus> {
+async fn finish(
+    mut child: Child,
+    (pid, groups): (u32, Option<&CommandGroups>),
+    stop: &Option<Stop>,
+    signs: &Signs,
+) -> Option<ExitStatus> {
     let grace = match stop {
         Some(Stop::Ending) => Duration::ZERO,
         Some(_) => GRACE,
@@ -178,9 +198,9 @@ async fn finish(mut child: Child, pid: u32, stop: &Option<Stop>, signs: &Signs) 
             LINGER
         }
     };
-    session::end(pid, grace).await;
+    session::end(pid, groups, grace).await;
     let status = timeout(Duration::from_secs(1), child.wait()).await.ok().and_then(Result::ok);
-    // Whoever made a session of its own may hold the output open for ever.
+    // Where there are no cgroups, whoever made a session of its own may hold the output open for ever.
     let _ = timeout(LINGER, signs.delivered.cancelled()).await;
     signs.cut.cancel();
     if timeout(DELIVER_WITHIN, signs.delivered.cancelled()).await.is_err() {
@@ -189,11 +209,13 @@ async fn finish(mut child: Child, pid: u32, stop: &Option<Stop>, signs: &Signs) 
     status
 }
 
-fn end(stop: Option<Stop>, status: Option<ExitStatus>) -> ExecEnd {
+fn end(stop: Option<Stop>, status: Option<ExitStatus>, out_of_memory: bool) -> ExecEnd {
     let killed = 128 + Signal::KILL.as_raw();
     let code = status
         .map_or(killed, |status| status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()));
     match stop {
+        // A command that got over it says so by its good end.
+        None if out_of_memory && code != 0 => ExecEnd { code, error: Some(OUT_OF_MEMORY.to_owned()) },
         None | Some(Stop::Left) => ExecEnd { code, error: None },
         Some(Stop::Wrong(what)) => ExecEnd { code, error: Some(what) },
         Some(Stop::TimedOut(after)) => ExecEnd { code: TIMED_OUT, error: Some(timed_out(after)) },

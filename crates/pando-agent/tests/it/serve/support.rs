@@ -17,11 +17,15 @@ use pando_api::{AgentClient, Bearer, ErrorBody, ErrorCode};
 use pando_model::id::{ServerId, Version};
 use pando_model::name::{AppName, ReplicaName};
 use pando_model::release::ReleaseNumber;
+use pando_model::resources::Resources;
 use pando_rt::shutdown::Shutdown;
+use pando_runtime::RunKey;
 use pando_runtime::logs::{LogSettings, LogStore};
+use pando_runtime::process::{Limits, ProcessRuntime, ProcessSettings};
 use pando_trust::SignedBytes;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 pub(super) const TOKEN: &str = "pando_agent_token";
 
@@ -34,6 +38,8 @@ pub(super) struct Served {
     pub(super) logs: LogStore,
     pub(super) shutdown: Shutdown,
     pub(super) serving: JoinHandle<()>,
+    /// Where commands have limits.
+    pub(super) runtime: Option<ProcessRuntime>,
 }
 
 /// `web-1` of `shop` runs in ROOT/replica, its release 7 lies in ROOT/release.
@@ -47,9 +53,10 @@ impl Places for OneReplica {
         (app.as_str() == "shop" && replica.to_string() == "web-1").then(|| self.place.clone())
     }
 
-    fn release(&self, app: &AppName, release: ReleaseNumber, _: Option<&ExecLike>) -> Option<Ground> {
+    fn release(&self, app: &AppName, release: ReleaseNumber, like: Option<&ExecLike>) -> Option<Ground> {
         let known = app.as_str() == "shop" && release == ReleaseNumber(7);
-        known.then(|| Ground::Directory(self.root.join("release")))
+        let limits = Limits::Alone(like.map(|like| like.resources).unwrap_or_default());
+        known.then(|| Ground::Directory(self.root.join("release"), limits))
     }
 }
 
@@ -72,21 +79,35 @@ impl Served {
     }
 
     pub(super) async fn admitting(admission: Admission) -> Self {
-        Self::made(None, None, admission).await
+        Self::made(None, None, admission, None).await
+    }
+
+    /// With real limits. The replica is that run, if it runs.
+    pub(super) async fn limited(replica: RunKey) -> Self {
+        Self::made(None, None, Admission::Token(Bearer::new(TOKEN).unwrap()), Some(replica)).await
     }
 
     /// The replica runs as `user` in `directory`.
     pub(super) async fn with(user: Option<String>, directory: Option<&Path>) -> Self {
-        Self::made(user, directory, Admission::Token(Bearer::new(TOKEN).unwrap())).await
+        Self::made(user, directory, Admission::Token(Bearer::new(TOKEN).unwrap()), None).await
     }
 
-    async fn made(user: Option<String>, directory: Option<&Path>, admission: Admission) -> Self {
+    async fn made(
+        user: Option<String>,
+        directory: Option<&Path>,
+        admission: Admission,
+        replica: Option<RunKey>,
+    ) -> Self {
         let root = tempfile::tempdir().unwrap();
         for name in ["replica", "release"] {
             std::fs::create_dir(root.path().join(name)).unwrap();
         }
         let directory = directory.map_or_else(|| root.path().join("replica"), Path::to_owned);
-        let ground = Ground::Directory(directory);
+        let limits =
+            Limits::Beside(replica.unwrap_or(RunKey { id: Uuid::nil(), attempt: 0 }), Resources::default());
+        let ground = Ground::Directory(directory, limits);
+        let runtime = replica.map(|_| open(root.path()));
+        let commands = runtime.as_ref().map(ProcessRuntime::commands);
         let place = Place { ground, env: map(&[("GREETING", "hello"), ("TZ", "Asia/Tokyo")]), user };
         let logs = LogStore::new(root.path().join("logs"), LogSettings { file_bytes: 1000, files: 4 });
         let state = ServeState {
@@ -97,6 +118,7 @@ impl Served {
             leader: Leader { program: env!("CARGO_BIN_EXE_agent-test").into(), args: vec!["leader".into()] },
             default_env: map(&[("TZ", "UTC"), ("LANG", "C.UTF-8")]),
             users: false,
+            commands,
             containers: None,
             releases: root.path().join("releases"),
             engine: root.path().join("no-engine.sock"),
@@ -106,7 +128,7 @@ impl Served {
         let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());
         let ending = shutdown.clone();
         let serving = tokio::spawn(async move { serve(listener, Arc::new(state), ending).await.unwrap() });
-        Self { root, address, logs, shutdown, serving }
+        Self { root, address, logs, shutdown, serving, runtime }
     }
 
     pub(super) fn client(&self) -> AgentClient {
@@ -121,6 +143,19 @@ impl Served {
     pub(super) async fn run(&self, command: &str) -> Ended {
         read(&mut self.exec(&beside(command)).await).await
     }
+}
+
+/// A runtime whose runs have limits, as far as this machine allows it.
+pub(super) fn open(state_dir: &Path) -> ProcessRuntime {
+    let settings = ProcessSettings {
+        state_dir: state_dir.to_owned(),
+        shim_program: env!("CARGO_BIN_EXE_agent-test").into(),
+        shim_args: vec!["shim".to_owned()],
+        log: LogSettings::default(),
+        use_cgroups: true,
+        default_env: BTreeMap::new(),
+    };
+    ProcessRuntime::open(settings, &Shutdown::new()).unwrap()
 }
 
 pub(super) fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

@@ -45,7 +45,7 @@ pub(super) async fn up(main: &Layout, me: &Me, client: &Client, servers: u8) -> 
     }
     for layout in all(main)? {
         follow(&layout, me).await?;
-        keep(&layout, parts::daemon_env()).await?;
+        keep(&layout, parts::dev_env()).await?;
     }
     Ok(())
 }

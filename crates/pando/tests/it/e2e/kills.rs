@@ -1,5 +1,6 @@
 //! `kill -9` at every step, under load.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::bed::{Bed, Settings, kill};
@@ -123,4 +124,41 @@ fn e2e_a_stopped_daemon_changes_nothing_for_traffic() {
     };
     assert_eq!(pids(&before), pids(&after), "the same processes, adopted");
     load.stop_flawless();
+}
+
+/// With the app's limits, and a child that has left its session and its parent: the next daemon ends it.
+#[test]
+fn e2e_a_one_off_does_not_outlive_its_daemon() {
+    let bed = Bed::up(Settings { extra: "resources: {pids: 50}".to_owned(), ..Settings::default() });
+    let file = bed.path("stray.db");
+    let line = format!(
+        "(setsid sh -c 'trap \"\" TERM; echo $$ > {0}.new; mv {0}.new {0}; exec sleep 1000' > /dev/null 2>&1 < /dev/null &); sleep 1000",
+        file.display()
+    );
+    let running = bed.command(&["run", &line]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut running = running.unwrap();
+    wait_until("the one-off has begun", || file.exists());
+    let pid: u32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+    let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let is_there = || stat().rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'));
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert!(is_there());
+    kill(bed.daemon_pid());
+    let ended = running.wait().unwrap();
+    assert!(!ended.success(), "its caller is told");
+    if cgroup.contains("/pando/command-") {
+        wait_until("the next daemon has ended it", || !is_there());
+    } else {
+        // No cgroups are to be had here, which the status says.
+        assert!(bed.ok(&["status"]).contains("limits are not enforced"));
+        kill(pid);
+    }
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -1,4 +1,4 @@
-//! Which commands have a container of their own just now.
+//! Which commands have a container, or cgroups, of their own just now.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,26 +7,26 @@ use uuid::Uuid;
 
 /// Clones are the same.
 #[derive(Debug, Clone, Default)]
-pub(in crate::docker) struct LiveCommands {
+pub(crate) struct LiveCommands {
     ids: Arc<Mutex<BTreeSet<Uuid>>>,
 }
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(in crate::docker) struct Live {
+pub(crate) struct Live {
     of: LiveCommands,
     id: Uuid,
 }
 
 impl LiveCommands {
     /// One more, with an id of its own.
-    pub(in crate::docker) fn begin(&self) -> Live {
+    pub(crate) fn begin(&self) -> Live {
         let id = Uuid::now_v7();
         self.lock().insert(id);
         Live { of: self.clone(), id }
     }
 
-    pub(in crate::docker) fn has(&self, id: Uuid) -> bool {
+    pub(crate) fn has(&self, id: Uuid) -> bool {
         self.lock().contains(&id)
     }
 
@@ -37,7 +37,7 @@ impl LiveCommands {
 }
 
 impl Live {
-    pub(in crate::docker) fn id(&self) -> Uuid {
+    pub(crate) fn id(&self) -> Uuid {
         self.id
     }
 }
