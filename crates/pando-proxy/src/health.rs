@@ -20,7 +20,7 @@ use crate::live::endpoint::{Endpoint, ProbeOrder};
 use look::Sight;
 use verdict::{Seen, Verdict};
 
-/// How often an endpoint is looked at that was never up.
+/// How often an endpoint is looked at that was never up, or went down a moment ago.
 const STARTING: Duration = Duration::from_millis(250);
 
 /// An ejected endpoint whose time has been over for so long (in microseconds) has no traffic to bring it back.
@@ -144,7 +144,9 @@ async fn wait(
     verdict: &mut Verdict,
     probe: &Probe,
 ) {
-    let pause = pause(probe, verdict.is_starting());
+    // Requests may be waiting for it.
+    let is_awaited = endpoint.may_be_back_within(moment::now()) > 0;
+    let pause = pause(probe, verdict.is_starting() || is_awaited);
     wait_for(endpoint, orders, verdict, probe, pause).await;
 }
 

@@ -7,13 +7,14 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use pando_routing::balance::hash::{Places, SecretKey};
 use pando_routing::balance::sticky::Tokens;
 use pando_routing::balance::tier::Tiers;
 use pando_routing::{
-    Algorithm, Asks, Destination, EndpointId, EndpointState, Match, Matcher, Pool, PoolId, Rule, Sticky,
-    Table,
+    Algorithm, Asks, Destination, EndpointId, EndpointState, Match, Matcher, Pool, PoolId, ProbeKind, Rule,
+    Sticky, Table,
 };
 
 use crate::https::HttpsRules;
@@ -106,6 +107,13 @@ impl PoolView {
     /// Whether some endpoint was not looked at yet.
     pub(crate) fn has_unseen(&self) -> bool {
         self.active.iter().any(|endpoint| !endpoint.was_looked_at())
+    }
+
+    /// How long somebody who was in rotation a moment ago is worth waiting for. Without looks nobody would be seen to be back, and whoever
+    /// is there was never seen to be.
+    pub(crate) fn return_within(&self, now: u64) -> Duration {
+        let looked_at = self.active.iter().filter(|_| self.settings.probe.kind != ProbeKind::None);
+        Duration::from_micros(looked_at.map(|endpoint| endpoint.may_be_back_within(now)).max().unwrap_or(0))
     }
 
     /// Whether somebody but this one is in rotation.

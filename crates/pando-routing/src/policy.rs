@@ -180,7 +180,8 @@ pub enum ProxyProtocol {
 #[serde(rename_all = "snake_case")]
 pub enum AllDown {
     /// It goes to one that was ejected, or that failed its probe after it had been up, in the hope that it can answer. Never to
-    /// one that was never ready, refuses connections, or drains.
+    /// one that was never ready, refuses connections, or drains. Where all have been up and are out of reach since less than three
+    /// seconds, it waits for one to be back.
     #[default]
     Serve,
     /// It gets 503.

@@ -74,7 +74,13 @@ pub(super) async fn admit<F: Front>(
             routed.pool.live.is_well();
             Ok(chosen)
         }
-        Err(Turned::Nobody) => begin_open(applicant, &routed.pool, past),
+        Err(Turned::Nobody) => match begin_open(applicant, &routed.pool, past) {
+            Err(nobody) => match somebody_is_back(front, applicant.plane, &routed.pool).await? {
+                true => begin(applicant.later(), routed, &Tried::default(), true).map_err(|_| nobody),
+                false => Err(nobody),
+            },
+            begun => begun,
+        },
         Err(Turned::Full) => Err(Failure::Final(Page::Busy)),
         Err(Turned::Away(page)) => Err(Failure::Final(page)),
     }
@@ -141,6 +147,30 @@ async fn in_line<F: Front>(
             begun => return Ok(begun),
         }
     }
+}
+
+/// Waits for somebody to be in rotation again where everybody has left it a moment ago, as when their container engine starts anew, and
+/// nobody might serve all the same. Nothing of the request has reached anybody. Whether somebody is; at once where nobody is worth
+/// waiting for.
+///
+/// # Errors
+/// The client has gone.
+pub(super) async fn somebody_is_back<F: Front>(
+    front: &mut F,
+    plane: &Plane,
+    pool: &PoolView,
+) -> Result<bool, Failure> {
+    let is_there = || pool.active.iter().any(|endpoint| pool.is_ready(endpoint));
+    let patience = pool.return_within(moment::now());
+    if patience.is_zero() || pool.settings.when_all_down == AllDown::Refuse {
+        return Ok(false);
+    }
+    let listens = front.is_body_over();
+    tokio::select! {
+        () = plane.sequence.wait_until(is_there, patience) => {}
+        () = poll_fn(|cx| front.poll_gone(cx)), if listens => return Err(Failure::ClientGone),
+    }
+    Ok(is_there())
 }
 
 /// Nobody is in rotation.

@@ -14,7 +14,7 @@ use pando_http::Framing;
 use pando_routing::Protocol;
 use pando_routing::balance::outlier;
 
-use super::admit::{Applicant, admit};
+use super::admit::{Applicant, admit, somebody_is_back};
 use super::deliver::{Kind, read};
 use super::page::Page;
 use super::past::Past;
@@ -99,7 +99,16 @@ pub(super) async fn run<F: Front>(
                 let (hsts, secure) = (hsts(asked, client, plane), client.secure);
                 return Ok(Answering { link, lease, upload, heard, kind, routed, hsts, token, secure });
             }
-            Err(failure) => past.after(failure, lease.endpoint.id, &routed.pool)?,
+            Err(failure) => match past.after(failure, lease.endpoint.id, &routed.pool) {
+                Err(Failure::Final(Page::Unreachable)) if !past.has_waited => {
+                    drop(lease);
+                    if !somebody_is_back(front, plane, &routed.pool).await? {
+                        return Err(Failure::Final(Page::Unreachable));
+                    }
+                    past.begin_anew();
+                }
+                after => after?,
+            },
         }
     }
 }

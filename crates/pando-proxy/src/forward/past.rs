@@ -19,6 +19,8 @@ pub(super) struct Past {
     unreachable: u32,
     /// Tries that an endpoint may have seen.
     unanswered: u32,
+    /// It was tried everywhere in vain, and somebody was waited for.
+    pub(super) has_waited: bool,
 }
 
 impl Past {
@@ -44,6 +46,12 @@ impl Past {
             return Err(Failure::Final(page));
         }
         Ok(())
+    }
+
+    /// Somebody is back: whoever was tried before may be asked again, since nothing reached them.
+    pub(super) fn begin_anew(&mut self) {
+        self.tried = Tried::default();
+        self.has_waited = true;
     }
 
     pub(super) fn page_for_nobody(&self) -> Page {

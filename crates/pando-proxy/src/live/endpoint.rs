@@ -20,7 +20,7 @@ use std::sync::atomic::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use pando_routing::balance::ewma::PeakEwma;
 use pando_routing::balance::outlier::Conduct;
-use pando_routing::balance::warm;
+use pando_routing::balance::{SECOND, warm};
 use pando_routing::{EndpointId, Probe};
 use tokio::sync::{Notify, watch};
 
@@ -33,6 +33,10 @@ use crate::parting::Curfew;
 use crate::stats::counters::EndpointCounters;
 use crate::stats::sequence::Sequence;
 use crate::upstream::{Reach, Streams, Wanted};
+
+/// So long (microseconds) requests wait for endpoints that have just stopped listening, all of them: a container engine that starts
+/// anew, or a program without a second replica, is back by then. As long as HAProxy's default of three retries, a second apart.
+const RETURN: u64 = 3 * SECOND;
 
 /// What an endpoint's prober is to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -214,6 +218,9 @@ impl Endpoint {
             self.was_up.store(true, SeqCst);
         }
         let before = self.up.swap(up, SeqCst);
+        if before && !up {
+            self.since.store(moment::now(), Relaxed);
+        }
         let first = !self.looked.swap(true, SeqCst);
         if before != up || first {
             self.sequence.bump();
@@ -241,9 +248,16 @@ impl Endpoint {
         self.sequence.bump();
     }
 
-    /// Microseconds of `moment`.
+    /// Microseconds of `moment`. Of one that is out of rotation: since when that.
     pub(crate) fn in_rotation_since(&self) -> u64 {
         self.since.load(Relaxed)
+    }
+
+    /// For how much longer (microseconds) it is worth waiting for, having served until a moment ago; 0: it is not.
+    pub(crate) fn may_be_back_within(&self, now: u64) -> u64 {
+        let leaving = self.is_draining() || self.keeping.load(SeqCst);
+        let served = self.was_up.load(SeqCst) && !self.up.load(SeqCst) && !leaving;
+        if served { (self.since.load(Relaxed) + RETURN).saturating_sub(now) } else { 0 }
     }
 
     /// See [`warm::factor`].
@@ -265,6 +279,7 @@ impl Endpoint {
     pub(crate) fn suspect(&self) {
         self.refusing.store(true, SeqCst);
         if self.up.swap(false, SeqCst) {
+            self.since.store(moment::now(), Relaxed);
             tracing::warn!(endpoint = %self.id, address = %self.address, "refuses connections: out of rotation until a probe passes");
             self.sequence.bump();
         }

@@ -5,6 +5,7 @@
 
 mod algorithms;
 mod announced;
+mod back;
 mod basics;
 mod control;
 mod drain;
