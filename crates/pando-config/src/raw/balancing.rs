@@ -101,7 +101,7 @@ record! {
         adaptive_limit: Switch<AdaptiveLimit>;
         /// How long replicas may take.
         timeouts: Timeouts;
-        /// What becomes of requests while no replica is in rotation: those that may serve after all are tried, or they get 503.
+        /// What becomes of requests while no replica is in rotation: those that may serve after all are tried, and where all have stopped listening a moment ago, requests wait for up to 3 s; or they get 503.
         when_all_down: WhenAllDown [default "serve"];
         /// What replicas speak: `http1`, or HTTP/2, called `h2c` without `tls` and `h2` with it, and `grpc` either way.
         protocol: Speaks [default "http1"];
