@@ -66,7 +66,7 @@ async fn nobody_waits_for_who_stays_away_or_was_never_there() {
         .rule("gone.example", "/", "gone")
         .rule("never.example", "/", "never")
         .rule("refuse.example", "/", "refuse")
-        .pool("gone", &[app.endpoint.clone()], |_| {})
+        .pool("gone", std::slice::from_ref(&app.endpoint), |_| {})
         .pool("never", &[never], |_| {})
         .pool("refuse", &[endpoint(app.address)], |pool| pool.when_all_down = AllDown::Refuse);
     proxy.put(&table).await;
