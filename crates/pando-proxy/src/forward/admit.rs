@@ -160,7 +160,12 @@ pub(super) async fn somebody_is_back<F: Front>(
     plane: &Plane,
     pool: &PoolView,
 ) -> Result<bool, Failure> {
-    let is_there = || pool.active.iter().any(|endpoint| pool.is_ready(endpoint));
+    // Another table may bring others meanwhile.
+    let is_there = || {
+        let snapshot = plane.snapshot.load();
+        let newest = snapshot.as_deref().and_then(|snapshot| snapshot.pool(&pool.live.counters.id));
+        newest.is_some_and(|pool| pool.active.iter().any(|endpoint| pool.is_ready(endpoint)))
+    };
     let patience = pool.return_within(moment::now());
     if patience.is_zero() || pool.settings.when_all_down == AllDown::Refuse {
         return Ok(false);

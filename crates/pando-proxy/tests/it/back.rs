@@ -89,3 +89,18 @@ async fn nobody_waits_for_who_stays_away_or_was_never_there() {
     drop(leaving);
     until("nobody is left", async || proxy.metrics().await.contains("pando_proxy_connections 0\n")).await;
 }
+
+#[tokio::test]
+async fn whoever_another_table_brings_is_as_good() {
+    let app = App::named("old").await;
+    let proxy = Proxy::start().await;
+    proxy.put_ready(&TableBuilder::serving(1, [&app.endpoint])).await;
+    let gone = app.endpoint.clone();
+    app.stop().await;
+    let mut client = proxy.client().await;
+    client.send(POST).await;
+    until("it is out", async || proxy.stats().await.not_in_rotation.contains(&gone.id)).await;
+    let new = App::named("new").await;
+    proxy.put(&TableBuilder::serving(2, [&new.endpoint])).await;
+    assert_eq!(within("an answer", client.response()).await.text(), "new");
+}
