@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use pando_routing::{Pool, ProbeKind, Protocol};
+use pando_routing::{Pool, ProbeKind, Protocol, ProxyStats};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -101,6 +101,9 @@ async fn a_server_that_says_so_gets_no_calls_and_can_stop() {
     peer.step("begin").await;
     peer.step("health 1 no").await;
     until("it is out of rotation", async || out().await == 1).await;
+    // Calls that were on their way to it are over: gRPC's own servers cancel what comes once they stop.
+    let rest = |stats: &ProxyStats| stats.not_in_rotation.iter().all(|id| !stats.in_flight.contains_key(id));
+    proxy.wait_for_stats("no call is left there", rest).await;
     peer.step("stop 1").await;
     peer.step("calls 200").await;
     let done: u64 = peer.step("end").await.parse().unwrap();
