@@ -1,4 +1,4 @@
-//! A client's connection over HTTP/2: many requests at once, each a task of the connection's.
+//! A client's connection over HTTP/2: many requests at once, each a future of the connection's task.
 //!
 //! Frames, header compression, stream states and flow control are the `h2` crate's. It also guards against: more streams
 //! than allowed, header lists that are too large (431, and the end of the connection at four times the limit), too many
@@ -11,24 +11,26 @@
 //! head that does not end, a connection without a stream, a client that takes nothing.
 
 mod answer;
+mod bell;
 mod block;
 mod extended;
 mod guard;
 mod pipe;
 mod request;
 mod stream;
+mod streams;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream};
 use pando_rt::shutdown::Shutdown;
-use tokio::task::JoinSet;
+use tokio::task::coop::has_budget_remaining;
 
 use crate::client::Client;
 use crate::forward::{End, forward};
@@ -38,12 +40,14 @@ use crate::settings::{Http2Limits, Limits};
 use crate::time::{Alarm, span, ticks};
 use crate::wire::Wire;
 use crate::worker::Presence;
+use bell::Bell;
 pub(crate) use extended::acceptance;
 use guard::Rates;
 use pipe::Pipe;
 use request::{Fault, Translated, translate};
 use stream::Http2Stream;
 pub(crate) use stream::{broken, poll_room};
+use streams::Streams;
 
 /// How the preface of HTTP/2 looks to who reads it as HTTP/1.
 pub(crate) const PREFACE_HEAD: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -66,6 +70,9 @@ const LAST_STREAM: Duration = Duration::from_millis(500);
 /// The same, where the proxy does not end for it.
 const LAST_STREAM_UNHURRIED: Duration = Duration::from_secs(5);
 
+/// How often in a turn streams and connection go on with what the other has left for them.
+const ROUNDS: usize = 4;
+
 /// How long a client that broke the rules has to read why.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -84,10 +91,13 @@ pub(crate) async fn serve(
     let pipe = Pipe::new(wire, first, rates);
     let shaking = builder(&plane.limits).handshake::<_, Bytes>(pipe.clone());
     let Ok(Ok(h2)) = tokio::time::timeout(plane.limits.head_time, shaking).await else { return };
+    let bell = Bell::new();
     let mut connection = Connection {
         h2,
         pipe,
-        streams: JoinSet::new(),
+        streams: Streams::new(Arc::clone(&bell)),
+        waker: Waker::from(Arc::clone(&bell)),
+        bell,
         client,
         plane: Arc::clone(&plane),
         presence,
@@ -97,7 +107,9 @@ pub(crate) async fn serve(
     };
     let mut stopping = pin!(stop.wait());
     poll_fn(|cx| connection.poll(cx, stopping.as_mut())).await;
-    connection.end().await;
+    let (pipe, patience) = (connection.pipe.clone(), connection.give_up());
+    // Closing at once could take our last words from the client. Running out of patience is fine: it had its time.
+    let _ = tokio::time::timeout(patience, poll_fn(|cx| pipe.poll_discard(cx))).await;
 }
 
 fn builder(limits: &Limits) -> Builder {
@@ -129,7 +141,10 @@ enum Phase {
 struct Connection {
     h2: h2::server::Connection<Pipe, Bytes>,
     pipe: Pipe,
-    streams: JoinSet<()>,
+    streams: Streams,
+    bell: Arc<Bell>,
+    /// Rings it.
+    waker: Waker,
     client: Client,
     plane: Arc<Plane>,
     presence: Presence,
@@ -146,7 +161,7 @@ impl Connection {
             self.wind_up();
         }
         loop {
-            if self.poll_streams(cx).is_ready() || matches!(self.pipe.poll_out(cx), Poll::Ready(Err(_))) {
+            if self.poll_streams(cx).is_ready() || matches!(self.poll_out(), Poll::Ready(Err(_))) {
                 return Poll::Ready(());
             }
             let standing = self.pipe.standing();
@@ -171,27 +186,46 @@ impl Connection {
         }
     }
 
-    /// Takes new streams, and moves the bytes of all. Ready when the connection is over.
+    /// Takes new streams, goes on with all of them, and moves their bytes. Ready when the connection is over.
     fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let over = loop {
-            match self.h2.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => self.take(request, respond),
-                Poll::Ready(_) => break Poll::Ready(()),
-                Poll::Pending => break Poll::Pending,
+        self.bell.work(cx.waker());
+        for _ in 0..ROUNDS {
+            self.streams.poll();
+            if self.bell.was_rung() && self.poll_accept().is_ready() {
+                return Poll::Ready(());
             }
-        };
-        let mut ended = false;
-        while let Poll::Ready(Some(_)) = self.streams.poll_join_next(cx) {
-            ended = true;
+            // Without a budget nobody gets on; the next turn has another.
+            if !has_budget_remaining() || !self.bell.is_rung() && !self.streams.are_called() {
+                break;
+            }
         }
-        if ended && self.streams.is_empty() {
+        if self.streams.have_ended() {
             self.idle_since = ticks();
             self.pipe.rest();
         }
-        over
+        self.bell.rest();
+        if self.bell.is_rung() || self.streams.are_called() {
+            // The runtime's other tasks have their turn.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 
-    /// A request is answered by a task of its own.
+    /// Takes new streams. Ready when the connection is over.
+    fn poll_accept(&mut self) -> Poll<()> {
+        while let Poll::Ready(next) = self.h2.poll_accept(&mut Context::from_waker(&self.waker)) {
+            let Some(Ok((request, respond))) = next else { return Poll::Ready(()) };
+            self.take(request, respond);
+        }
+        Poll::Pending
+    }
+
+    fn poll_out(&self) -> Poll<std::io::Result<()>> {
+        // The connection may wait for room as well.
+        self.pipe.poll_out(&mut Context::from_waker(&self.waker))
+    }
+
+    /// A request is answered by a stream of its own.
     fn take(&mut self, request: http::Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (parts, receive) = request.into_parts();
         let Translated { asked, key } = match translate(&parts, receive.is_end_stream(), &self.plane.limits) {
@@ -204,14 +238,14 @@ impl Connection {
         };
         let mut stream = Http2Stream::new(receive, respond, asked.head.method, key);
         let (client, plane) = (self.client.clone(), Arc::clone(&self.plane));
-        // Boxed at once: on its way to the runtime it would be copied from place to place.
-        self.streams.spawn(Box::pin(async move {
+        self.streams.push(Box::pin(async move {
             match forward(&mut stream, asked, &client, &plane).await {
                 End::Next | End::Close => {}
                 End::Cut => stream.cut(),
                 End::Tunnel(tunnel) => {
                     let Some(io) = stream.into_io() else { return };
-                    tunnel.run(io, Inbox::default(), &plane).await;
+                    // Boxed: other streams have no room for it.
+                    Box::pin(tunnel.run(io, Inbox::default(), &plane)).await;
                 }
             }
         }));
@@ -245,21 +279,19 @@ impl Connection {
     fn wind_up(&mut self) {
         self.phase = Phase::Ending(ticks());
         self.h2.graceful_shutdown();
+        self.bell.ring();
     }
 
     fn break_off(&mut self, reason: Reason) {
         self.phase = Phase::Broken(ticks());
         self.h2.abrupt_shutdown(reason);
+        self.bell.ring();
     }
 
-    /// Gives up what is still under way. The client is listened to for a while: closing at once could take our last words from
-    /// it.
-    async fn end(mut self) {
-        self.streams.shutdown().await;
-        let patience = if self.is_broken() { LINGER } else { LAST_STREAM };
-        drop(self.h2);
-        // Running out of patience is fine: the client had its time.
-        let _ = tokio::time::timeout(patience, poll_fn(|cx| self.pipe.poll_discard(cx))).await;
+    /// Gives up what is still under way; how long the client is listened to from then on.
+    fn give_up(mut self) -> Duration {
+        self.streams.clear();
+        if self.is_broken() { LINGER } else { LAST_STREAM }
     }
 }
 

@@ -11,6 +11,7 @@ mod pump;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use futures_util::future::try_join;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -83,12 +84,8 @@ where
     let (from_upstream, to_upstream) = tokio::io::split(upstream);
     let down = Pump::new(Direction::ToClient, is_websocket, &moved, &goodbye, &passed_down);
     let up = Pump::new(Direction::ToEndpoint, is_websocket, &moved, &goodbye, &passed_up);
-    let both = async {
-        tokio::try_join!(
-            down.run(from_upstream, to_client, upstream_first),
-            up.run(from_client, to_upstream, first),
-        )
-    };
+    let both =
+        try_join(down.run(from_upstream, to_client, upstream_first), up.run(from_client, to_upstream, first));
     let farewell = async {
         curfew::wait(&lease.endpoint, plane, drain).await;
         if is_websocket {

@@ -62,12 +62,13 @@ pub(super) async fn admit<F: Front>(
     past: &Past,
 ) -> Result<Chosen, Failure> {
     let mut begun = begin(applicant, routed, &past.tried, true);
+    // What is waited for is boxed: most requests have no room for it.
     if matches!(begun, Err(Turned::Nobody)) && routed.pool.has_unseen() {
-        first_looks(applicant.plane, &routed.pool).await;
+        Box::pin(first_looks(applicant.plane, &routed.pool)).await;
         begun = begin(applicant.later(), routed, &past.tried, true);
     }
     if matches!(begun, Err(Turned::Full)) {
-        begun = in_line(front, applicant, routed, past).await?;
+        begun = Box::pin(in_line(front, applicant, routed, past)).await?;
     }
     match begun {
         Ok(chosen) => {
@@ -75,7 +76,7 @@ pub(super) async fn admit<F: Front>(
             Ok(chosen)
         }
         Err(Turned::Nobody) => match begin_open(applicant, &routed.pool, past) {
-            Err(nobody) => match somebody_is_back(front, applicant.plane, &routed.pool).await? {
+            Err(nobody) => match Box::pin(somebody_is_back(front, applicant.plane, &routed.pool)).await? {
                 true => begin(applicant.later(), routed, &Tried::default(), true).map_err(|_| nobody),
                 false => Err(nobody),
             },

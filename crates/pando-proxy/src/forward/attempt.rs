@@ -102,7 +102,7 @@ pub(super) async fn run<F: Front>(
             Err(failure) => match past.after(failure, lease.endpoint.id, &routed.pool) {
                 Err(Failure::Final(Page::Unreachable)) if !past.has_waited => {
                     drop(lease);
-                    if !somebody_is_back(front, plane, &routed.pool).await? {
+                    if !Box::pin(somebody_is_back(front, plane, &routed.pool)).await? {
                         return Err(Failure::Final(Page::Unreachable));
                     }
                     past.begin_anew();
@@ -173,13 +173,14 @@ async fn ask<F: Front>(
         let opened = match idle.take() {
             Some(link) => Ok(link),
             None => {
-                let opened = open(&lease.endpoint, behalf, connect).await;
+                // Boxed: most requests find a connection and have no room for opening one.
+                let opened = Box::pin(open(&lease.endpoint, behalf, connect)).await;
                 pool.live.counters.opened(opened.is_ok());
                 opened
             }
         };
         let mut link = opened.map_err(|error| unreachable(lease, pool, &error))?;
-        if asked.head.upgrade.is_some() && !can_upgrade(asked, &link, connect).await {
+        if asked.head.upgrade.is_some() && !Box::pin(can_upgrade(asked, &link, connect)).await {
             return Err(Failure::Final(Page::NoWebSocket));
         }
         link.begin(&asked.upstream);

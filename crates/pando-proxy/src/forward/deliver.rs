@@ -35,7 +35,7 @@ pub(super) async fn run<F: Front>(
     mut answering: Answering,
     id: &Id,
     plane: &Plane,
-    tally: Tally,
+    mut tally: Tally,
 ) -> Result<End, (attempt::Failure, Tally)> {
     loop {
         match answering.kind {
@@ -43,9 +43,13 @@ pub(super) async fn run<F: Front>(
                 answering.lease.failed(&answering.routed.pool, Failure::Garbage);
                 return Err((attempt::Failure::Final(Page::Broken), tally));
             }
-            Kind::Proper => return Ok(proper(front, asked, answering, id, plane, tally).await),
+            Kind::Proper => {
+                let (delivered, at) = proper(front, asked, &mut answering, id, plane, &mut tally).await;
+                return Ok(conclude(front, asked, answering, delivered, at, tally));
+            }
             Kind::Upgrade(upgrade) => {
-                return Ok(upgraded(front, asked, answering, upgrade, id, tally).await);
+                // Boxed: other requests have no room for it.
+                return Ok(Box::pin(upgraded(front, asked, answering, upgrade, id, tally)).await);
             }
             Kind::Interim => pass_interim(front, asked, &mut answering),
         }
@@ -159,26 +163,27 @@ fn write_head<F: Front>(front: &mut F, asked: &mut Asked, answering: &mut Answer
     answering.link.inbox.consume(answering.heard.len);
 }
 
+/// How the answer's way to the client ended, and when the endpoint had said all, in the microseconds of `moment`.
 async fn proper<F: Front>(
     front: &mut F,
     asked: &mut Asked,
-    mut answering: Answering,
+    answering: &mut Answering,
     id: &Id,
     plane: &Plane,
-    mut tally: Tally,
-) -> End {
+    tally: &mut Tally,
+) -> (Delivered, u64) {
     let status = asked.response.status;
     let now = moment::now();
     tally.heard(status, now);
-    let wait = if status >= 400 { retry_after(asked, &answering) } else { None };
+    let wait = if status >= 400 { retry_after(asked, answering) } else { None };
     let has_end = matches!(asked.response.framing, ResponseFraming::Empty | ResponseFraming::Length(_));
     let answered = Answered { now, status, retry_after: wait, whole: has_end };
     answering.lease.answered(&answering.routed.pool, answered);
     // Who was never told to send its body can't be told where the next request begins.
     let close = plane.is_ending() || answering.upload.is_held();
-    let events = event_drain(asked, &answering);
-    write_head(front, asked, &mut answering, id, close);
-    let Answering { mut link, mut lease, mut upload, routed, .. } = answering;
+    let events = event_drain(asked, answering);
+    write_head(front, asked, answering, id, close);
+    let Answering { link, lease, upload, routed, .. } = answering;
     let mut download = Download::new(asked.response.framing);
     let waits = waits(&routed.pool, plane);
     let alarm = &mut asked.alarm;
@@ -190,9 +195,9 @@ async fn proper<F: Front>(
         tally.count_whole(said_at);
     };
     let delivered = match events {
-        None => download.run(front, &mut link, &mut upload, alarm, waits, said_all).await,
+        None => download.run(front, link, upload, alarm, waits, said_all).await,
         Some(drain) => {
-            let delivering = download.run(front, &mut link, &mut upload, alarm, waits, said_all);
+            let delivering = download.run(front, link, upload, alarm, waits, said_all);
             // Boxed: only streams of events have room for it.
             Box::pin(until_curfew(delivering, &lease.endpoint, plane, drain)).await
         }
@@ -202,6 +207,18 @@ async fn proper<F: Front>(
         delivered => delivered,
     };
     tally.sent(usize::try_from(download.sent()).unwrap_or(usize::MAX));
+    (delivered, said_at)
+}
+
+fn conclude<F: Front>(
+    front: &F,
+    asked: &Asked,
+    answering: Answering,
+    delivered: Delivered,
+    said_at: u64,
+    mut tally: Tally,
+) -> End {
+    let Answering { link, mut lease, upload, routed, .. } = answering;
     tally.received(upload.sent());
     match delivered {
         Delivered::Whole => {

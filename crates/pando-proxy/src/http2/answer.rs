@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use pando_http::{Known, Trailers};
 
@@ -17,45 +17,62 @@ pub(super) fn response(answer: &Answer<'_>, status: u16) -> Option<Response<()>>
     let headers = response.headers_mut();
     let passed = answer.passed.map_or(0, |passed| passed.head.fields.len());
     headers.reserve(passed + answer.own.len() + 1);
+    let mut dated = status < 200;
     if let Some(passed) = &answer.passed {
         // One copy for all values: each is a part of it.
         let bytes = Bytes::copy_from_slice(passed.bytes);
         for field in passed.head.fields.iter().filter(|field| !field.dropped) {
             let value = bytes.slice(field.value.start as usize..field.value.end as usize);
-            append(headers, field.name.bytes(passed.bytes), value, false);
+            dated |= field.known == Known::Date;
+            append(headers, field.known, field.name.bytes(passed.bytes), value, false);
         }
     }
     for (name, value) in answer.own {
-        append(headers, name.as_bytes(), Bytes::copy_from_slice(value), *name == ID_HEADER);
+        let known = Known::of(name.as_bytes());
+        dated |= known == Known::Date;
+        append(headers, known, name.as_bytes(), Bytes::copy_from_slice(value), *name == ID_HEADER);
     }
-    if status >= 200 && !headers.contains_key(DATE) {
-        date(|date| append(headers, b"date", Bytes::copy_from_slice(date), false));
+    if !dated {
+        date(|date| append(headers, Known::Date, b"date", Bytes::copy_from_slice(date), false));
     }
     Some(response)
 }
 
 /// `unique`: nobody will see that value again, so that nobody should remember it.
-fn append(headers: &mut HeaderMap, name: &[u8], value: Bytes, unique: bool) {
-    if is_of_http1(name) {
+fn append(headers: &mut HeaderMap, known: Known, name: &[u8], value: Bytes, unique: bool) {
+    if is_of_http1(known) {
         return;
     }
-    let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value))
-    else {
+    let (Some(name), Ok(mut value)) = (name_of(known, name), HeaderValue::from_maybe_shared(value)) else {
         return;
     };
     value.set_sensitive(unique);
     headers.append(name, value);
 }
 
+/// The commonest without looking for them a second time.
+fn name_of(known: Known, name: &[u8]) -> Option<HeaderName> {
+    Some(match known {
+        Known::ContentEncoding => header::CONTENT_ENCODING,
+        Known::ContentLength => header::CONTENT_LENGTH,
+        Known::ContentType => header::CONTENT_TYPE,
+        Known::Date => header::DATE,
+        Known::Server => header::SERVER,
+        Known::SetCookie => header::SET_COOKIE,
+        Known::Vary => header::VARY,
+        _ => HeaderName::from_bytes(name).ok()?,
+    })
+}
+
 /// Fields that may not stand in a message of HTTP/2 (RFC 9113, 8.2.2), whoever wrote them.
-fn is_of_http1(name: &[u8]) -> bool {
+fn is_of_http1(known: Known) -> bool {
     use Known::{Connection, KeepAlive, ProxyConnection, TransferEncoding, Upgrade};
-    matches!(Known::of(name), Connection | KeepAlive | ProxyConnection | TransferEncoding | Upgrade)
+    matches!(known, Connection | KeepAlive | ProxyConnection | TransferEncoding | Upgrade)
 }
 
 /// How many bytes of a body the head promises.
 pub(super) fn length(response: &Response<()>) -> Option<u64> {
-    let length = response.headers().get(http::header::CONTENT_LENGTH)?;
+    let length = response.headers().get(header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
 
@@ -63,7 +80,7 @@ pub(super) fn length(response: &Response<()>) -> Option<u64> {
 pub(super) fn trailers(trailers: &Trailers) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in trailers.iter() {
-        append(&mut map, name, Bytes::copy_from_slice(value), false);
+        append(&mut map, Known::of(name), name, Bytes::copy_from_slice(value), false);
     }
     map
 }

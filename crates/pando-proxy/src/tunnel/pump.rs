@@ -47,16 +47,16 @@ impl<'a> Pump<'a> {
     ///
     /// # Errors
     /// A broken connection: what one side can't say the other waits for in vain.
-    pub(super) async fn run<R, W>(mut self, mut from: R, mut to: W, first: Inbox) -> io::Result<()>
+    pub(super) async fn run<R, W>(mut self, mut from: R, mut to: W, mut inbox: Inbox) -> io::Result<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
-        self.pump(&mut from, &mut to, first).await?;
+        self.pump(&mut from, &mut to, &mut inbox).await?;
         to.shutdown().await
     }
 
-    async fn pump<R, W>(&mut self, from: &mut R, to: &mut W, mut inbox: Inbox) -> io::Result<()>
+    async fn pump<R, W>(&mut self, from: &mut R, to: &mut W, inbox: &mut Inbox) -> io::Result<()>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
