@@ -1,11 +1,16 @@
 //! Images of the engine: whether they are there and can run, what they say of themselves, and what they are called.
 
+use std::collections::BTreeSet;
+
 use bollard::models::{HealthConfig, ImageInspect};
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
 use pando_model::app::VolumeSpec;
 use pando_model::time::Millis;
 
 use super::engine::{Engine, EngineError};
+
+/// Each report tells them of each replica. Images declare one or two.
+const MOST_UNMOUNTED: usize = 16;
 
 /// What an image says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +27,15 @@ pub struct ImageFacts {
 
 impl ImageFacts {
     /// Of what it declares by `VOLUME`, that at which none of `mounted` is: the engine gives each container an empty volume there, which
-    /// goes with it.
-    pub(super) fn unmounted<'a>(&'a self, mounted: &'a [VolumeSpec]) -> impl Iterator<Item = &'a str> {
-        let bare = |path: &'a str| path.trim_end_matches('/');
-        let is_mounted = move |path: &str| mounted.iter().any(|volume| bare(&volume.target) == path);
-        self.volumes.iter().map(move |path| bare(path)).filter(move |path| !is_mounted(path))
+    /// goes with it. In order, and no more than [`MOST_UNMOUNTED`].
+    pub(super) fn unmounted(&self, mounted: &[VolumeSpec]) -> Vec<String> {
+        fn bare(path: &str) -> &str {
+            path.trim_end_matches('/')
+        }
+        let is_mounted = |path: &str| mounted.iter().any(|volume| bare(&volume.target) == path);
+        let paths = self.volumes.iter().map(|path| bare(path)).filter(|path| !is_mounted(path));
+        let left: BTreeSet<&str> = paths.collect();
+        left.into_iter().take(MOST_UNMOUNTED).map(str::to_owned).collect()
     }
 }
 
@@ -152,10 +161,7 @@ mod tests {
                 target: (*target).to_owned(),
                 read_only: false,
             });
-            let mounted: Vec<VolumeSpec> = mounted.collect();
-            let mut left: Vec<String> = facts.unmounted(&mounted).map(str::to_owned).collect();
-            left.sort();
-            left
+            facts.unmounted(&mounted.collect::<Vec<VolumeSpec>>())
         };
         assert_eq!(left(&[]), ["/data", "/var/lib/db"]);
         assert_eq!(left(&["/data/", "/var/lib"]), ["/var/lib/db"]);
