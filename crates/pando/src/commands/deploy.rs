@@ -106,7 +106,7 @@ async fn begin(
                 Followed::Live(live) => {
                     let left = live.warnings.iter().filter(|_| !was_sent);
                     left.for_each(|warning| context.printer().warn(harmless(warning)));
-                    Outcome::Live(*live)
+                    Outcome::Live(live)
                 }
                 Followed::Left => Outcome::Left(accepted),
             }
