@@ -126,7 +126,9 @@ pub(super) fn ensure(state: &mut State, now: Timestamp, effects: &mut Vec<Effect
     }
     for release in state.ledger.assignment.releases.clone() {
         let key = key_of(&release);
-        let busy = has_process(state, &key);
+        // A directory is not touched under what runs in it. Containers go on whatever is done for their image, and what of them ends
+        // is waiting for it: an agent that has just started looks for it first.
+        let busy = release.image.is_none() && has_process(state, &key);
         let slot = state.releases.entry(key).or_insert_with(|| Slot::on_disk(None));
         let missing = match &slot.phase {
             // What a failed removal left is cleared by the work itself.

@@ -1,5 +1,7 @@
 //! Releases: had before anything starts in them, removed when nothing needs them.
 
+use pando_model::app::PullPolicy;
+use pando_model::assignment::{AssignedRelease, ReleaseImage};
 use pando_model::observed::{FailureReason, Fetched, InstanceState, ReleaseState};
 
 use super::kit::*;
@@ -143,6 +145,28 @@ fn a_release_leaves_after_its_last_run() {
     assert_eq!(removals(&agent.after(1000, Event::Tick)), [1]);
     agent.on(Event::ReleaseRemoved(release(1)));
     assert!(agent.state.releases.is_empty());
+}
+
+#[test]
+fn a_new_agent_looks_for_an_image_while_replicas_of_it_run() {
+    let image = ReleaseImage { reference: "hits:1".to_owned(), pull_policy: PullPolicy::IfMissing };
+    for image in [None, Some(image)] {
+        let mut assigned = assignment(1, &[1, 2]);
+        let release_1 = AssignedRelease { image: image.clone(), ..assigned_release(1, None) };
+        assigned.releases = vec![release_1.into()];
+        let mut before = Agent::new();
+        before.on(Event::Assignment(assigned));
+        let mut agent = Agent::with(before.state.ledger().clone());
+        let runs = vec![held(run(1, 0), "web-1", None), held(run(2, 0), "web-2", None)];
+        let there = OnDisk { release: release(1), sealed: None };
+        let effects = agent.on(Event::Adopted { held: runs, releases: vec![there] });
+        let ensured = effects.iter().any(|effect| matches!(effect, Effect::EnsureRelease(_)));
+        assert_eq!(ensured, image.is_some(), "a directory is not touched under what runs in it");
+        if ensured {
+            agent.on(Event::ReleaseReady(release(1)));
+            assert_eq!(starts(&agent.ends(run(1, 0), 1)), [run(1, 1)], "one that ends is started again");
+        }
+    }
 }
 
 #[test]
