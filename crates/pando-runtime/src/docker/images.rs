@@ -8,6 +8,7 @@ use pando_model::app::VolumeSpec;
 use pando_model::time::Millis;
 
 use super::engine::{Engine, EngineError};
+use super::pins::{self, Pins};
 
 /// Each report tells them of each replica. Images declare one or two.
 const MOST_UNMOUNTED: usize = 16;
@@ -23,6 +24,8 @@ pub struct ImageFacts {
     pub health: Option<ImageHealthCheck>,
     /// What it declares by `VOLUME`.
     pub volumes: Vec<String>,
+    /// The digests of its layers' tars, the lowest first.
+    pub layers: Vec<String>,
 }
 
 impl ImageFacts {
@@ -65,6 +68,7 @@ fn read(found: ImageInspect) -> ImageFacts {
         architecture: found.architecture.unwrap_or_default(),
         health: config.healthcheck.and_then(health_check),
         volumes: config.volumes.unwrap_or_default(),
+        layers: found.root_fs.and_then(|root| root.layers).unwrap_or_default(),
     }
 }
 
@@ -93,15 +97,14 @@ fn health_check(config: HealthConfig) -> Option<ImageHealthCheck> {
     })
 }
 
-/// What the image says of itself, if the engine has it and its programs are this machine's. The error says what is wrong with it.
-pub(super) async fn can_run(engine: &Engine, reference: &str) -> Result<ImageFacts, EngineError> {
-    let facts = match facts(engine, reference).await {
-        Err(error) if error.is_missing() => {
-            let message = format!("this server's engine has no image `{reference}`");
-            return Err(EngineError::Refused { status: 404, message });
-        }
-        facts => facts?,
-    };
+/// What the image says of itself, if the engine has it, it is the one that was [pinned](Pins), and its programs are this machine's. The
+/// error says what is wrong with it.
+pub(super) async fn can_run(
+    engine: &Engine,
+    pins: &Pins,
+    reference: &str,
+) -> Result<ImageFacts, EngineError> {
+    let facts = pins::facts(engine, pins, reference).await?;
     let here = engine.connected().await?.architecture;
     let foreign = !facts.architecture.is_empty() && !here.is_empty() && facts.architecture != here;
     if foreign && !is_emulated(&facts.architecture) {

@@ -57,7 +57,8 @@ async fn find_or_start(shared: &Arc<Shared>, spec: RunSpec, image: &ImagePlace) 
     if let Some(address) = spec.port.filter(|address| port::is_taken(*address)) {
         return Err(StartError::PortTaken(address));
     }
-    let facts = images::can_run(&shared.engine, &image.reference).await.map_err(explained(&spec))?;
+    let facts = images::can_run(&shared.engine, &shared.pins, &image.reference).await;
+    let facts = facts.map_err(explained(&spec))?;
     volumes::are_ours(shared, &spec.app, &image.volumes).await.map_err(explained(&spec))?;
     let unmounted = facts.unmounted(&image.volumes);
     let record = Record { container: name::container(&spec), created_at: shared.now(), spec, unmounted };

@@ -301,3 +301,40 @@ fn what_a_pulled_image_loses_is_said_by_deploy_and_status_until_there_is_a_volum
     bed.ok(&["dev", "--stop"]);
     run(Command::new("docker").args(["volume", "rm", &format!("pando.hits.{volume}")]));
 }
+
+#[test]
+fn what_somebody_calls_by_a_releases_name_is_not_run_as_that_release() {
+    let registry = Registry::up();
+    registry.push("shop:1", "one");
+    let mut bed = running();
+    login(&bed, &registry, PASSWORD);
+    wants(&mut bed, &registry.reference("shop:1"), "always");
+    deploys(&bed);
+    let owner = fs::read_to_string(bed.path(".pando/containers/owner")).unwrap();
+    let release = format!("pando/hits:v{}-{}", bed.release(), &owner[owner.len() - 8..]);
+    let replaced_and_ended = |daemon: bool| {
+        registry.docker(&["tag", &image::hits(), &release], "");
+        if daemon {
+            let daemon = bed.daemon_pid();
+            kill(daemon);
+            bed.wait_for("the next daemon", 10, |_| bed.daemon_pid() != daemon);
+        }
+        let before = bed.wait_until_settled(3)["replicas"][0].clone();
+        kill(u32::try_from(before["pid"].as_u64().unwrap()).unwrap());
+        bed.wait_for("another run", 30, |status| {
+            let now = &status["replicas"][0];
+            now["state"] == "serving" && now["pid"] != before["pid"]
+        });
+        assert_eq!(note(&bed), "one");
+    };
+    replaced_and_ended(false);
+    replaced_and_ended(true);
+    // Going back and forth needs no registry.
+    let pulled = bed.release();
+    drop(registry);
+    bed.ok(&["rollback"]);
+    run(Command::new("docker").args(["tag", &image::hits(), &release]));
+    bed.ok(&["rollback", &format!("v{pulled}")]);
+    bed.wait_until_settled(3);
+    assert_eq!(note(&bed), "one");
+}
