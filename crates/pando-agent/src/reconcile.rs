@@ -378,6 +378,7 @@ fn stop_failed(state: &mut State, key: RunKey, now: Timestamp) {
 }
 
 fn ended(state: &mut State, key: RunKey, exit: ExitReport, now: Timestamp, effects: &mut Vec<Effect>) {
+    release::engine_answers(state, key, now);
     if !instance::ended(state, key, &exit, now, effects)
         && !task::ended(state, key, &exit)
         && !release::prepare_ended(state, key, &exit, now, effects)
