@@ -353,7 +353,7 @@ fn save(state: &mut State, now: Timestamp, effects: &mut Vec<Effect>) {
 
 fn started(state: &mut State, held: &Held, now: Timestamp, effects: &mut Vec<Effect>) {
     let key = held.spec.key;
-    if !instance::started(state, key, held.pid, now, effects) && !task::started(state, key) {
+    if !instance::started(state, held, now, effects) && !task::started(state, key) {
         release::prepare_started(state, key);
     }
     // A start that was asked for before may answer with a run that has ended.
@@ -378,6 +378,7 @@ fn stop_failed(state: &mut State, key: RunKey, now: Timestamp) {
 }
 
 fn ended(state: &mut State, key: RunKey, exit: ExitReport, now: Timestamp, effects: &mut Vec<Effect>) {
+    release::engine_answers(state, key, now);
     if !instance::ended(state, key, &exit, now, effects)
         && !task::ended(state, key, &exit)
         && !release::prepare_ended(state, key, &exit, now, effects)

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use pando_api::v1::apps::{
     AppState, AppStatus, AppSummary, ProcessStatus, ReleaseList, ReleaseSummary, ReplicaState, ReplicaStatus,
+    losses,
 };
 use pando_api::v1::status::ClusterStatus;
 use pando_model::app::{AppSpec, ReplicaCount};
@@ -60,7 +61,7 @@ impl<'a> View<'a> {
             waiting_on: self.waiting_on(name),
             domains: shown_release(app).map(|release| domains(&release.spec)).unwrap_or_default(),
             urls: self.urls(app),
-            warnings: self.warnings_of(app),
+            warnings: self.warnings_of(app, &replicas),
             processes,
             replicas,
         })
@@ -109,6 +110,7 @@ impl<'a> View<'a> {
             in_flight: self.in_flight(id),
             problem: status.and_then(problem),
             last_exit: status.and_then(|status| status.last_exit.clone()),
+            unmounted: status.map(|status| status.unmounted.clone()).unwrap_or_default(),
         }
     }
 
@@ -227,11 +229,11 @@ impl<'a> View<'a> {
         silent.chain(self.told_by(|_| true)).chain(self.https_warnings()).collect()
     }
 
-    /// Of the servers that have replicas of the app: who may see nothing else of the cluster sees these.
-    fn warnings_of(&self, app: &AppDesired) -> Vec<String> {
+    /// What its replicas lose, and what the servers say that have some: who may see nothing else of the cluster sees these.
+    fn warnings_of(&self, app: &AppDesired, replicas: &[ReplicaStatus]) -> Vec<String> {
         let servers: BTreeSet<ServerId> =
             app.assigned.instances.values().map(|instance| instance.server).collect();
-        self.told_by(|id| servers.contains(&id)).collect()
+        losses(replicas).into_iter().chain(self.told_by(|id| servers.contains(&id))).collect()
     }
 
     /// What a server said that was removed since is of no use to anybody.

@@ -369,6 +369,16 @@ pub struct VolumeSpec {
 }
 
 impl VolumeSpec {
+    /// What becomes of files at a path that an image declares by `VOLUME` and nothing is mounted at, with the remedy.
+    #[must_use]
+    pub fn missing(target: &str) -> String {
+        format!(
+            "the image declares `{target}` as a volume, and none is mounted there: what is written to it is lost with each restart and \
+             each deploy; name one in the file: `{}`",
+            Self::suggested(target)
+        )
+    }
+
     /// How one for that path may be written in the file, under a name that no other path of the app suggests.
     #[must_use]
     pub fn suggested(target: &str) -> String {
@@ -406,6 +416,7 @@ mod tests {
     fn volumes_for_different_paths_are_different_ones() {
         assert_eq!(VolumeSpec::suggested("/data"), "volumes: [\"data:/data\"]");
         assert_eq!(VolumeSpec::suggested("/var/lib/My_db/"), "volumes: [\"var-lib-my-db:/var/lib/My_db/\"]");
+        assert!(VolumeSpec::missing("/data").ends_with("`volumes: [\"data:/data\"]`"));
     }
 
     #[test]

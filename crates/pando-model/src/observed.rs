@@ -83,6 +83,9 @@ pub struct InstanceStatus {
     /// How long its image lets it start before failures of the image's own check count. `None`: nothing is said of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_period: Option<Millis>,
+    /// What its image declares by `VOLUME` and nothing is mounted at: files there go with each run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmounted: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -165,6 +165,7 @@ fn all_is_well(world: &World, now: Timestamp) -> Observed {
             last_exit: None,
             pid: Some(1),
             start_period: None,
+            unmounted: Vec::new(),
         };
         let version = world.table.as_ref().map(|table| table.version);
         let proxy = assignment.entry.map(|_| ProxyStatus {

@@ -64,7 +64,8 @@ fn are_instances_same(before: &Statuses, after: &Statuses) -> bool {
 }
 
 fn is_status_same(before: &InstanceStatus, after: &InstanceStatus) -> bool {
-    let InstanceStatus { state, ready_for, restarts, check, last_exit, pid, start_period } = after;
+    let InstanceStatus { state, ready_for, restarts, check, last_exit, pid, start_period, unmounted: _ } =
+        after;
     // Ready for less long than before, it was not ready in between.
     let goes_on = match (before.ready_for, ready_for) {
         (None, None) => true,

@@ -156,6 +156,7 @@ fn ready() -> InstanceStatus {
         last_exit: None,
         pid: None,
         start_period: None,
+        unmounted: Vec::new(),
     }
 }
 

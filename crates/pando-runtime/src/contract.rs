@@ -278,7 +278,7 @@ pub async fn a_restart_finds_what_ended_meanwhile<S: Subject>(mut subject: S) {
     let exit = ended(&mut before, spec.key).await;
     subject.reopen().await;
     let mut events = events(&subject);
-    assert_eq!(adopt(&subject).await, [Held { spec, pid: None, exit: Some(exit) }]);
+    assert_eq!(adopt(&subject).await, [Held { spec, pid: None, exit: Some(exit), unmounted: Vec::new() }]);
     nothing_more(&subject, &mut events).await;
 }
 

@@ -21,6 +21,7 @@ mod find;
 mod images;
 mod journal;
 mod name;
+mod pins;
 mod position;
 mod pull;
 mod record;

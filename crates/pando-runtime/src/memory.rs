@@ -202,7 +202,7 @@ impl World {
             return Err(refused(why));
         }
         self.next_pid += 1;
-        let held = Held { spec, pid: Some(self.next_pid), exit: None };
+        let held = Held { spec, pid: Some(self.next_pid), exit: None, unmounted: Vec::new() };
         self.runs.insert(key, Run { held: held.clone(), kill_at: None, known_to: opening });
         if let Script::End(exit) = script {
             self.end(key, exit);

@@ -105,6 +105,9 @@ pub struct Held {
     pub pid: Option<u32>,
     /// `None` while it runs.
     pub exit: Option<ExitReport>,
+    /// What its image declares by `VOLUME` and nothing is mounted at, in order: files there go with the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmounted: Vec<String>,
 }
 
 /// What a runtime tells without being asked.

@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 
 use crate::printer::Printer;
 use crate::progress::Progress;
-use crate::words::{counted, took};
+use crate::words::{counted, harmless, took};
 use board::Board;
 pub(crate) use build::Building;
 pub(crate) use local::local_socket;
@@ -64,11 +64,7 @@ impl Sending<'_> {
         let found = self.engine.inspect(self.reference).await.map_err(ImageTrouble::from)?;
         let found = found.ok_or_else(|| ImageTrouble::Missing(self.reference.to_owned()))?;
         for path in unmounted(&found.volumes, &self.spec.volumes) {
-            self.printer.warn(format_args!(
-                "the image declares `{path}` as a volume, and the file mounts none there: what is written to it is lost with each \
-                 restart; name one: `{}`",
-                VolumeSpec::suggested(path)
-            ));
+            self.printer.warn(harmless(&VolumeSpec::missing(path)));
         }
         let image = LocalImage {
             id: found.id.clone(),

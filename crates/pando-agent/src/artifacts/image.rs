@@ -8,7 +8,7 @@ use pando_rt::shutdown::Shutdown;
 use pando_runtime::docker::{Containers, EngineError, ImageFacts};
 
 use super::images::Bringing;
-use super::notes::{self, Note};
+use super::notes::{self, Identity, Note};
 use super::pull::{self, Pulling};
 use super::{ArtifactError, ArtifactSource, Inner, assets, blocking};
 use crate::reconcile::{ReleaseKey, image_name};
@@ -24,15 +24,70 @@ pub(super) async fn ensure<S: ArtifactSource>(
         return Err(ArtifactError::NoContainers);
     };
     let name = image_name(containers.mark(), key);
-    if find(containers, &name).await?.is_some() {
+    let is_of = noted(inner, key).await?.is_some_and(|note| note.is_of(release));
+    if is_of && own(inner, containers, key).await?.is_some() {
         pull::tidy(inner, containers, key).await?;
     } else {
         have(inner, release, key, (containers, image, &name), stopped).await?;
+    }
+    if let Some(facts) = own(inner, containers, key).await? {
+        pin(inner, containers, (key, &name), &facts).await?;
     }
     match &release.asset_path {
         Some(path) => assets::ensure(&inner.places, containers, key, &name, path).await,
         None => Ok(()),
     }
+}
+
+/// The release's image, under its name, if the engine has it. Whatever else has that name is not believed to be it: what was put on
+/// record when the release came decides.
+pub(super) async fn own<S>(
+    inner: &Inner<S>,
+    containers: &Containers,
+    key: &ReleaseKey,
+) -> Result<Option<ImageFacts>, ArtifactError> {
+    let name = image_name(containers.mark(), key);
+    let Some(note) = noted(inner, key).await? else { return Ok(None) };
+    let found = find(containers, &name).await?;
+    let Some(known) = note.image else { return Ok(found) };
+    if found.as_ref().is_some_and(|found| found.id == known.id) {
+        return Ok(found);
+    }
+    if let Some(own) = find(containers, &known.id).await? {
+        containers.name(&own.id, &name).await.map_err(|source| failed(&name, source))?;
+        tracing::warn!("{} {}: `{name}` was no longer the name of its image, and is again", key.0, key.1);
+        return Ok(Some(own));
+    }
+    if found.as_ref().is_some_and(|found| !known.is_like(found)) {
+        let (app, release) = key;
+        tracing::warn!(
+            "{app} {release}: another image is called `{name}`, and its own is gone: it is brought again"
+        );
+    }
+    // Where the engine keeps its images otherwise than before, they have other ids. One that was sent is known by its description.
+    Ok(found.filter(|found| note.artifact.is_none() && known.is_like(found)))
+}
+
+/// From now on nothing else is started as this release. Which image that is, is on record.
+async fn pin<S>(
+    inner: &Inner<S>,
+    containers: &Containers,
+    (key, name): (&ReleaseKey, &str),
+    facts: &ImageFacts,
+) -> Result<(), ArtifactError> {
+    let before = noted(inner, key).await?.unwrap_or_default();
+    let image = Some(Identity::of(facts));
+    if before.image != image {
+        note(inner, key, Note { image, ..before }).await?;
+    }
+    containers.pin(name, &facts.id);
+    Ok(())
+}
+
+/// What is on record of the release's image.
+pub(super) async fn noted<S>(inner: &Inner<S>, key: &ReleaseKey) -> Result<Option<Note>, ArtifactError> {
+    let (places, of) = (inner.places.clone(), key.clone());
+    blocking(move || Ok(notes::read(&places, &of))).await
 }
 
 /// Has it brought or pulled.
@@ -45,9 +100,10 @@ async fn have<S: ArtifactSource>(
 ) -> Result<(), ArtifactError> {
     if let Some(artifact) = &release.artifact {
         // Before the engine has it: what is not on record is never removed.
-        note(inner, key, Note::default()).await?;
+        let before = noted(inner, key).await?.unwrap_or_default();
+        note(inner, key, before).await?;
         let is_new = bring(inner, artifact, name, key, stopped).await?;
-        return note_brought(inner, containers, name, key, is_new).await;
+        return note_brought(inner, containers, (key, name), artifact, is_new).await;
     }
     Pulling { inner, containers, key, name, stopped }.bring(image).await
 }
@@ -62,13 +118,14 @@ pub(super) async fn note<S>(inner: &Inner<S>, key: &ReleaseKey, note: Note) -> R
 async fn note_brought<S>(
     inner: &Inner<S>,
     containers: &Containers,
-    name: &str,
-    key: &ReleaseKey,
+    (key, name): (&ReleaseKey, &str),
+    artifact: &Digest,
     is_new: bool,
 ) -> Result<(), ArtifactError> {
     let Some(facts) = find(containers, name).await? else { return Ok(()) };
-    let brought = if is_new { Some(facts.id) } else { pull::brought(inner, &facts.id).await? };
-    note(inner, key, Note { brought, ..Note::default() }).await
+    let brought = if is_new { Some(facts.id.clone()) } else { pull::brought(inner, &facts.id).await? };
+    let (artifact, image) = (Some(artifact.clone()), Some(Identity::of(&facts)));
+    note(inner, key, Note { brought, artifact, image, ..Note::default() }).await
 }
 
 /// Of an image that was sent to the control plane. False: the engine had it already.
@@ -105,8 +162,7 @@ pub(super) async fn find(containers: &Containers, name: &str) -> Result<Option<I
 
 /// Takes the release's name from the image; what has no other is removed by the engine.
 pub(super) async fn remove<S>(inner: &Inner<S>, key: &ReleaseKey) -> Result<(), ArtifactError> {
-    let (places, of) = (inner.places.clone(), key.clone());
-    let Some(note) = blocking(move || Ok(notes::read(&places, &of))).await? else { return Ok(()) };
+    let Some(note) = noted(inner, key).await? else { return Ok(()) };
     if let Some(containers) = &inner.containers {
         pull::tidy(inner, containers, key).await?;
         let name = image_name(containers.mark(), key);

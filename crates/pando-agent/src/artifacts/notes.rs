@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
+use pando_model::assignment::AssignedRelease;
 use pando_model::name::AppName;
 use pando_model::release::Digest;
+use pando_runtime::docker::ImageFacts;
 use serde::{Deserialize, Serialize};
 
 use super::ArtifactError;
@@ -23,6 +25,49 @@ pub(super) struct Note {
     /// What the engine calls the image, if it has it because we sent it or had it pulled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) brought: Option<String>,
+    /// The description that the release named, if it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) artifact: Option<Digest>,
+    /// Which image of the engine the release is, whatever has its name. `None`: it has none yet, or an earlier version did not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image: Option<Identity>,
+}
+
+impl Note {
+    /// It speaks of that release, and not of another that had its number before. One of an earlier version may.
+    pub(super) fn is_of(&self, release: &AssignedRelease) -> bool {
+        let reference = release.image.as_ref().map(|image| &image.reference);
+        match (&self.artifact, &self.reference) {
+            (Some(artifact), _) => release.artifact.as_ref() == Some(artifact),
+            (None, Some(pulled)) => release.artifact.is_none() && reference == Some(pulled),
+            (None, None) => true,
+        }
+    }
+
+    /// Which image a release of that reference was, as far as this says.
+    pub(super) fn image_of(self, reference: &str) -> Option<Identity> {
+        self.image.filter(|_| self.reference.as_deref() == Some(reference))
+    }
+}
+
+/// What tells an image from others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    /// The engine's. Another kind of store gives another to the same image.
+    pub(super) id: String,
+    /// The digests of its layers' tars, the lowest first.
+    pub(super) layers: Vec<String>,
+}
+
+impl Identity {
+    pub(super) fn of(facts: &ImageFacts) -> Self {
+        Self { id: facts.id.clone(), layers: facts.layers.clone() }
+    }
+
+    /// It is this one, as far as its content tells.
+    pub(super) fn is_like(&self, facts: &ImageFacts) -> bool {
+        self.id == facts.id || (!self.layers.is_empty() && self.layers == facts.layers)
+    }
 }
 
 pub(super) fn write(places: &Places, key: &ReleaseKey, note: &Note) -> Result<(), ArtifactError> {
@@ -118,6 +163,8 @@ mod tests {
             reference: Some(reference.to_owned()),
             ours: true,
             brought: Some(id.clone()),
+            artifact: None,
+            image: Some(Identity { id: id.clone(), layers: vec!["sha256:b".to_owned()] }),
         };
         for (app, release, reference) in
             [("shop", 1, "r.test/shop:1"), ("hits", 9, "r.test/shop:1"), ("shop", 2, "r.test/shop:2")]

@@ -11,10 +11,10 @@ use pando_model::registry::RegistryHost;
 use pando_rt::shutdown::Shutdown;
 use pando_runtime::docker::{Containers, ImageFacts, PullError};
 
-use super::image::{failed, find, note};
-use super::notes::{self, Note};
+use super::image::{failed, find, note, noted, own};
+use super::notes::{self, Identity, Note};
 use super::{ArtifactError, ArtifactSource, Inner, blocking};
-use crate::reconcile::{ReleaseKey, image_name};
+use crate::reconcile::ReleaseKey;
 
 /// Somebody else on the engine may take a name away between a pull and the look at what it brought.
 const TRIES: usize = 3;
@@ -40,7 +40,8 @@ impl<S: ArtifactSource> Pulling<'_, S> {
         match facts {
             Some(facts) => {
                 let brought = brought(self.inner, &facts.id).await?;
-                note(self.inner, self.key, Note { brought, ..self.note(reference, false) }).await?;
+                let image = Some(Identity::of(&facts));
+                note(self.inner, self.key, Note { brought, image, ..self.note(reference, false) }).await?;
                 self.name_it(&facts).await
             }
             None if image.pull_policy == PullPolicy::Never => {
@@ -61,7 +62,7 @@ impl<S: ArtifactSource> Pulling<'_, S> {
         }
         let (places, from) = (self.inner.places.clone(), reference.to_owned());
         for key in blocking(move || notes::made_from(&places, &from)).await? {
-            let kept = find(self.containers, &image_name(self.containers.mark(), &key)).await?;
+            let kept = own(self.inner, self.containers, &key).await?;
             if kept.is_some() {
                 return Ok(kept);
             }
@@ -71,19 +72,20 @@ impl<S: ArtifactSource> Pulling<'_, S> {
 
     async fn pull(&self, reference: &str, is_new: bool) -> Result<(), ArtifactError> {
         // An earlier try may have pulled it and come no further.
-        let (places, of) = (self.inner.places.clone(), self.key.clone());
-        let before = blocking(move || Ok(notes::read(&places, &of))).await?;
+        let before = noted(self.inner, self.key).await?;
         let again = |note: &Note| note.ours && note.reference.as_deref() == Some(reference);
         let ours = is_new || before.as_ref().is_some_and(again);
         // Before the engine has it: what is not on record is never removed.
-        note(self.inner, self.key, self.note(reference, ours)).await?;
+        let image = before.and_then(|note| note.image_of(reference));
+        note(self.inner, self.key, Note { image, ..self.note(reference, ours) }).await?;
         let facts = tokio::select! {
             facts = self.ask(reference) => facts?,
             // The engine goes on with layers that it began, and has them the next time.
             () = self.stopped.wait() => return Err(ArtifactError::Cancelled),
         };
         let brought = Some(facts.id.clone()).filter(|_| ours);
-        note(self.inner, self.key, Note { brought, ..self.note(reference, ours) }).await?;
+        let image = Some(Identity::of(&facts));
+        note(self.inner, self.key, Note { brought, image, ..self.note(reference, ours) }).await?;
         self.name_it(&facts).await?;
         tidy(self.inner, self.containers, self.key).await
     }
@@ -112,7 +114,7 @@ impl<S: ArtifactSource> Pulling<'_, S> {
     }
 
     fn note(&self, reference: &str, ours: bool) -> Note {
-        Note { reference: Some(reference.to_owned()), ours, brought: None }
+        Note { reference: Some(reference.to_owned()), ours, ..Note::default() }
     }
 }
 
@@ -122,11 +124,10 @@ pub(super) async fn tidy<S>(
     containers: &Containers,
     key: &ReleaseKey,
 ) -> Result<(), ArtifactError> {
-    let (places, of) = (inner.places.clone(), key.clone());
-    let known = blocking(move || Ok(notes::read(&places, &of))).await?;
-    let Some(Note { reference: Some(reference), ours: true, brought }) = known else { return Ok(()) };
-    containers.unname(&reference).await.map_err(|source| failed(&reference, source))?;
-    note(inner, key, Note { reference: Some(reference), ours: false, brought }).await
+    let Some(known) = noted(inner, key).await? else { return Ok(()) };
+    let (Some(reference), true) = (&known.reference, known.ours) else { return Ok(()) };
+    containers.unname(reference).await.map_err(|source| failed(reference, source))?;
+    note(inner, key, Note { ours: false, ..known }).await
 }
 
 /// The image's id, if a release that is on record has it because of us.

@@ -67,12 +67,12 @@ fn adopt_instance(
     runs.into_iter().for_each(|run| set_aside(state, run, effects));
     let key = newest.spec.key;
     match &newest.exit {
-        Some(exit) => instance::adopt_ended(state, id, key, exit, now, effects),
+        Some(exit) => instance::adopt_ended(state, id, &newest, exit, now, effects),
         None if older_lives => {
             instance::adopt_rival(state, id, key, now);
             set_aside(state, newest, effects);
         }
-        None => instance::adopt(state, id, key, newest.pid, now, effects),
+        None => instance::adopt(state, id, &newest, now, effects),
     }
 }
 

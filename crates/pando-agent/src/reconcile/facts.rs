@@ -93,6 +93,7 @@ pub(super) fn of(state: &State) -> Facts {
             last_exit: None,
             pid: stray.pid,
             start_period: None,
+            unmounted: Vec::new(),
         };
         let fact = InstanceFact { status, ready_since: None, next_start_at: None };
         instances.insert(InstanceId::from_uuid(key.id), fact);
@@ -137,6 +138,7 @@ fn fact(state: &State, id: InstanceId, instance: &Instance) -> InstanceFact {
             _ => None,
         },
         start_period: instance.health.start_period(),
+        unmounted: instance.unmounted.clone(),
     };
     let ready = status.state == InstanceState::Ready;
     let ready_since = instance.health.ready_since.filter(|_| ready);

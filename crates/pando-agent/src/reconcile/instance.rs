@@ -9,7 +9,7 @@ use pando_model::id::InstanceId;
 use pando_model::observed::{ExitReport, FailureReason};
 use pando_model::time::{Millis, Timestamp};
 use pando_rt::backoff::Backoff;
-use pando_runtime::RunKey;
+use pando_runtime::{Held, RunKey};
 
 use super::health::{Health, ImageRules};
 use super::{CheckSpec, Effect, State, release, stray};
@@ -31,6 +31,8 @@ pub(super) struct Instance {
     /// The newest run that has ended. The runtime keeps it until the next one is held, so that attempts rise across
     /// restarts of the agent without a write to the ledger.
     ended: Option<RunKey>,
+    /// Of the newest run, once there was one.
+    pub(super) unmounted: Vec<String>,
     /// It ran before this agent did, and its check has yet to say how it is.
     unproven: bool,
 }
@@ -71,6 +73,7 @@ impl Instance {
             last_exit: None,
             attempt: None,
             ended: None,
+            unmounted: Vec::new(),
             unproven: false,
         }
     }
@@ -182,16 +185,15 @@ fn leave(state: &mut State, id: InstanceId, now: Timestamp, effects: &mut Vec<Ef
 pub(super) fn adopt(
     state: &mut State,
     id: InstanceId,
-    key: RunKey,
-    pid: Option<u32>,
+    held: &Held,
     now: Timestamp,
     effects: &mut Vec<Effect>,
 ) {
     let Some(instance) = state.instances.get_mut(&id) else { return };
-    instance.attempt = Some(key.attempt);
+    instance.attempt = Some(held.spec.key.attempt);
     instance.run = Run::Starting;
     instance.unproven = true;
-    started(state, key, pid, now, effects);
+    started(state, held, now, effects);
 }
 
 /// Takes over that two runs of it live: both end, then the next is started.
@@ -206,29 +208,25 @@ pub(super) fn adopt_rival(state: &mut State, id: InstanceId, key: RunKey, now: T
 pub(super) fn adopt_ended(
     state: &mut State,
     id: InstanceId,
-    key: RunKey,
+    held: &Held,
     exit: &ExitReport,
     now: Timestamp,
     effects: &mut Vec<Effect>,
 ) {
     let Some(instance) = state.instances.get_mut(&id) else { return };
-    instance.attempt = Some(key.attempt);
+    instance.attempt = Some(held.spec.key.attempt);
+    instance.unmounted.clone_from(&held.unmounted);
     instance.run = Run::Running { pid: None };
-    ended(state, key, exit, now, effects);
+    ended(state, held.spec.key, exit, now, effects);
 }
 
-pub(super) fn started(
-    state: &mut State,
-    key: RunKey,
-    pid: Option<u32>,
-    now: Timestamp,
-    effects: &mut Vec<Effect>,
-) -> bool {
-    let Some((id, instance)) = find(state, key) else { return false };
+pub(super) fn started(state: &mut State, held: &Held, now: Timestamp, effects: &mut Vec<Effect>) -> bool {
+    let Some((id, instance)) = find(state, held.spec.key) else { return false };
     if instance.run != Run::Starting {
         return true;
     }
-    instance.run = Run::Running { pid };
+    instance.run = Run::Running { pid: held.pid };
+    instance.unmounted.clone_from(&held.unmounted);
     if instance.spec.health.kind == HealthKind::None {
         instance.health = Health::unchecked(now);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pando_model::assignment::AssignedRelease;
-use pando_model::id::TaskId;
+use pando_model::id::{InstanceId, TaskId};
 use pando_model::observed::{ExitReport, Fetched, ReleaseState, ReleaseStatus};
 use pando_model::release::Digest;
 use pando_model::time::{Millis, Timestamp};
@@ -126,7 +126,9 @@ pub(super) fn ensure(state: &mut State, now: Timestamp, effects: &mut Vec<Effect
     }
     for release in state.ledger.assignment.releases.clone() {
         let key = key_of(&release);
-        let busy = has_process(state, &key);
+        // A directory is not touched under what runs in it. Containers go on whatever is done for their image, and what of them ends
+        // is waiting for it: an agent that has just started looks for it first.
+        let busy = release.image.is_none() && has_process(state, &key);
         let slot = state.releases.entry(key).or_insert_with(|| Slot::on_disk(None));
         let missing = match &slot.phase {
             // What a failed removal left is cleared by the work itself.
@@ -179,6 +181,20 @@ fn stop_prepare(prepare: &mut Prepare, now: Timestamp, effects: &mut Vec<Effect>
         prepare.stopping = true;
         prepare.again_at = None;
         effects.push(Effect::Stop { key: prepare.key, timeout: task::STOP });
+    }
+}
+
+/// A container's end was told, so the engine answers: an image that it could not be asked for is looked for at once, before anybody
+/// takes the instance for one that can't run here.
+pub(super) fn engine_answers(state: &mut State, ended: RunKey, now: Timestamp) {
+    let Some(instance) = state.instances.get(&InstanceId::from_uuid(ended.id)) else { return };
+    let release = (instance.spec.app.clone(), instance.spec.release);
+    let Some(slot) = state.releases.get_mut(&release) else { return };
+    let is_image = slot.spec.as_ref().is_some_and(|spec| spec.image.is_some());
+    if let Phase::Failed { again_at, .. } = &mut slot.phase
+        && is_image
+    {
+        *again_at = now.min(*again_at);
     }
 }
 

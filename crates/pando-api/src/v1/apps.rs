@@ -1,7 +1,8 @@
 //! Apps as they are, and the wishes about them that are no deployment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use pando_model::app::VolumeSpec;
 use pando_model::desired::{Deployment, Wish};
 use pando_model::id::{InstanceId, ServerId};
 use pando_model::name::{AppName, ProcessName, ReplicaName, RoleName, ServerName};
@@ -73,7 +74,8 @@ pub struct AppStatus {
     /// Where the app answers, such as `https://hits.example.com`.
     pub urls: Vec<String>,
     /// What the servers of its replicas can't do for what runs there, each line after the server's name: their container engine
-    /// gives no answer, limits are not enforced.
+    /// gives no answer, limits are not enforced. Before these, what its replicas lose with each restart: files where the image
+    /// declares a volume and the file names none.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
@@ -115,6 +117,18 @@ pub struct ReplicaStatus {
     pub problem: Option<String>,
     /// How the last run ended, when one has.
     pub last_exit: Option<ExitReport>,
+    /// What its image declares by `VOLUME` and nothing is mounted at: files there go with each restart and each deploy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmounted: Vec<String>,
+}
+
+/// What those of the replicas that are to stay lose with each restart, and what to do about it, a line for each path.
+pub fn losses<'a>(replicas: impl IntoIterator<Item = &'a ReplicaStatus>) -> Vec<String> {
+    let stays =
+        |replica: &&ReplicaStatus| !matches!(replica.state, ReplicaState::Draining | ReplicaState::Stopping);
+    let paths: BTreeSet<&String> =
+        replicas.into_iter().filter(stays).flat_map(|replica| &replica.unmounted).collect();
+    paths.into_iter().map(|path| VolumeSpec::missing(path)).collect()
 }
 
 /// Decision and observation in one word.

@@ -24,6 +24,7 @@ mod paths;
 mod ports;
 mod project;
 mod reader;
+mod refused;
 pub(super) mod resources;
 mod run;
 mod service;

@@ -9,6 +9,7 @@ mod import_compose;
 mod import_compose_details;
 mod import_compose_files;
 mod import_compose_keys;
+mod import_compose_refused;
 mod import_kamal;
 mod problems;
 mod properties;

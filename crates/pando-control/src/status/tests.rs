@@ -152,6 +152,7 @@ fn status_of(state: InstanceState) -> InstanceStatus {
         last_exit: None,
         pid: Some(42),
         start_period: None,
+        unmounted: Vec::new(),
     }
 }
 
@@ -348,6 +349,25 @@ fn the_cluster_adds_up() {
     assert_eq!(world.status().warnings, ["main: no cgroups"]);
     world.app().assigned.instances.clear();
     assert_eq!(world.status().warnings, [""; 0], "nothing of it runs there");
+}
+
+#[test]
+fn what_replicas_lose_is_said_once() {
+    let mut world = world();
+    world.see(|report| {
+        report.warnings = vec!["no cgroups".to_owned()];
+        for status in report.instances.values_mut() {
+            status.unmounted = vec!["/cache".to_owned(), "/data".to_owned()];
+        }
+    });
+    let said = ["/cache", "/data"].map(pando_model::app::VolumeSpec::missing);
+    assert_eq!(world.status().warnings, [said[0].as_str(), said[1].as_str(), "main: no cgroups"]);
+    assert_eq!(world.status().replicas[1].unmounted, ["/cache", "/data"]);
+    assert_eq!(world.view().cluster("1").warnings, ["main: no cgroups"], "it is the app's matter");
+    // What leaves has lost it already.
+    world.instance(1).phase = Phase::Draining { since: at(30), deadline: at(40) };
+    world.instance(2).phase = Phase::Stopping { since: at(30) };
+    assert_eq!(world.status().warnings, ["main: no cgroups"]);
 }
 
 #[test]

@@ -83,6 +83,7 @@ impl PerfectAgent {
             last_exit: None,
             pid: Some(1),
             start_period: None,
+            unmounted: Vec::new(),
         };
         let unpacked = |release: &Arc<AssignedRelease>| ReleaseStatus {
             app: release.app.clone(),

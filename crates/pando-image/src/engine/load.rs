@@ -39,8 +39,9 @@ impl Engine {
         let by_id = self.inspect(&format!("sha256:{}", image.id())).await?;
         let found = match by_id {
             Some(found) => Some(found),
-            // With containerd's store the id is not the configuration's.
-            None => self.inspect(tag).await?,
+            // With containerd's store the id is not the configuration's; with Docker's own, another image has the name.
+            None if self.about().await?.containerd_store => self.inspect(tag).await?,
+            None => None,
         };
         Ok(found.filter(|found| is_of(found, image)))
     }

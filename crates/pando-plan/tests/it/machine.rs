@@ -149,6 +149,7 @@ impl Replica {
             last_exit: self.last_exit.clone(),
             pid: None,
             start_period: None,
+            unmounted: Vec::new(),
         }
     }
 }

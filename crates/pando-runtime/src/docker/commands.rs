@@ -147,7 +147,7 @@ impl Containers {
         asked: Asked,
     ) -> Result<(Command, CommandInput, CommandOutput), EngineError> {
         let engine = self.shared.engine.clone();
-        images::can_run(&engine, &one_off.image.reference).await?;
+        images::can_run(&engine, &self.shared.pins, &one_off.image.reference).await?;
         // Before there is a container, and until nobody waits for its end: nobody else removes it meanwhile.
         let live = self.shared.commands.begin();
         let id = self.make(live.id(), one_off, &asked).await?;

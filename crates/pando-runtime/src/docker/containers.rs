@@ -84,6 +84,7 @@ impl Containers {
     /// # Errors
     /// When a container is made of it, or the engine can't be asked.
     pub async fn unname(&self, name: &str) -> Result<(), EngineError> {
+        self.shared.pins.remove(name);
         images::unname(&self.shared.engine, name).await
     }
 }

@@ -48,7 +48,7 @@ impl Containers {
         most: Bytes,
     ) -> Result<(), CopyError> {
         let engine = &self.shared.engine;
-        images::can_run(engine, image).await?;
+        images::can_run(engine, &self.shared.pins, image).await?;
         // Some command has to be named where the image has none.
         let asked = Asked { command: vec!["/".to_owned()], env: Vec::new(), terminal: None };
         // Until it is gone again: nobody takes it for a leftover.

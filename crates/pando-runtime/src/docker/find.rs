@@ -124,21 +124,21 @@ pub(super) async fn look(
         return Ok(None);
     }
     if exit.is_some() {
-        return Ok(Some(Held { spec: record.spec, pid: None, exit }));
+        return Ok(Some(record.held(None, exit)));
     }
     let state = if answers { state(shared, &record).await? } else { State::Unknown };
     let pid = match state {
         State::NeverRan => return clear(shared, &record).await.map(|()| None),
         State::Over => {
             let exit = watch::settle(shared, &record).await?;
-            return Ok(Some(Held { spec: record.spec, pid: None, exit }));
+            return Ok(Some(record.held(None, exit)));
         }
         State::Runs(pid) => pid,
         State::Unknown => None,
     };
     stop::rearm(shared, &record).await;
     watch::watch(shared, record.clone(), Vec::new());
-    Ok(Some(Held { spec: record.spec, pid, exit: None }))
+    Ok(Some(record.held(pid, None)))
 }
 
 /// What the engine says of a container that was begun.
@@ -202,7 +202,7 @@ pub(super) async fn forget(shared: &Arc<Shared>, key: RunKey) -> Result<(), Runt
     *known = None;
     shared.book.drop_slot(key, &slot);
     let container = name::container(&held.spec);
-    let record = Record { container, created_at: shared.now(), spec: held.spec };
+    let record = Record { container, created_at: shared.now(), spec: held.spec, unmounted: held.unmounted };
     clear(shared, &record).await.map_err(engine_failed(what))
 }
 

@@ -1,11 +1,17 @@
 //! Images of the engine: whether they are there and can run, what they say of themselves, and what they are called.
 
+use std::collections::BTreeSet;
+
 use bollard::models::{HealthConfig, ImageInspect};
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
 use pando_model::app::VolumeSpec;
 use pando_model::time::Millis;
 
 use super::engine::{Engine, EngineError};
+use super::pins::{self, Pins};
+
+/// Each report tells them of each replica. Images declare one or two.
+const MOST_UNMOUNTED: usize = 16;
 
 /// What an image says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,15 +24,21 @@ pub struct ImageFacts {
     pub health: Option<ImageHealthCheck>,
     /// What it declares by `VOLUME`.
     pub volumes: Vec<String>,
+    /// The digests of its layers' tars, the lowest first.
+    pub layers: Vec<String>,
 }
 
 impl ImageFacts {
     /// Of what it declares by `VOLUME`, that at which none of `mounted` is: the engine gives each container an empty volume there, which
-    /// goes with it.
-    pub(super) fn unmounted<'a>(&'a self, mounted: &'a [VolumeSpec]) -> impl Iterator<Item = &'a str> {
-        let bare = |path: &'a str| path.trim_end_matches('/');
-        let is_mounted = move |path: &str| mounted.iter().any(|volume| bare(&volume.target) == path);
-        self.volumes.iter().map(move |path| bare(path)).filter(move |path| !is_mounted(path))
+    /// goes with it. In order, and no more than [`MOST_UNMOUNTED`].
+    pub(super) fn unmounted(&self, mounted: &[VolumeSpec]) -> Vec<String> {
+        fn bare(path: &str) -> &str {
+            path.trim_end_matches('/')
+        }
+        let is_mounted = |path: &str| mounted.iter().any(|volume| bare(&volume.target) == path);
+        let paths = self.volumes.iter().map(|path| bare(path)).filter(|path| !is_mounted(path));
+        let left: BTreeSet<&str> = paths.collect();
+        left.into_iter().take(MOST_UNMOUNTED).map(str::to_owned).collect()
     }
 }
 
@@ -56,6 +68,7 @@ fn read(found: ImageInspect) -> ImageFacts {
         architecture: found.architecture.unwrap_or_default(),
         health: config.healthcheck.and_then(health_check),
         volumes: config.volumes.unwrap_or_default(),
+        layers: found.root_fs.and_then(|root| root.layers).unwrap_or_default(),
     }
 }
 
@@ -84,15 +97,14 @@ fn health_check(config: HealthConfig) -> Option<ImageHealthCheck> {
     })
 }
 
-/// What the image says of itself, if the engine has it and its programs are this machine's. The error says what is wrong with it.
-pub(super) async fn can_run(engine: &Engine, reference: &str) -> Result<ImageFacts, EngineError> {
-    let facts = match facts(engine, reference).await {
-        Err(error) if error.is_missing() => {
-            let message = format!("this server's engine has no image `{reference}`");
-            return Err(EngineError::Refused { status: 404, message });
-        }
-        facts => facts?,
-    };
+/// What the image says of itself, if the engine has it, it is the one that was [pinned](Pins), and its programs are this machine's. The
+/// error says what is wrong with it.
+pub(super) async fn can_run(
+    engine: &Engine,
+    pins: &Pins,
+    reference: &str,
+) -> Result<ImageFacts, EngineError> {
+    let facts = pins::facts(engine, pins, reference).await?;
     let here = engine.connected().await?.architecture;
     let foreign = !facts.architecture.is_empty() && !here.is_empty() && facts.architecture != here;
     if foreign && !is_emulated(&facts.architecture) {
@@ -152,10 +164,7 @@ mod tests {
                 target: (*target).to_owned(),
                 read_only: false,
             });
-            let mounted: Vec<VolumeSpec> = mounted.collect();
-            let mut left: Vec<String> = facts.unmounted(&mounted).map(str::to_owned).collect();
-            left.sort();
-            left
+            facts.unmounted(&mounted.collect::<Vec<VolumeSpec>>())
         };
         assert_eq!(left(&[]), ["/data", "/var/lib/db"]);
         assert_eq!(left(&["/data/", "/var/lib"]), ["/var/lib/db"]);

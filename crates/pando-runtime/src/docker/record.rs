@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::position::Position;
 use crate::dir::{RunDir, read_json, write_json};
-use crate::run::RunSpec;
+use crate::run::{Held, RunSpec};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -28,6 +28,15 @@ pub(super) struct Record {
     pub(super) container: String,
     /// Nothing of its output is older.
     pub(super) created_at: Timestamp,
+    /// See [`Held::unmounted`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) unmounted: Vec<String>,
+}
+
+impl Record {
+    pub(super) fn held(self, pid: Option<u32>, exit: Option<ExitReport>) -> Held {
+        Held { spec: self.spec, pid, exit, unmounted: self.unmounted }
+    }
 }
 
 /// That a container is to end.

@@ -11,6 +11,7 @@ use pando_rt::shutdown::Shutdown;
 use tokio::sync::mpsc;
 
 use super::engine::{Engine, EngineError};
+use super::pins::Pins;
 use super::record::Records;
 use super::{DockerSettings, name};
 use crate::book::{Book, failed, make_private};
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) adopted: AtomicBool,
     /// Commands that have, or are about to have, a container of their own.
     pub(super) commands: LiveCommands,
+    pub(super) pins: Pins,
     clock: Clock,
 }
 
@@ -50,6 +52,7 @@ impl Shared {
                 book,
                 adopted: AtomicBool::new(false),
                 commands: LiveCommands::default(),
+                pins: Pins::default(),
                 clock: Clock::system(),
             },
             receiver,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
 
+use pando_model::app::VolumeSpec;
+
 use super::engine::EngineError;
 use super::images;
 use super::record::Record;
@@ -55,17 +57,19 @@ async fn find_or_start(shared: &Arc<Shared>, spec: RunSpec, image: &ImagePlace) 
     if let Some(address) = spec.port.filter(|address| port::is_taken(*address)) {
         return Err(StartError::PortTaken(address));
     }
-    let facts = images::can_run(&shared.engine, &image.reference).await.map_err(explained(&spec))?;
+    let facts = images::can_run(&shared.engine, &shared.pins, &image.reference).await;
+    let facts = facts.map_err(explained(&spec))?;
     volumes::are_ours(shared, &spec.app, &image.volumes).await.map_err(explained(&spec))?;
-    let record = Record { container: name::container(&spec), created_at: shared.now(), spec };
+    let unmounted = facts.unmounted(&image.volumes);
+    let record = Record { container: name::container(&spec), created_at: shared.now(), spec, unmounted };
     let (records, there) = (shared.records(record.spec.key), record.clone());
     blocking(move || records.create(&there)).await.map_err(StartError::io(&record.spec))?;
     match begin(shared, &record, image).await {
         Ok(pid) => {
             let mut remarks = vec![format!("started in container `{}`", record.container)];
-            remarks.extend(facts.unmounted(&image.volumes).map(volumes::is_lost));
+            remarks.extend(record.unmounted.iter().map(|path| VolumeSpec::missing(path)));
             watch::watch(shared, record.clone(), remarks);
-            Ok(Held { spec: record.spec, pid, exit: None })
+            Ok(record.held(pid, None))
         }
         Err(error) => {
             undo::failed_start(shared, &record).await;

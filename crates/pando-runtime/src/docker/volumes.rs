@@ -45,15 +45,6 @@ fn seen(mut volume: Volume) -> Option<VolumeSeen> {
     Some(VolumeSeen { app: volume.labels.remove(name::APP)?, name: volume.name })
 }
 
-/// What becomes of files where an image declares a volume and nobody mounts one.
-pub(super) fn is_lost(path: &str) -> String {
-    format!(
-        "the image declares `{path}` as a volume, and none is mounted there: what is written to it is lost with each restart; name \
-         one in the file: `{}`",
-        VolumeSpec::suggested(path)
-    )
-}
-
 /// Refuses those of `volumes` that another cluster has made on this engine.
 pub(super) async fn are_ours(
     shared: &Shared,

@@ -101,9 +101,11 @@ pub(super) async fn look(registry: &Arc<Registry>, key: RunKey) -> io::Result<Op
         Found::Running(launch, pid) => {
             registry.warn_of_limits(&launch.spec.resources);
             watch::watch(registry, key);
-            Some(Held { spec: launch.spec, pid, exit: None })
+            Some(Held { spec: launch.spec, pid, exit: None, unmounted: Vec::new() })
         }
-        Found::Ended(launch, exit) => Some(Held { spec: launch.spec, pid: None, exit: Some(exit) }),
+        Found::Ended(launch, exit) => {
+            Some(Held { spec: launch.spec, pid: None, exit: Some(exit), unmounted: Vec::new() })
+        }
     })
 }
 

@@ -58,7 +58,7 @@ async fn find_or_start(registry: &Arc<Registry>, spec: RunSpec) -> Result<Held, 
         Err(error) => return Err(error),
     };
     watch::watch(registry, launch.spec.key);
-    Ok(Held { spec: launch.spec, pid: Some(pid), exit: None })
+    Ok(Held { spec: launch.spec, pid: Some(pid), exit: None, unmounted: Vec::new() })
 }
 
 fn gone() -> StartError {

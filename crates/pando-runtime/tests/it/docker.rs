@@ -7,6 +7,7 @@ mod commands;
 mod contract;
 mod engine;
 mod output;
+mod pinned;
 mod refused;
 mod renamed;
 mod volumes;

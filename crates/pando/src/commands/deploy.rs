@@ -20,6 +20,7 @@ use crate::cli::{AppArgs, DeployArgs, FollowArgs, RestartArgs, RollbackArgs};
 use crate::context::Context;
 use crate::follow::{self, Before, Followed};
 use crate::pack::Packed;
+use crate::words::harmless;
 use outcome::Outcome;
 
 pub(crate) async fn deploy(args: &DeployArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -93,6 +94,8 @@ async fn begin(
 ) -> anyhow::Result<Outcome> {
     let Wish { action, how, note } = wish;
     let if_busy = if how.no_wait_turn { IfBusy::Refuse } else { IfBusy::Wait };
+    // What is to be said of an image that was sent from here was said before it was.
+    let was_sent = matches!(&action, DeployAction::Deploy { artifact: Some(_), .. });
     let request = DeployRequest { action, if_busy, dry_run: how.dry_run, note };
     let before = if how.detach || how.dry_run { Before::default() } else { Before::look(client, app).await };
     Ok(match client.deploy(app, &request).await? {
@@ -100,7 +103,11 @@ async fn begin(
         DeployResponse::Accepted(accepted) if how.detach => Outcome::Recorded(accepted),
         DeployResponse::Accepted(accepted) => {
             match follow::follow(context, client, app, &accepted, before, interrupts).await? {
-                Followed::Live(live) => Outcome::Live(*live),
+                Followed::Live(live) => {
+                    let left = live.warnings.iter().filter(|_| !was_sent);
+                    left.for_each(|warning| context.printer().warn(harmless(warning)));
+                    Outcome::Live(live)
+                }
                 Followed::Left => Outcome::Left(accepted),
             }
         }

@@ -105,9 +105,17 @@ fn of_app(status: &AppStatus, cluster: Option<&ClusterStatus>, paint: Paint, mov
         lines.push(String::new());
         lines.extend(status.waiting_on.iter().map(|line| harmless(line)));
     }
-    let warnings = cluster.map_or(&status.warnings, |cluster| &cluster.warnings);
-    lines.extend(warnings.iter().map(|warning| paint.with(Style::Warn, &harmless(warning))));
+    lines.extend(below(warnings(status, cluster), paint));
     lines
+}
+
+/// The app's own, and the cluster's where that may be seen, which has those of the app's servers too.
+fn warnings<'a>(
+    status: &'a AppStatus,
+    cluster: Option<&'a ClusterStatus>,
+) -> impl Iterator<Item = &'a String> {
+    let of_cluster = cluster.into_iter().flat_map(|cluster| &cluster.warnings);
+    status.warnings.iter().chain(of_cluster.filter(|warning| !status.warnings.contains(warning)))
 }
 
 /// `None`: what is waited for says it already.
@@ -231,7 +239,17 @@ pub(crate) fn of_cluster(status: &ClusterStatus, paint: Paint) -> Vec<String> {
     lines.push(String::new());
     lines.extend(if status.apps.is_empty() { vec!["no apps yet".to_owned()] } else { apps.lines(paint) });
     lines.extend(interludes(&status.apps).map(|line| paint.with(Style::Warn, &line)));
-    lines.extend(status.warnings.iter().map(|warning| paint.with(Style::Warn, &harmless(warning))));
+    lines.extend(below(&status.warnings, paint));
+    lines
+}
+
+/// Warnings, apart from what is above them.
+fn below<'a>(warnings: impl IntoIterator<Item = &'a String>, paint: Paint) -> Vec<String> {
+    let mut lines: Vec<String> =
+        warnings.into_iter().map(|warning| paint.with(Style::Warn, &harmless(warning))).collect();
+    if !lines.is_empty() {
+        lines.insert(0, String::new());
+    }
     lines
 }
 

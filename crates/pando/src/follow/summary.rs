@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pando_api::client::Client;
+use pando_api::v1::apps::{ReplicaStatus, losses};
 use pando_api::v1::deployments::DeploymentView;
 use pando_api::v1::traffic::{ProxyTraffic, Traffic};
 use pando_model::desired::Deployment;
@@ -38,6 +39,8 @@ pub(crate) struct Live {
     replaced: u32,
     /// Replicas of the app existed before.
     ran: bool,
+    /// What is to be said of what runs now.
+    pub(crate) warnings: Vec<String>,
     /// `None`: nobody can tell.
     served: Option<Served>,
 }
@@ -66,6 +69,7 @@ impl Live {
             servers: servers(view).len(),
             replaced,
             ran: before.ran,
+            warnings: losses(of_release(view)),
             served,
         }
     }
@@ -87,7 +91,7 @@ impl Live {
         json!({
             "app": self.app, "release": self.release, "deployment": self.deployment, "phase": "done",
             "replaced": self.replaced, "servers": self.servers, "millis": self.length,
-            "traffic": self.served.as_ref().map(Served::json),
+            "traffic": self.served.as_ref().map(Served::json), "warnings": self.warnings,
         })
     }
 
@@ -98,11 +102,14 @@ impl Live {
     }
 }
 
+fn of_release(view: &DeploymentView) -> impl Iterator<Item = &ReplicaStatus> {
+    let release = view.deployment.release;
+    view.replicas.iter().filter(move |replica| replica.release == release)
+}
+
 /// Those that run the release.
 fn servers(view: &DeploymentView) -> Vec<ServerId> {
-    let release = view.deployment.release;
-    let of_release = view.replicas.iter().filter(|replica| replica.release == release);
-    let mut servers: Vec<ServerId> = of_release.map(|replica| replica.server).collect();
+    let mut servers: Vec<ServerId> = of_release(view).map(|replica| replica.server).collect();
     servers.sort();
     servers.dedup();
     servers

@@ -199,6 +199,99 @@ async fn an_image_that_the_engine_lost_comes_back_from_this_disk() {
     assert_eq!(bench.asked(), []);
 }
 
+/// An image with the same layers that says something else of itself.
+fn sibling(image: &Image) -> Image {
+    Image::new(image.config().replace("/hello", "/other"), image.layers().to_vec()).unwrap()
+}
+
+impl Bench {
+    /// As somebody would by hand.
+    async fn call_it(&self, image: &Image, name: &str) {
+        self.bed.engine.load(image, name, 0, bed::place(self.bed.path())).await.unwrap();
+    }
+
+    /// With whatever it is called by.
+    fn remove(&self, image: &Image) {
+        let mut docker = std::process::Command::new("docker");
+        docker.arg("-H").arg(format!("unix://{}", self.bed.socket().display()));
+        let removed =
+            docker.args(["image", "rm", "--force", &format!("sha256:{}", image.id())]).output().unwrap();
+        assert!(removed.status.success(), "{removed:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_image_under_a_releases_name_is_not_the_release() {
+    let mut bench = Bench::new().await;
+    let image = bench.publish(&[content("base"), content("top")]);
+    let others = [bed::image(bench.bed.path(), &[content("base"), content("foreign")]), sibling(&image)];
+    // Before it ever came, while its own is there, and when that is gone: then it comes from this disk.
+    bench.call_it(&others[0], &bench.name(1)).await;
+    bench.ready(&image, 1).await;
+    assert_eq!(bench.engine_has(1).await, Some(image.id()));
+    bench.asked();
+    for other in &others {
+        for gone in [false, true] {
+            bench.call_it(other, &bench.name(1)).await;
+            if gone {
+                bench.remove(&image);
+            }
+            assert_eq!(bench.engine_has(1).await, Some(other.id()));
+            bench.ready(&image, 1).await;
+            assert_eq!(
+                (bench.engine_has(1).await, bench.asked()),
+                (Some(image.id()), Vec::new()),
+                "gone: {gone}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kept_release_is_what_was_pulled_whatever_its_names_became() {
+    let mut bench = Bench::new().await;
+    let (one, two) = (bench.publish(&[content("one")]), bench.publish(&[content("two")]));
+    let pulled = |number| AssignedRelease { artifact: None, ..release(&one, number) };
+    bench.call_it(&one, "hits:build").await;
+    let ensured = async |number, bench: &mut Bench| {
+        bench.releases.order(Order::Ensure(pulled(number)));
+        bench.next().await
+    };
+    assert_eq!(ensured(1, &mut bench).await, Event::ReleaseReady(key(1)));
+    // The name in the file moves, somebody gives ours away, and the engine is started anew: going back needs nobody else.
+    bench.call_it(&two, "hits:build").await;
+    bench.call_it(&two, &bench.name(1)).await;
+    let data = bench.bed.path().join("data");
+    bench.bed.end();
+    bench.bed.restart(&data).await;
+    assert_eq!(ensured(1, &mut bench).await, Event::ReleaseReady(key(1)));
+    assert_eq!(bench.engine_has(1).await, Some(one.id()));
+    // One without a record of which image it was, as earlier versions left it, is taken as it is, and known from then on.
+    let note = bench.bed.path().join("releases/hits/v1.image");
+    std::fs::write(&note, br#"{"reference": "hits:build", "ours": false}"#).unwrap();
+    assert_eq!(ensured(1, &mut bench).await, Event::ReleaseReady(key(1)));
+    bench.call_it(&two, &bench.name(1)).await;
+    assert_eq!(ensured(1, &mut bench).await, Event::ReleaseReady(key(1)));
+    assert_eq!(bench.engine_has(1).await, Some(one.id()));
+    // Its own image is gone, and may not be pulled: nothing else runs in its place.
+    bench.call_it(&two, &bench.name(1)).await;
+    bench.remove(&one);
+    bench.bed.engine.untag("hits:build").await.unwrap();
+    let said = message(ensured(1, &mut bench).await);
+    assert!(said.contains("`pull_policy: never`"), "{said}");
+}
+
+#[tokio::test]
+async fn a_number_that_another_release_had_says_nothing_of_its_image() {
+    let mut bench = Bench::new().await;
+    let (one, two) = (bench.publish(&[content("one")]), bench.publish(&[content("two")]));
+    bench.ready(&one, 1).await;
+    bench.ready(&two, 1).await;
+    assert_eq!(bench.engine_has(1).await, Some(two.id()));
+    bench.ready(&one, 1).await;
+    assert_eq!(bench.engine_has(1).await, Some(one.id()));
+}
+
 #[tokio::test]
 async fn a_layer_that_is_damaged_on_disk_is_fetched_anew() {
     let mut bench = Bench::new().await;

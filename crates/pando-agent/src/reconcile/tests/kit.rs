@@ -136,7 +136,7 @@ pub(super) fn held(key: RunKey, name: &str, exit: Option<ExitReport>) -> Held {
         resources: Resources::default(),
         port: None,
     };
-    Held { spec, pid: Some(4711), exit }
+    Held { spec, pid: Some(4711), exit, unmounted: Vec::new() }
 }
 
 pub(super) fn on_disk(n: u64) -> OnDisk {

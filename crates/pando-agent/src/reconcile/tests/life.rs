@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pando_model::app::HealthKind;
 use pando_model::observed::{FailureReason, InstanceState, ProxyStatus};
 use pando_model::time::{Millis, Timestamp};
+use pando_runtime::Held;
 
 use super::kit::*;
 use crate::ledger::Ledger;
@@ -97,6 +98,27 @@ fn what_the_image_says_of_its_check_holds_for_all_runs_of_it() {
         Some(Millis::from_secs(90)),
         "the next is of that image, too"
     );
+}
+
+#[test]
+fn what_a_run_loses_is_reported_also_by_the_next_agent_and_while_it_does_not_run() {
+    let losing =
+        |attempt, exit| Held { unmounted: vec!["/data".to_owned()], ..held(run(1, attempt), "web-1", exit) };
+    let mut agent = Agent::ready();
+    agent.on(Event::Assignment(assignment(1, &[1])));
+    agent.on(Event::RunStarted(losing(0, None)));
+    assert_eq!(agent.status(1).unwrap().unmounted, ["/data"]);
+    agent.ends(run(1, 0), 1);
+    assert_eq!(agent.status(1).unwrap().unmounted, ["/data"]);
+    for exit in [None, Some(exit(1))] {
+        let mut next = Agent::with(agent.state.ledger().clone());
+        next.on(Event::Adopted { held: vec![losing(3, exit)], releases: vec![on_disk(1)] });
+        assert_eq!(next.status(1).unwrap().unmounted, ["/data"]);
+    }
+    // The next run may have a volume there.
+    agent.after(60_000, Event::Tick);
+    agent.on(Event::RunStarted(held(run(1, 1), "web-1", None)));
+    assert_eq!(agent.status(1).unwrap().unmounted, [""; 0]);
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl World {
             let message = "no".to_owned();
             return Event::StartFailed { key, reason: FailureReason::Start, message };
         }
-        let held = Held { spec, pid: Some(1), exit: None };
+        let held = Held { spec, pid: Some(1), exit: None, unmounted: Vec::new() };
         self.runs.insert(key, held.clone());
         Event::RunStarted(held)
     }

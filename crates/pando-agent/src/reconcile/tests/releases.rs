@@ -1,5 +1,7 @@
 //! Releases: had before anything starts in them, removed when nothing needs them.
 
+use pando_model::app::PullPolicy;
+use pando_model::assignment::{AssignedRelease, ReleaseImage};
 use pando_model::observed::{FailureReason, Fetched, InstanceState, ReleaseState};
 
 use super::kit::*;
@@ -143,6 +145,50 @@ fn a_release_leaves_after_its_last_run() {
     assert_eq!(removals(&agent.after(1000, Event::Tick)), [1]);
     agent.on(Event::ReleaseRemoved(release(1)));
     assert!(agent.state.releases.is_empty());
+}
+
+/// A new agent that found two replicas of release 1 running, which is an image or a directory, and what it did.
+fn back_to_two(image: Option<ReleaseImage>) -> (Agent, Vec<Effect>) {
+    let mut assigned = assignment(1, &[1, 2]);
+    assigned.releases = vec![AssignedRelease { image, ..assigned_release(1, None) }.into()];
+    let mut before = Agent::new();
+    before.on(Event::Assignment(assigned));
+    let mut agent = Agent::with(before.state.ledger().clone());
+    let held = vec![held(run(1, 0), "web-1", None), held(run(2, 0), "web-2", None)];
+    let there = OnDisk { release: release(1), sealed: None };
+    let effects = agent.on(Event::Adopted { held, releases: vec![there] });
+    (agent, effects)
+}
+
+fn an_image() -> Option<ReleaseImage> {
+    Some(ReleaseImage { reference: "hits:1".to_owned(), pull_policy: PullPolicy::IfMissing })
+}
+
+fn is_ensured(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::EnsureRelease(_)))
+}
+
+#[test]
+fn a_new_agent_looks_for_an_image_while_replicas_of_it_run() {
+    let (_, effects) = back_to_two(None);
+    assert!(!is_ensured(&effects), "a directory is not touched under what runs in it");
+    let (mut agent, effects) = back_to_two(an_image());
+    assert!(is_ensured(&effects));
+    agent.on(Event::ReleaseReady(release(1)));
+    assert_eq!(starts(&agent.ends(run(1, 0), 1)), [run(1, 1)], "one that ends is started again");
+}
+
+/// As after a start of the machine, when the agent comes before the engine.
+#[test]
+fn an_image_that_the_engine_could_not_be_asked_for_is_looked_for_when_it_tells_of_an_end() {
+    let (mut agent, _) = back_to_two(an_image());
+    let message = "the container engine can't be reached".to_owned();
+    agent.on(Event::ReleaseFailed { release: release(1), message });
+    assert!(!is_ensured(&agent.after(1000, Event::Tick)));
+    let effects = agent.ends(run(1, 0), 137);
+    assert!(is_ensured(&effects));
+    assert_eq!(agent.state_of(1), Some(InstanceState::Waiting), "it is not one that can't run here");
+    assert_eq!(starts(&agent.on(Event::ReleaseReady(release(1)))), [run(1, 1)]);
 }
 
 #[test]

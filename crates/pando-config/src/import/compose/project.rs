@@ -7,6 +7,7 @@ use super::interpolate::{self, Report, Variables};
 use super::model::{Loader, Scope};
 use super::names::Names;
 use super::reader::Reader;
+use super::refused;
 use crate::diagnostic::{Problems, quoted};
 use crate::files::Files;
 use crate::import::draft::Draft;
@@ -21,6 +22,8 @@ const OVERRIDES: [&str; 4] = [
 ];
 /// What may be filled in in all: variables that stand in many places would otherwise fill every memory.
 const MOST_FILLED: usize = 16 << 20;
+/// Nobody reads more problems than these before the first is dealt with.
+const MOST_REFUSED: usize = 50;
 
 pub(super) struct Project<'a> {
     /// All files as one.
@@ -67,7 +70,7 @@ impl<'a> Project<'a> {
     /// The services with their texts filled in, except those of variables. What could not be is in their reports.
     pub(super) fn services(&self, draft: &mut Draft) -> Result<Vec<Service>, Problems> {
         let Some(services) = self.node.get("services") else { return Ok(Vec::new()) };
-        let mut found = Vec::new();
+        let (mut found, mut refused) = (Vec::new(), Vec::new());
         let mut filled_in = 0;
         for entry in services.entries().unwrap_or_default() {
             if entry.value.entries().is_none() {
@@ -85,10 +88,13 @@ impl<'a> Project<'a> {
                     hint,
                 ));
             }
+            if let Some(filled) = filled.as_ref().filter(|_| refused.len() < MOST_REFUSED) {
+                refused.extend(refused::problems(&entry.value, filled, &self.reader));
+            }
             let typed_image =
                 entry.value.get("image").and_then(Node::scalar).map(|scalar| scalar.text.clone());
             found.extend(filled.map(|node| Service { name: entry.key.clone(), node, typed_image, report }));
         }
-        Ok(found)
+        if refused.is_empty() { Ok(found) } else { Err(Problems::new(refused)) }
     }
 }

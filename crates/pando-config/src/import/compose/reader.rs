@@ -111,6 +111,12 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What stands there in its file.
+    pub(super) fn typed(&self, span: Span) -> Option<&str> {
+        let (file, span) = self.source(span)?;
+        file.text().get(span.start..span.end)
+    }
+
     pub(super) fn error(&self, span: Span, reason: &str, hint: &str) -> Problems {
         match self.source(span) {
             Some((file, span)) => {

@@ -120,6 +120,7 @@ impl Bench {
             last_exit: None,
             pid: Some(7),
             start_period: None,
+            unmounted: Vec::new(),
         };
         let ids: Vec<InstanceId> =
             assignment.map(|a| a.instances.keys().copied().collect()).unwrap_or_default();

@@ -21,7 +21,12 @@ fn record() -> Record {
         resources: Default::default(),
         port: None,
     };
-    Record { spec, container: "c".to_owned(), created_at: Timestamp::from_millis(BEGIN * 1000) }
+    Record {
+        spec,
+        container: "c".to_owned(),
+        created_at: Timestamp::from_millis(BEGIN * 1000),
+        unmounted: Vec::new(),
+    }
 }
 
 fn open(root: &Path) -> Journal {

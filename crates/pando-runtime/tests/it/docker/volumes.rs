@@ -75,14 +75,22 @@ async fn a_volume_that_says_nothing_is_taken_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_image_declares_and_nobody_mounts_is_said_in_the_log() {
+async fn what_an_image_declares_and_nobody_mounts_is_known_and_said_in_the_log() {
     let mut bed = Bed::new();
     let image = "pando-test/declares:1";
     on_a_thread(make_image_as(SOCKET.into(), image, &["VOLUME /data", "VOLUME /other"]));
     let place = ImagePlace { volumes: vec![volume("/tmp", "/other")], ..ImagePlace::of(image) };
-    let run = spec_in(place, "echo up");
-    bed.start(&run).await;
+    let run = spec_in(place, "echo up; exec sleep 1000");
+    assert_eq!(bed.start(&run).await.unmounted, ["/data"]);
+    bed.prints("web-1", |output| output == ["up"]).await;
+    // The next daemon knows it too, whether the engine answers it or not, and of what has ended.
+    bed.reopen().await;
+    assert_eq!(bed.runtime.adopt().await.unwrap()[0].unmounted, ["/data"]);
+    bed.runtime.stop(run.key, pando_model::Millis(0)).await.unwrap();
     bed.ended(run.key).await;
+    bed.reopen().await;
+    let held = bed.runtime.adopt().await.unwrap();
+    assert!(held[0].exit.is_some() && held[0].unmounted == ["/data"], "{held:?}");
     let printed = bed.printed("web-1").await;
     let told: Vec<&String> =
         printed.iter().map(|(_, text)| text).filter(|text| text.contains("declares")).collect();

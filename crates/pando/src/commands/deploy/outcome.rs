@@ -17,7 +17,7 @@ pub(super) enum Outcome {
     Planned(DryRun),
     /// It goes on by itself, as was asked for.
     Recorded(Accepted),
-    Live(Live),
+    Live(Box<Live>),
     /// Ctrl-C: it goes on by itself, and that was said.
     Left(Accepted),
 }

@@ -69,8 +69,29 @@ fn the_result_is_told_to_programs() {
     assert_eq!(
         told,
         json!({ "app": "hits", "release": 43, "deployment": DEPLOYMENT, "phase": "done", "replaced": 3, "servers": 2,
-                "millis": 14_250, "traffic": served })
+                "millis": 14_250, "traffic": served, "warnings": [] })
     );
+}
+
+#[test]
+fn what_replicas_lose_is_said_once_at_the_end_where_servers_pulled_the_image() {
+    let mut last = done();
+    for replica in last["replicas"].as_array_mut().unwrap() {
+        replica["unmounted"] = json!(["/data"]);
+    }
+    let told = |args: &[&str]| {
+        let fake = shows(vec![last.clone()], [traffic(1, 1, 0), traffic(1, 1, 0)]);
+        Place::with(&fake).pando(args)
+    };
+    let said = "the image declares `/data` as a volume, and none is mounted there";
+    let restarted = told(&["restart"]);
+    assert_eq!(restarted.expect(0).stderr.matches(&format!("warning: {said}")).count(), 1, "{restarted}");
+    assert!(restarted.stderr.contains("volumes: [\"data:/data\"]"), "{restarted}");
+    let for_programs = told(&["restart", "--json"]).expect(0).json();
+    assert!(for_programs["warnings"][0].as_str().unwrap().starts_with(said), "{for_programs}");
+    // What was sent from here was looked at before.
+    let sent = told(&["deploy"]);
+    assert!(!sent.expect(0).stderr.contains(said), "{sent}");
 }
 
 #[test]

@@ -67,6 +67,40 @@ fn without_a_file_the_whole_cluster_is_shown() {
     assert_eq!(fake.lines(), ["GET /v1/status"]);
 }
 
+/// The app loses data, a server of it can't limit memory, and another is silent.
+fn warned() -> serde_json::Value {
+    let mut app = app(Some(42), "running", &[1, 2, 3].map(|n| replica(n, 42, "serving")));
+    app["warnings"] = json!([
+        "the image declares `/data` as a volume, and none is mounted there \u{1b}[2J",
+        "app-2: memory limits are not enforced"
+    ]);
+    app
+}
+
+#[test]
+fn warnings_stand_below_an_app_and_below_the_cluster_each_once() {
+    let fake = Fake::new(|asked| match asked.path.as_str() {
+        "/v1/status" => {
+            let mut cluster = cluster();
+            cluster["warnings"].as_array_mut().unwrap().insert(0, json!("app-3 has not been heard for 9 s"));
+            Answer::ok(cluster)
+        }
+        _ => Answer::ok(warned()),
+    });
+    let place = Place::with(&fake);
+    insta::assert_snapshot!("warnings_of_an_app", place.pando(&["status"]));
+    insta::assert_snapshot!("warnings_of_the_cluster", place.pando(&["status", "--all"]));
+}
+
+#[test]
+fn who_may_see_one_app_sees_its_warnings() {
+    let fake = Fake::new(|asked| match asked.path.as_str() {
+        "/v1/status" => Answer::refused(403, "forbidden", "this token is for one app"),
+        _ => Answer::ok(warned()),
+    });
+    insta::assert_snapshot!(Place::with(&fake).pando(&["status"]));
+}
+
 #[test]
 fn a_failed_last_deployment_and_no_rights_on_the_cluster_do_not_hide_the_app() {
     let fake = Fake::new(|asked| {

@@ -132,7 +132,7 @@ fn programs_get_a_list_of_all() {
     assert_eq!(
         *good,
         json!({ "target": "near", "cluster": "near", "app": "hits", "result": "live", "exit_code": 0, "release": 43,
-                "deployment": DEPLOYMENT, "phase": "done", "replaced": 3, "servers": 2, "millis": 14_250, "traffic": traffic })
+                "deployment": DEPLOYMENT, "phase": "done", "replaced": 3, "servers": 2, "millis": 14_250, "traffic": traffic, "warnings": [] })
     );
     assert_eq!(
         (&bad["target"], &bad["result"], &bad["exit_code"]),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::image::{self, run};
 use crate::answer::told;
-use crate::e2e::bed::{Bed, Settings};
+use crate::e2e::bed::{Bed, Settings, kill};
 use crate::e2e::load::Load;
 
 const USER: &str = "bot";
@@ -71,10 +71,15 @@ impl Registry {
 
     /// Puts an image there that answers `note` with this; nothing of it stays in the engine.
     fn push(&self, name: &str, note: &str) {
+        self.push_with(name, &format!("ENV NOTE={note}"));
+    }
+
+    /// The same with a line of a Dockerfile.
+    fn push_with(&self, name: &str, line: &str) {
         let reference = self.reference(name);
         let login = ["login", "--username", USER, "--password-stdin", &self.host()];
         self.docker(&login, PASSWORD);
-        let file = format!("FROM {}\nENV NOTE={note}\n", image::hits());
+        let file = format!("FROM {}\n{line}\n", image::hits());
         self.docker(&["build", "--quiet", "--tag", &reference, "-"], &file);
         self.docker(&["push", "--quiet", &reference], "");
         self.docker(&["image", "rm", &reference], "");
@@ -253,4 +258,83 @@ fn each_pull_policy_keeps_its_promise() {
     deploys(&bed);
     assert!(engine_has(&reference), "it was there before the pull");
     registry.docker(&["image", "rm", &reference], "");
+}
+
+#[test]
+fn what_a_pulled_image_loses_is_said_by_deploy_and_status_until_there_is_a_volume() {
+    let registry = Registry::up();
+    registry.push_with("shop:1", "VOLUME /cache /tmp/up");
+    let mut bed = running();
+    login(&bed, &registry, PASSWORD);
+    wants(&mut bed, &registry.reference("shop:1"), "always");
+    let said = |path: &str| format!("the image declares `{path}` as a volume, and none is mounted there");
+    let deployed = bed.pando(&["deploy"]);
+    let told = told(&deployed);
+    assert!(deployed.status.success(), "{told}\n{}", bed.daemon_log());
+    for path in ["/cache", "/tmp/up"] {
+        assert_eq!(told.matches(&said(path)).count(), 1, "three replicas, one line: {told}");
+    }
+    let warnings = || bed.status()["warnings"].to_string();
+    assert!(
+        warnings().contains(&said("/cache")) && warnings().contains("volumes: [\\\"cache:/cache\\\"]"),
+        "{}",
+        warnings()
+    );
+    let daemon = bed.daemon_pid();
+    kill(daemon);
+    bed.wait_for("the next daemon", 10, |_| bed.daemon_pid() != daemon);
+    bed.wait_until_settled(3);
+    let shown = bed.ok(&["status"]);
+    assert_eq!(shown.matches(&said("/cache")).count(), 1, "{shown}");
+    // What has a volume is no longer said, and the other is.
+    let volume = format!("cache-{}", std::process::id());
+    let text = fs::read_to_string(bed.path("pando.yaml")).unwrap();
+    fs::write(
+        bed.path("pando.yaml"),
+        text.replace("volumes: [", &format!("volumes: [\"{volume}:/cache\", ")),
+    )
+    .unwrap();
+    let again = bed.json(&["deploy"]);
+    let warnings = again["warnings"].to_string();
+    assert!(warnings.contains(&said("/tmp/up")) && !warnings.contains("/cache"), "{again}");
+    assert!(!bed.status()["warnings"].to_string().contains("/cache"), "{}", bed.status());
+    bed.ok(&["dev", "--stop"]);
+    run(Command::new("docker").args(["volume", "rm", &format!("pando.hits.{volume}")]));
+}
+
+#[test]
+fn what_somebody_calls_by_a_releases_name_is_not_run_as_that_release() {
+    let registry = Registry::up();
+    registry.push("shop:1", "one");
+    let mut bed = running();
+    login(&bed, &registry, PASSWORD);
+    wants(&mut bed, &registry.reference("shop:1"), "always");
+    deploys(&bed);
+    let owner = fs::read_to_string(bed.path(".pando/containers/owner")).unwrap();
+    let release = format!("pando/hits:v{}-{}", bed.release(), &owner[owner.len() - 8..]);
+    let replaced_and_ended = |daemon: bool| {
+        registry.docker(&["tag", &image::hits(), &release], "");
+        if daemon {
+            let daemon = bed.daemon_pid();
+            kill(daemon);
+            bed.wait_for("the next daemon", 10, |_| bed.daemon_pid() != daemon);
+        }
+        let before = bed.wait_until_settled(3)["replicas"][0].clone();
+        kill(u32::try_from(before["pid"].as_u64().unwrap()).unwrap());
+        bed.wait_for("another run", 30, |status| {
+            let now = &status["replicas"][0];
+            now["state"] == "serving" && now["pid"] != before["pid"]
+        });
+        assert_eq!(note(&bed), "one");
+    };
+    replaced_and_ended(false);
+    replaced_and_ended(true);
+    // Going back and forth needs no registry.
+    let pulled = bed.release();
+    drop(registry);
+    bed.ok(&["rollback"]);
+    run(Command::new("docker").args(["tag", &image::hits(), &release]));
+    bed.ok(&["rollback", &format!("v{pulled}")]);
+    bed.wait_until_settled(3);
+    assert_eq!(note(&bed), "one");
 }

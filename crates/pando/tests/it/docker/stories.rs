@@ -95,6 +95,20 @@ fn containers_outlive_the_daemon_and_are_found_again() {
 }
 
 #[test]
+fn a_container_that_dies_after_a_restart_of_the_daemon_is_started_again_beside_the_others() {
+    let bed = Bed::up(settings());
+    let daemon = bed.daemon_pid();
+    kill(daemon);
+    bed.wait_for("the next daemon", 10, |_| bed.daemon_pid() != daemon);
+    let before = bed.wait_until_settled(3)["replicas"][0]["pid"].clone();
+    kill(u32::try_from(before.as_u64().unwrap()).unwrap());
+    bed.wait_for("another run of it", 30, |status| {
+        let now = &status["replicas"][0];
+        now["state"] == "serving" && now["pid"] != before
+    });
+}
+
+#[test]
 fn exec_and_run_have_their_input_output_and_exit_codes() {
     let bed = Bed::up(Settings { replicas: 1, ..settings() });
     let said = bed.pando(&["exec", "web-1", "--", "echo $PANDO_REPLICA on $PORT; exit 7"]);
