@@ -73,6 +73,8 @@ pub enum Event {
         key: RunKey,
         reason: FailureReason,
         message: String,
+        /// The engine has the image of its release no more.
+        image_lost: bool,
     },
     StopFailed(RunKey),
     RunEnded {
@@ -288,7 +290,12 @@ fn apply(state: &mut State, event: Event, now: Timestamp, effects: &mut Vec<Effe
         Event::LedgerSaved => come_into_force(state, effects),
         Event::LedgerFailed(why) => save_failed(state, why, now),
         Event::RunStarted(held) => started(state, &held, now, effects),
-        Event::StartFailed { key, reason, message } => start_failed(state, key, reason, message, now),
+        Event::StartFailed { key, reason, message, image_lost } => {
+            if image_lost {
+                release::image_lost(state, key);
+            }
+            start_failed(state, key, reason, message, now);
+        }
         Event::StopFailed(key) => stop_failed(state, key, now),
         Event::RunEnded { key, exit } => ended(state, key, exit, now, effects),
         Event::ReleaseComes { release, fetched } => release::comes(state, &release, fetched),

@@ -110,9 +110,12 @@ impl<R: Runtime, S: ArtifactSource> Shell<R, S> {
                 Err(error) => {
                     let reason = match &error {
                         StartError::PortTaken(_) => FailureReason::PortTaken,
-                        StartError::Refused { .. } | StartError::Io { .. } => FailureReason::Start,
+                        StartError::Refused { .. } | StartError::NoImage { .. } | StartError::Io { .. } => {
+                            FailureReason::Start
+                        }
                     };
-                    Event::StartFailed { key, reason, message: error_chain(&error) }
+                    let image_lost = matches!(error, StartError::NoImage { .. });
+                    Event::StartFailed { key, reason, message: error_chain(&error), image_lost }
                 }
             })
         });

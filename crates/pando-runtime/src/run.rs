@@ -123,6 +123,9 @@ pub enum StartError {
     PortTaken(std::net::SocketAddr),
     #[error("can't start `{command}`: {why}")]
     Refused { command: String, why: String },
+    /// The engine lost the image of its release, or calls another one so.
+    #[error("can't start `{command}`: {why}")]
+    NoImage { command: String, why: String },
     #[error("can't start `{command}`")]
     Io { command: String, source: std::io::Error },
 }

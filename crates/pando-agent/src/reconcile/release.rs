@@ -184,6 +184,20 @@ fn stop_prepare(prepare: &mut Prepare, now: Timestamp, effects: &mut Vec<Effect>
     }
 }
 
+/// The image of that run's release is to be looked for, and brought if need be.
+pub(super) fn image_lost(state: &mut State, run: RunKey) {
+    let instance =
+        state.instances.get(&InstanceId::from_uuid(run.id)).map(|one| (&one.spec.app, one.spec.release));
+    let task = state.tasks.get(&TaskId::from_uuid(run.id)).map(|one| (&one.spec.app, one.spec.release));
+    let Some((app, release)) = instance.or(task) else { return };
+    let key = (app.clone(), release);
+    if let Some(slot) = state.releases.get_mut(&key)
+        && matches!(slot.phase, Phase::Ready)
+    {
+        slot.phase = Phase::Absent;
+    }
+}
+
 /// A container's end was told, so the engine answers: an image that it could not be asked for is looked for at once, before anybody
 /// takes the instance for one that can't run here.
 pub(super) fn engine_answers(state: &mut State, ended: RunKey, now: Timestamp) {

@@ -47,10 +47,12 @@ impl Pair {
         }
     }
 
-    /// Both have this table, as the control plane heard from themselves.
+    /// Both have this table and know each other, as the control plane heard from themselves.
     async fn both_have(&self, revision: u64) {
         for bench in [&self.first, &self.second] {
-            let has = acknowledged(revision);
+            let has = |report: &AgentReport| {
+                acknowledged(revision)(report) && report.assignment >= Version::new(1, 1)
+            };
             bench.control.until_of("acknowledged", |id| id == bench.server, has).await;
         }
     }

@@ -73,6 +73,11 @@ async fn called_again(
     Ok(facts)
 }
 
+/// The image is not there, whatever has its name.
+pub(super) fn is_lost(error: &EngineError) -> bool {
+    error.is_missing() || error.is_conflict()
+}
+
 fn missing(reference: &str) -> EngineError {
     let message = format!("this server's engine has no image `{reference}`");
     EngineError::Refused { status: 404, message }
@@ -80,8 +85,8 @@ fn missing(reference: &str) -> EngineError {
 
 fn replaced(name: &str) -> EngineError {
     let message = format!(
-        "this server's engine calls another image `{name}`, and has the one that was deployed no more; restart Pando's daemon there, which \
-         brings it again: `systemctl restart pando`"
+        "this server's engine calls another image `{name}`, and has the one that was deployed no more; the next replica that starts there \
+         has it brought again"
     );
     EngineError::Refused { status: 409, message }
 }

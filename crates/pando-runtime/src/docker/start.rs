@@ -9,6 +9,7 @@ use pando_model::app::VolumeSpec;
 
 use super::engine::EngineError;
 use super::images;
+use super::pins;
 use super::record::Record;
 use super::shared::Shared;
 use super::{create, find, name, undo, volumes, watch, words};
@@ -58,7 +59,7 @@ async fn find_or_start(shared: &Arc<Shared>, spec: RunSpec, image: &ImagePlace) 
         return Err(StartError::PortTaken(address));
     }
     let facts = images::can_run(&shared.engine, &shared.pins, &image.reference).await;
-    let facts = facts.map_err(explained(&spec))?;
+    let facts = facts.map_err(|error| without_image(&spec, &error))?;
     volumes::are_ours(shared, &spec.app, &image.volumes).await.map_err(explained(&spec))?;
     let unmounted = facts.unmounted(&image.volumes);
     let record = Record { container: name::container(&spec), created_at: shared.now(), spec, unmounted };
@@ -106,6 +107,14 @@ fn failed(spec: &RunSpec) -> impl FnOnce(EngineError) -> StartError + use<> {
 
 fn explained(spec: &RunSpec) -> impl FnOnce(EngineError) -> StartError + use<'_> {
     |error| explain(spec, &error)
+}
+
+/// Why the image can't be started.
+fn without_image(spec: &RunSpec, error: &EngineError) -> StartError {
+    if pins::is_lost(error) {
+        return StartError::NoImage { command: spec.what().to_owned(), why: error.to_string() };
+    }
+    explain(spec, error)
 }
 
 /// What an engine says of a start, with what to do about it. Its words are those of three programs below it, and change; what

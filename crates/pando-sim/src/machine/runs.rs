@@ -101,7 +101,7 @@ impl World {
                     StartError::PortTaken(_) => FailureReason::PortTaken,
                     _ => FailureReason::Start,
                 };
-                AgentInput::StartFailed { key, reason, message: error.to_string() }
+                AgentInput::StartFailed { key, reason, message: error.to_string(), image_lost: false }
             }
             None => return,
         };

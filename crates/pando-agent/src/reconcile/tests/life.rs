@@ -201,7 +201,8 @@ fn a_taken_port_is_said_and_tried_again() {
     agent.on(Event::Assignment(assignment(2, &[1])));
     let message = "port 127.0.0.1:20001 is taken by another program".to_owned();
     let reason = FailureReason::PortTaken;
-    let effects = agent.on(Event::StartFailed { key: run(1, 0), reason, message: message.clone() });
+    let effects =
+        agent.on(Event::StartFailed { key: run(1, 0), reason, message: message.clone(), image_lost: false });
     assert!(effects.is_empty());
     assert_eq!(agent.state_of(1), Some(InstanceState::Failed { reason, message }));
     assert_eq!(starts(&agent.after(1000, Event::Tick)), [run(1, 0)]);

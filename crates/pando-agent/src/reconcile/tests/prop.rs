@@ -198,7 +198,7 @@ impl World {
         self.check_start(&spec, again);
         if !works || again {
             let message = "no".to_owned();
-            return Event::StartFailed { key, reason: FailureReason::Start, message };
+            return Event::StartFailed { key, reason: FailureReason::Start, message, image_lost: false };
         }
         let held = Held { spec, pid: Some(1), exit: None, unmounted: Vec::new() };
         self.runs.insert(key, held.clone());

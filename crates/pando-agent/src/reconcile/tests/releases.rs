@@ -191,6 +191,19 @@ fn an_image_that_the_engine_could_not_be_asked_for_is_looked_for_when_it_tells_o
     assert_eq!(starts(&agent.on(Event::ReleaseReady(release(1)))), [run(1, 1)]);
 }
 
+/// Somebody removed what no container used at that moment.
+#[test]
+fn an_image_that_the_engine_lost_is_brought_again_before_the_next_start() {
+    let (mut agent, _) = back_to_two(an_image());
+    agent.on(Event::ReleaseReady(release(1)));
+    assert_eq!(starts(&agent.ends(run(1, 0), 1)), [run(1, 1)]);
+    let (reason, message) = (FailureReason::Start, "this server's engine has no image".to_owned());
+    let effects = agent.on(Event::StartFailed { key: run(1, 1), reason, message, image_lost: true });
+    assert!(is_ensured(&effects));
+    assert!(starts(&agent.after(60_000, Event::Tick)).is_empty(), "not before it is there");
+    assert_eq!(starts(&agent.on(Event::ReleaseReady(release(1)))), [run(1, 2)]);
+}
+
 #[test]
 fn what_an_assignment_on_its_way_wants_is_not_removed() {
     let mut agent = Agent::running(&[]);

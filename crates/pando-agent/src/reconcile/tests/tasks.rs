@@ -85,7 +85,7 @@ fn one_that_could_not_start_is_not_tried_again() {
     agent.on(with_task(1));
     let reason = pando_model::observed::FailureReason::Start;
     let message = "no such user".to_owned();
-    agent.on(Event::StartFailed { key: run(50, 0), reason, message: message.clone() });
+    agent.on(Event::StartFailed { key: run(50, 0), reason, message: message.clone(), image_lost: false });
     let failed = Some(TaskState::Failed { message });
     assert_eq!(state(&agent), failed);
     let mut next = Agent::with(agent.state.ledger().clone());

@@ -93,7 +93,7 @@ async fn what_is_gone_is_not_replaced_by_what_has_its_name() {
     two.call(&two.ids[1]).await;
     two.remove(&two.ids[0]).await;
     let said = two.bed.runtime.start(two.run()).await.unwrap_err().to_string();
-    assert!(said.contains("calls another image") && said.contains("systemctl restart pando"), "{said}");
+    assert!(said.contains("calls another image") && said.contains("brought again"), "{said}");
     two.remove(&two.name).await;
     let said = two.bed.runtime.start(two.run()).await.unwrap_err().to_string();
     assert!(said.contains(&format!("has no image `{}`", two.name)), "{said}");

@@ -108,6 +108,24 @@ fn a_container_that_dies_after_a_restart_of_the_daemon_is_started_again_beside_t
     });
 }
 
+/// As by `docker system prune --all` in the moment between a container's end and the next start.
+#[test]
+fn an_image_that_is_removed_while_nothing_runs_of_it_is_brought_again() {
+    let own = image::built("removed", &["LABEL removed=yes"]);
+    let bed = Bed::up(Settings { replicas: 1, image: Some(own.name().to_owned()), ..Settings::default() });
+    let mut asked = Command::new("docker");
+    asked.args(["image", "inspect", "--format", "{{.Id}}", own.name()]);
+    let id = String::from_utf8(image::run(&mut asked).stdout).unwrap().trim().to_owned();
+    bed.wait_for("a moment in which nothing uses the image", 60, |_| {
+        for container in containers(&bed) {
+            image::run(Command::new("docker").args(["rm", "--force", &container]));
+        }
+        image::run(Command::new("docker").args(["image", "rm", "--force", &id])).status.success()
+    });
+    bed.wait_for("it serves again", 60, |status| status["replicas"][0]["state"] == "serving");
+    bed.wait_until_settled(1);
+}
+
 #[test]
 fn exec_and_run_have_their_input_output_and_exit_codes() {
     let bed = Bed::up(Settings { replicas: 1, ..settings() });
