@@ -156,8 +156,8 @@ def page(rows: dict[str, list[str]], files: int) -> str:
         "with the clients and the origin, at the lowest priority, as does that other proxy: the second figure is what the attacker",
         "takes from the clients by itself, and the ratio is of the third to it. Each attack meets a proxy that was just started, and",
         "stops by itself.",
-        f"A process may have {files:,} files open here. Pando counts two for each connection; where that is too few for 10,000 half-open",
-        "ones, it ends some of them for new ones, which the attacker opens again and again: it has more to do than those that hold all.",
+        f"A process may have {files:,} files open here. Where they run short, Pando ends connections that wait for nothing to make room for",
+        "new ones; 10,000 half-open ones have room here.",
         "All proxies have one worker; their settings are those of [proxy.md](proxy.md).",
         "",
     ]

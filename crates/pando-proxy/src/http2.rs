@@ -291,6 +291,7 @@ impl Connection {
     /// Gives up what is still under way; how long the client is listened to from then on.
     fn give_up(mut self) -> Duration {
         self.streams.clear();
+        self.bell.forget();
         if self.is_broken() { LINGER } else { LAST_STREAM }
     }
 }

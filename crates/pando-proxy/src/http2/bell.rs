@@ -45,6 +45,11 @@ impl Bell {
         self.rung.load(SeqCst)
     }
 
+    /// There is no task any more: wakers that somebody still has keep nothing of it.
+    pub(super) fn forget(&self) {
+        self.task.take();
+    }
+
     /// The connection has something to do.
     pub(super) fn ring(&self) {
         self.rung.store(true, SeqCst);
