@@ -241,7 +241,11 @@ pub async fn a_refused_start_leaves_nothing<S: Subject>(mut subject: S) {
     let bad = spec(&subject, Behaviour::NowhereToRun);
     let refused = subject.runtime().start(bad.clone()).await;
     assert!(
-        matches!(&refused, Err(StartError::Refused { command, .. }) if *command == bad.command),
+        matches!(
+            &refused,
+            Err(StartError::Refused { command, .. } | StartError::NoImage { command, .. })
+                if *command == bad.command
+        ),
         "{refused:?}"
     );
     assert!(adopt(&subject).await.is_empty());
