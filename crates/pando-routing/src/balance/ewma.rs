@@ -179,12 +179,19 @@ fn narrow(micros: f64) -> f32 {
     micros as f32
 }
 
-/// The median of what was measured in a pool, the lower of the middle two; [`UNKNOWN`] if nothing was. Sorts in place: for a
-/// tick or a new table, not for each request.
+/// The median of what was measured in a pool, the lower of the middle two; [`UNKNOWN`] if nothing was. Averages from half of [`PENALTY`]
+/// on don't count, since they may be failures': who is new must not be assumed to be as bad as the only one that was tried, or that one,
+/// on its way down, would be tried for ever. Where all are so high, it is half of `PENALTY`. Leaves `measured` in no order, without
+/// those; for a tick or a new table, not for each request.
 #[must_use]
-pub fn median(measured: &mut [f64]) -> f64 {
+pub fn median(measured: &mut Vec<f64>) -> f64 {
     if measured.is_empty() {
         return UNKNOWN;
+    }
+    let doubtful = PENALTY as f64 / 2.0;
+    measured.retain(|micros| *micros < doubtful);
+    if measured.is_empty() {
+        return doubtful;
     }
     let middle = (measured.len() - 1) / 2;
     let (_, median, _) = measured.select_nth_unstable_by(middle, f64::total_cmp);

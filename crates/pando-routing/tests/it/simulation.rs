@@ -101,7 +101,7 @@ impl Simulation {
             picker,
             tiers: Tiers::one(services.len()),
             endings: BinaryHeap::new(),
-            median: median(&mut []),
+            median: median(&mut Vec::new()),
             next_median: 0,
         }
     }

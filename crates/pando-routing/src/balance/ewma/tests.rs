@@ -104,9 +104,24 @@ fn workers_share_it_and_no_peak_is_lost() {
 
 #[test]
 fn the_median_is_the_lower_middle() {
-    assert_eq!(median(&mut []), UNKNOWN);
-    assert_eq!(median(&mut [5.0]), 5.0);
-    assert_eq!(median(&mut [9.0, 2.0]), 2.0);
-    assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
-    assert_eq!(median(&mut [4.0, 3.0, 1.0, 2.0]), 2.0);
+    let of = |measured: &[f64]| median(&mut measured.to_vec());
+    assert_eq!(of(&[]), UNKNOWN);
+    assert_eq!(of(&[5.0]), 5.0);
+    assert_eq!(of(&[9.0, 2.0]), 2.0);
+    assert_eq!(of(&[3.0, 1.0, 2.0]), 2.0);
+    assert_eq!(of(&[4.0, 3.0, 1.0, 2.0]), 2.0);
+    assert_eq!(of(&[5e6, 20.0, 5e6]), 20.0, "failures are nobody's measure");
+    assert_eq!(of(&[5e6, 3e6]), 2.5e6);
+}
+
+#[test]
+fn who_only_failed_is_never_better_than_who_is_new() {
+    let (failed, new) = (PeakEwma::new(), PeakEwma::new());
+    for request in 0..100 {
+        let now = START + request * SECOND / 2;
+        failed.record_failure(100, None, now);
+        let median = median(&mut failed.measured().into_iter().collect());
+        let asked = now + SECOND / 2;
+        assert!(new.cost(asked, median) < failed.cost(asked, median), "request {request}");
+    }
 }
