@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use pando_api::client::Client;
 use pando_runtime::keeper::Keeper;
 use pando_runtime::logs::LogSettings;
 use pando_runtime::shim::KeepSpec;
@@ -14,9 +15,16 @@ use tokio::process::Command;
 use super::args::{PRUNE_BELOW_ENV, STATE_DIR};
 use super::layout::Layout;
 use super::parts::{keeper_program, own_program, taken};
+use crate::exit::{FAILED, Trouble};
 
 /// How long the daemon may take to end.
 const DOWN_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long a control plane may take until it answers; on a slow disk its store alone takes seconds.
+const UP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Who holds the daemon up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +45,23 @@ pub(crate) async fn start(layout: &Layout) -> anyhow::Result<Held> {
     env.insert("PATH".to_owned(), path);
     keep(layout, env).await?;
     Ok(Held::Keeper)
+}
+
+/// Waits until the control plane that was started here answers, so that the next command finds it.
+pub(crate) async fn answers(layout: &Layout, url: &str) -> anyhow::Result<()> {
+    let client = Client::new(url, None)?;
+    let until = Instant::now() + UP_WITHIN;
+    while let Err(error) = client.health().await {
+        if Instant::now() >= until {
+            let seconds = UP_WITHIN.as_secs();
+            let told =
+                format!("the daemon was started, and its API does not answer after {seconds} s: {error}");
+            let hint = format!("its log is in {}, or in `journalctl -u pando`", layout.own_logs().display());
+            return Err(Trouble::new(FAILED, "not_up", told).hint(hint).into());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// Under a keeper, with this environment.

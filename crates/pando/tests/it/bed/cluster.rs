@@ -21,6 +21,8 @@ impl Bed {
         let mut args = vec!["cluster", "init", "--name", &main.name, "--private-ip", &address];
         args.extend(roles.iter().flat_map(|role| ["--role", *role]));
         main.ok(&args);
+        // What somebody types next is answered at once.
+        main.ok(&["server", "show", &main.name]);
         self.wait_alive(&main.name);
     }
 
