@@ -140,8 +140,9 @@ async fn an_end_for_want_of_memory_is_told_as_that() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_has_no_more_processes_than_it_may_have() {
     let mut bed = Bed::new();
-    let mut run = spec("for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; echo all of them");
-    run.resources.pids = Some(5);
+    // The program that becomes the container's first process counts with all its threads, up to a dozen.
+    let mut run = spec("for i in $(seq 60); do sleep 1000 & done; echo all of them");
+    run.resources.pids = Some(40);
     bed.start(&run).await;
     let exit = bed.ended(run.key).await;
     assert!(exit.last_lines.iter().any(|line| line.contains("fork")), "{exit:?}");
