@@ -38,10 +38,7 @@ pub(crate) const EVERYTHING: [&str; 7] = ["web", "worker", "cron", "lb", "db", "
 
 /// Makes the cluster's store and this server's place in it. What a crash left half made is made whole by the next try.
 pub(crate) async fn found(layout: &Layout, founding: &Founding) -> anyhow::Result<Me> {
-    let _lock = super::server::lock(layout)?;
-    if let Some(me) = Me::load(&layout.identity())? {
-        bail!("this server is `{}` of a cluster already (`{}`)", me.name, layout.identity().display());
-    }
+    let _lock = super::server::lock_as_newcomer(layout)?;
     let clock = Clock::system();
     let now = Timestamp::from_millis(clock.now_millis());
     let store = sqlite::open(&layout.store())?;

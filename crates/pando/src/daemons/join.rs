@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use pando_agent::Description;
 use pando_model::name::ServerName;
 use pando_model::time::Timestamp;
@@ -15,7 +15,7 @@ use pando_trust::{ClusterUrl, JoinWord};
 use super::found::settled;
 use super::layout::Layout;
 use super::me::Me;
-use super::server::lock;
+use super::server::lock_as_newcomer;
 
 /// What the server says of itself.
 #[derive(Debug, Clone)]
@@ -34,10 +34,7 @@ pub(crate) struct Joining {
 
 /// Asks for a place in the cluster and writes down what came of it.
 pub(crate) async fn join(layout: &Layout, joining: &Joining) -> anyhow::Result<Me> {
-    let _lock = lock(layout)?;
-    if let Some(me) = Me::load(&layout.identity())? {
-        bail!("this server is `{}` of a cluster already (`{}`)", me.name, layout.identity().display());
-    }
+    let _lock = lock_as_newcomer(layout)?;
     let agent = settled(joining.agent, "the agent")?;
     let description = Description {
         name: joining.name.clone(),

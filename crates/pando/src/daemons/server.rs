@@ -105,6 +105,24 @@ async fn start_control(tasks: &Tasks, layout: &Layout, me: &Me, api: TcpListener
     parts::start_api(tasks, api, shared, tls)
 }
 
+/// For a server that belongs to no cluster. It is asked before the lock, which a member's own daemon holds, and after, since somebody may
+/// have been quicker.
+pub(super) fn lock_as_newcomer(layout: &Layout) -> anyhow::Result<File> {
+    refuse_a_member(layout)?;
+    let held = lock(layout)?;
+    refuse_a_member(layout)?;
+    Ok(held)
+}
+
+fn refuse_a_member(layout: &Layout) -> anyhow::Result<()> {
+    match Me::load(&layout.identity())? {
+        Some(me) => {
+            bail!("this server is `{}` of a cluster already (`{}`)", me.name, layout.identity().display())
+        }
+        None => Ok(()),
+    }
+}
+
 /// Two daemons on one state directory would each think that it is theirs.
 pub(super) fn lock(layout: &Layout) -> anyhow::Result<File> {
     let path = layout.lock();

@@ -14,6 +14,7 @@ use tokio::process::Command;
 
 use super::args::{PRUNE_BELOW_ENV, STATE_DIR};
 use super::layout::Layout;
+use super::me::Me;
 use super::parts::{keeper_program, own_program, taken};
 use crate::exit::{FAILED, Trouble};
 
@@ -33,8 +34,16 @@ pub(crate) enum Held {
     Keeper,
 }
 
-/// Starts the daemon of a server that has a place in a cluster; one that runs stays.
-pub(crate) async fn start(layout: &Layout) -> anyhow::Result<Held> {
+/// Starts the daemon of a server that has a place in a cluster; one that runs stays. A control server's is up when this returns.
+pub(crate) async fn start(layout: &Layout, me: &Me) -> anyhow::Result<Held> {
+    let held = hold(layout).await?;
+    if me.api.is_some() {
+        answers(layout, &me.control, held).await?;
+    }
+    Ok(held)
+}
+
+async fn hold(layout: &Layout) -> anyhow::Result<Held> {
     if is_systemd_s(layout) {
         systemctl(&["enable", "--now", "pando.service"]).await?;
         return Ok(Held::Systemd);
@@ -48,15 +57,19 @@ pub(crate) async fn start(layout: &Layout) -> anyhow::Result<Held> {
 }
 
 /// Waits until the control plane that was started here answers, so that the next command finds it.
-pub(crate) async fn answers(layout: &Layout, url: &str) -> anyhow::Result<()> {
+async fn answers(layout: &Layout, url: &str, held: Held) -> anyhow::Result<()> {
     let client = Client::new(url, None)?;
     let until = Instant::now() + UP_WITHIN;
     while let Err(error) = client.health().await {
         if Instant::now() >= until {
             let seconds = UP_WITHIN.as_secs();
             let told =
-                format!("the daemon was started, and its API does not answer after {seconds} s: {error}");
-            let hint = format!("its log is in {}, or in `journalctl -u pando`", layout.own_logs().display());
+                format!("the daemon was started, and its API gives no answer within {seconds} s: {error}");
+            let log = match held {
+                Held::Systemd => "`journalctl -u pando`".to_owned(),
+                Held::Keeper => format!("`{}`", layout.own_logs().join("daemon.log").display()),
+            };
+            let hint = format!("its log says why: {log}; `pando server start` tries again");
             return Err(Trouble::new(FAILED, "not_up", told).hint(hint).into());
         }
         tokio::time::sleep(LOOK).await;

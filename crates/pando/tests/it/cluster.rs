@@ -8,6 +8,7 @@ mod deaths;
 mod deploys;
 mod engines;
 mod firewall;
+mod founding;
 mod ground;
 mod haloy;
 mod https;

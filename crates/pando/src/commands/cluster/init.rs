@@ -11,7 +11,7 @@ use crate::cli::ClusterInitArgs;
 use crate::context::Context;
 use crate::daemons::found::{EVERYTHING, Founding, found};
 use crate::daemons::layout::Layout;
-use crate::daemons::start::{Held, answers, start};
+use crate::daemons::start::{Held, start};
 use crate::exit::Trouble;
 
 /// Where other servers' agents are reached.
@@ -21,10 +21,7 @@ pub(super) async fn run(args: &ClusterInitArgs, context: &Context) -> anyhow::Re
     let founding = founding(args)?;
     let layout = Layout::make(&args.state_dir)?;
     let me = found(&layout, &founding).await?;
-    let held = if args.no_start { None } else { Some(start(&layout).await?) };
-    if held.is_some() {
-        answers(&layout, &me.control).await?;
-    }
+    let held = if args.no_start { None } else { Some(start(&layout, &me).await?) };
     let printer = context.printer();
     if printer.is_json() {
         return printer.json(&json!({ "server": me.name, "url": me.control, "started": held.is_some() }));

@@ -38,7 +38,7 @@ pub(super) async fn run(args: &ServerJoinArgs, context: &Context) -> anyhow::Res
     };
     let layout = Layout::make(&args.state_dir)?;
     let me = join(&layout, &joining).await?;
-    let held = start(&layout).await?;
+    let held = start(&layout, &me).await?;
     told(&me, held, context)
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn run(args: &ServerJoinArgs, context: &Context) -> anyhow::Res
 pub(super) async fn begin(args: &ServerStartArgs, context: &Context) -> anyhow::Result<()> {
     let layout = Layout::make(&args.state_dir)?;
     let me = Me::expect(&layout.identity())?;
-    let held = start(&layout).await?;
+    let held = start(&layout, &me).await?;
     told(&me, held, context)
 }
 
